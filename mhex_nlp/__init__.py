@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-head explainers (MHEX) for Hugging Face transformers: explanations at the price of a forward pass."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names only, handed on lazily (PEP 562): `import mhex_nlp` imports neither torch nor transformers.
+_HOMES = {
+    "MhexConfig": "config",
+    "Site": "sites",
+    "register_site": "sites",
+    "deep_supervision_loss": "supervision",
+    "AutoMhexModelForSequenceClassification": "modeling",
+    "get_mhex_model": "conversion",
+    "Explanation": "explanation",
+    "MhexExplainer": "explainer",
+    "MhexCallback": "training",
+    "mhex_param_groups": "training",
+    "head_collaboration": "collaboration",
+}
+__all__ = ["__version__", *sorted(_HOMES)]
+
+if TYPE_CHECKING:
+    from .collaboration import head_collaboration as head_collaboration
+    from .config import MhexConfig as MhexConfig
+    from .conversion import get_mhex_model as get_mhex_model
+    from .explainer import MhexExplainer as MhexExplainer
+    from .explanation import Explanation as Explanation
+    from .modeling import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
+    from .sites import Site as Site
+    from .sites import register_site as register_site
+    from .supervision import deep_supervision_loss as deep_supervision_loss
+    from .training import MhexCallback as MhexCallback
+    from .training import mhex_param_groups as mhex_param_groups
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

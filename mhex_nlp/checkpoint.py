@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a MHEX checkpoint carries beside its weights, so that it says how to load itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHIM = "modeling_mhex.py"
+_HEADING = "## Loading this model"
+
+
+def auto_map(class_name: str) -> dict[str, str]:
+    """The `auto_map` of the config: with `trust_remote_code=True` the plain Auto class gives the MHEX model."""
+    return {"AutoModelForSequenceClassification": f"{SHIM.removesuffix('.py')}.{class_name}"}
+
+
+def write_shim(directory: Path, class_name: str) -> None:
+    """The module `auto_map` names: one import from the installed package, none of its code."""
+    (directory / SHIM).write_text(f"from mhex_nlp.modeling import {class_name}  # pip install mhex_nlp\n", "utf-8")
+
+
+def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:
+    """Makes the folder's README.md say how to load the checkpoint; a card that is already there keeps its text."""
+    path = directory / "README.md"
+    card = path.read_text("utf-8") if path.exists() else "---\nlibrary_name: transformers\ntags:\n- mhex\n---\n"
+    if _HEADING in card:
+        return
+    path.write_text(f"{card.rstrip()}\n\n{_section(class_name, gate)}", "utf-8")
+
+
+def _section(class_name: str, gate: bool) -> str:
+    plain = (
+        "The attention gates take part in its predictions: loaded as a plain model it reports the `mhex.*` weights as "
+        "unexpected and predicts differently."
+        if gate
+        else "Its heads only read: loaded as a plain model it predicts the same and explains nothing."
+    )
+    return f"""{_HEADING}
+
+This is a `{class_name}`, a text classifier with MHEX heads that explain its predictions. {plain}
+
+```python
+from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer
+
+model = AutoMhexModelForSequenceClassification.from_pretrained("path-or-name-of-this-model")
+explainer = MhexExplainer.from_pretrained("path-or-name-of-this-model")
+explainer("Some text.").show()
+```
+"""

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a MHEX head is made of, kept as a plain dict in `model.config.mhex`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+AGGREGATIONS = ("mean", "last", "ema", "fitted")
+
+
+@dataclass(frozen=True, slots=True)
+class MhexConfig:
+    """Settings of the heads; every value is JSON, so that any transformers config can carry it.
+
+    Args:
+        gate: scale each layer's attention output by the attention gate. `False` leaves every prediction of the
+            model bit-identical for ever: the heads only read.
+        loss_weight: weight of the mean head loss beside the task loss (the lambda of the deep supervision).
+        aggregation: how depths become one map by default: "mean", "last", "ema" or "fitted".
+        beta: smoothing of "ema", in [0, 1).
+
+    Raises:
+        TypeError, ValueError: a field of the wrong type or out of its range.
+    """
+
+    gate: bool = True
+    loss_weight: float = 0.3
+    aggregation: str = "mean"
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.gate, bool):
+            raise TypeError(f"MhexConfig.gate must be True or False, got {self.gate!r}.")
+        for name in ("loss_weight", "beta"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"MhexConfig.{name} must be a number, got {value!r}.")
+        if not 0 <= self.loss_weight < float("inf"):
+            raise ValueError(f"MhexConfig.loss_weight must be finite and at least 0, got {self.loss_weight!r}.")
+        if not 0 <= self.beta < 1:
+            raise ValueError(f"MhexConfig.beta must be in [0, 1), got {self.beta!r}.")
+        if self.aggregation not in AGGREGATIONS:
+            raise ValueError(f"MhexConfig.aggregation must be one of {list(AGGREGATIONS)}, got {self.aggregation!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-serialisable values; `MhexConfig.of` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, value: MhexConfig | Mapping[str, Any] | None) -> MhexConfig:
+        """A `MhexConfig` from itself, from the dict kept in `config.mhex`, or the defaults from `None`."""
+        if isinstance(value, cls):
+            return value
+        if value is None:
+            return cls()
+        if not isinstance(value, Mapping):
+            raise TypeError(f"mhex must be a MhexConfig or a dict of its fields, got {type(value).__name__}.")
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"mhex has unknown fields {unknown}; MhexConfig knows {known}.")
+        return cls(**value)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`get_mhex_model`: heads for a model that is already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from .config import MhexConfig
+from .injection import shared_copy
+from .modeling import MhexMixin, mhex_class
+from .sites import find_site
+
+
+def get_mhex_model(model: PreTrainedModel, config: MhexConfig | Mapping | None = None) -> PreTrainedModel:
+    """A model with fresh MHEX heads that shares the tensors of `model`, and none of its modules, hooks or config.
+
+    Args:
+        model: a transformers sequence classifier; left untouched.
+        config: settings of the heads; `MhexConfig(gate=False)` keeps every prediction bit-identical for ever.
+
+    Raises:
+        TypeError: not a transformers sequence classifier, or one wrapped by PEFT, torch.compile or DataParallel.
+        ValueError: heads already there, a quantised or dispatched model, an unknown family (names `register_site`).
+    """
+    _check_plain(model)
+    with_heads: Any = shared_copy(model)
+    with_heads.__class__ = mhex_class(type(model))
+    with_heads._add_heads(MhexConfig.of(config))
+    with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
+    return with_heads
+
+
+def _check_plain(model: Any) -> None:
+    wrapper = type(model).__name__
+    if hasattr(model, "peft_config") or hasattr(model, "base_model_prepare_inputs_for_generation"):
+        raise TypeError(
+            f"model must be a plain transformers model, got a PEFT model ({wrapper}); pass model.merge_and_unload()."
+        )
+    if hasattr(model, "_orig_mod") or (isinstance(model, nn.Module) and hasattr(model, "module")):
+        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
+        raise TypeError(f"model must be a plain transformers model, got a {wrapper} around one; pass model.{inner}.")
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(f"model must be a transformers sequence classifier, got {wrapper}.")
+    if isinstance(model, MhexMixin):
+        raise ValueError(f"model already has MHEX heads ({wrapper}).")
+    if "ForSequenceClassification" not in wrapper:
+        raise TypeError(f"model must be a ...ForSequenceClassification, got {wrapper}.")
+    if getattr(model, "is_quantized", False) or getattr(model, "hf_quantizer", None) is not None:
+        raise ValueError(
+            f"model must not be quantised, got a quantised {wrapper}; load it without quantization_config."
+        )
+    if any(hasattr(module, "_hf_hook") for module in model.modules()):
+        raise ValueError(
+            "model must lie on one device, got one that accelerate dispatched (device_map); load it with "
+            "AutoMhexModelForSequenceClassification.from_pretrained(..., device_map=...)."
+        )
+    find_site(model.config.model_type)

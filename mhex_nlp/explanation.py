@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result object: one text, its prediction and a signed score for every token."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
+from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
+from .segmentation import assign_to_spans, segment_sentences, word_spans
+
+__all__ = [
+    "ClassRef",
+    "Explanation",
+    "HeadsChoice",
+    "Method",
+    "ModelRef",
+    "Prediction",
+    "Span",
+    "Token",
+]
+
+_SPLIT_CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation:
+    """Signed scores of one text's T tokens for one class, `target`.
+
+    Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
+    Unicode code points. Raises ValueError where the parts contradict each other.
+    """
+
+    id: str
+    text: str
+    text_pair: str | None
+    prediction: Prediction
+    target: ClassRef
+    foil: ClassRef | None
+    method: Method
+    model: ModelRef
+    library: str
+    heads: HeadsChoice | None
+    tokens: tuple[Token, ...]
+    classes: tuple[str, ...] | None = None
+    sum: float
+    base_value: float
+    truncated: bool
+    windows: int
+    notes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "notes", "classes"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        if self.windows < 1:
+            raise ValueError(f"windows must be at least 1, got {self.windows}")
+        for name, number in (("sum", self.sum), ("base_value", self.base_value)):
+            if not math.isfinite(number):
+                raise ValueError(f"{name} must be finite, got {number}")
+        for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
+            if _SPLIT_CHARACTER.search(source):
+                raise ValueError(
+                    f"{name} holds a character split in two surrogates, which JSON would join again"
+                )
+        depths = {None if token.layers is None else len(token.layers) for token in self.tokens}
+        if len(depths) > 1:
+            raise ValueError("tokens must all have layers of one length, or none of them any")
+        for index, token in enumerate(self.tokens):
+            self._check_token(f"tokens[{index}]", token)
+        total = math.fsum(token.score for token in self.tokens)
+        tolerance = 1e-4 * (1 + math.fsum(abs(token.score) for token in self.tokens))
+        if not self.method.non_negative and abs(total - self.sum) > tolerance:
+            raise ValueError(f"sum must be the sum of the token scores, {total:.6g}, got {self.sum:.6g}")
+
+    def _check_token(self, name: str, token: Token) -> None:
+        if not all(map(math.isfinite, (token.score, *(token.scores or ()), *(token.layers or ())))):
+            raise ValueError(f"{name} has a score that is not finite")
+        if (token.scores is None) != (self.classes is None):
+            raise ValueError(f"{name}.scores and classes must be given together or not at all")
+        if token.scores is not None and self.classes is not None and len(token.scores) != len(self.classes):
+            raise ValueError(
+                f"{name} must have {len(self.classes)} scores, one a class, got {len(token.scores)}"
+            )
+        if token.special:
+            if token.text or (token.start, token.end, token.sequence, token.word) != (None,) * 4:
+                raise ValueError(f"{name} is special and so must have no text, start, end, sequence or word")
+            return
+        start, end, sequence = token.start, token.end, token.sequence
+        if start is None or end is None or sequence is None or token.word is None:
+            raise ValueError(f"{name} is not special and so must have start, end, sequence and word")
+        if sequence not in (0, 1) or (sequence == 1 and self.text_pair is None):
+            raise ValueError(f"{name}.sequence must be 0, or 1 where there is a text_pair, got {sequence}")
+        source = self._source(sequence)
+        if not 0 <= start <= end <= len(source):
+            raise ValueError(
+                f"{name} has offsets {start} to {end} outside its text of {len(source)} characters"
+            )
+        if token.text != source[start:end]:
+            raise ValueError(f"{name}.text must be the source's {source[start:end]!r}, got {token.text!r}")
+        if token.word < 0:
+            raise ValueError(f"{name}.word must be 0 or more, got {token.word}")
+
+    def _source(self, sequence: int) -> str:
+        return self.text if sequence == 0 else self.text_pair or ""
+
+    @property
+    def label(self) -> str | None:
+        """The predicted label; None for regression."""
+        return self.prediction.label
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the predicted label; None for regression."""
+        return self.prediction.probability
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(T,) float32, signed, for the target; special tokens included."""
+        return np.asarray([token.score for token in self.tokens], dtype=np.float32)
+
+    @property
+    def layer_scores(self) -> NDArray[np.float32]:
+        """(T, L) float32, one column a depth. Raises ValueError unless explained with layers=True."""
+        if not self.tokens or self.tokens[0].layers is None:
+            raise ValueError("this explanation has no scores per layer: pass layers=True to the explainer")
+        return np.asarray([token.layers for token in self.tokens], dtype=np.float32)
+
+    @property
+    def class_scores(self) -> NDArray[np.float32]:
+        """(T, C) float32, one column a class in id order. Raises ValueError unless explained with
+        classes="all".
+        """
+        if self.classes is None:
+            raise ValueError(
+                'this explanation has its target\'s scores only: pass classes="all" to the explainer'
+            )
+        rows = [token.scores or () for token in self.tokens]
+        return np.asarray(rows, dtype=np.float32).reshape(len(rows), len(self.classes))
+
+    @property
+    def special_mass(self) -> float:
+        """The share of special tokens in the absolute scores, 0 to 1: displays hide those tokens and tell
+        this.
+        """
+        mass = math.fsum(abs(token.score) for token in self.tokens)
+        special = math.fsum(abs(token.score) for token in self.tokens if token.special)
+        return special / mass if mass else 0.0
+
+    def words(self, language: str | None = None) -> tuple[Span, ...]:
+        """The words that have tokens, in order; with the special tokens they add up to all tokens' scores.
+
+        By default the words the text was explained with; with `language` those of spaCy's tokenizer for it.
+        """
+        if language is None:
+            return self._spans(lambda text, own: [self.tokens[i].word or 0 for i in own])
+        return self._spans(lambda text, own: self._owners(text, own, word_spans(text, language)))
+
+    def sentences(self, language: str | None = None) -> tuple[Span, ...]:
+        """The sentences that have tokens, in order; with the special tokens they add up as words do."""
+        return self._spans(lambda text, own: self._owners(text, own, segment_sentences(text, language)))
+
+    def top(self, k: int = 5, by: Literal["score", "abs"] = "score") -> tuple[Span, ...]:
+        """The k words with the largest scores, or with by="abs" the largest magnitudes; ties in reading
+        order.
+        """
+        if by not in ("score", "abs"):
+            raise ValueError(f"by must be 'score' or 'abs', got {by!r}")
+        if k < 0:
+            raise ValueError(f"k must be 0 or more, got {k}")
+        words = sorted(self.words(), key=lambda word: -abs(word.score) if by == "abs" else -word.score)
+        return tuple(words[:k])
+
+    def _owners(self, text: str, own: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+        places = [(self.tokens[i].start or 0, self.tokens[i].end or 0) for i in own]
+        return assign_to_spans(text, places, spans or [(0, len(text))])
+
+    def _spans(self, owners_of: Callable[[str, Sequence[int]], Sequence[int]]) -> tuple[Span, ...]:
+        """The tokens of each sequence by owner; spans end where the next begins: no text is shown twice."""
+        spans: list[Span] = []
+        for sequence in (0, 1):
+            text = self._source(sequence)
+            own = [i for i, token in enumerate(self.tokens) if token.sequence == sequence]
+            groups: dict[int, list[int]] = {}
+            for index, owner in zip(own, owners_of(text, own) if own else (), strict=True):
+                groups.setdefault(owner, []).append(index)
+            places = [self._extent(group) for group in groups.values()]
+            limits = [start for start, _ in places[1:]] + [len(text)]
+            for group, (start, end), limit in zip(groups.values(), places, limits, strict=False):
+                end = limit if start < limit < end else end
+                score = math.fsum(self.tokens[i].score for i in group)
+                spans.append(Span(text[start:end], start, end, sequence, score, tuple(group)))
+        return tuple(spans)
+
+    def _extent(self, group: Sequence[int]) -> tuple[int, int]:
+        """From the first to the last token that is more than whitespace; from end to end where none is."""
+        tokens = [self.tokens[i] for i in group]
+        solid = [token for token in tokens if token.text.strip()] or tokens
+        return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as a plain dict of new values. TypeError where a part breaks its declared type."""
+        return {"schema": SCHEMA, **to_plain(self, Explanation, "explanation")}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The JSON form as a string, on one line without `indent`; valid by explanation_schema.json."""
+        return dumps(self.to_dict(), indent)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Explanation:
+        """The explanation of a JSON form. ValueError names what is missing, unknown, wrong or newer than we
+        read.
+        """
+        document = dict(check_schema(document))
+        del document["schema"]
+        return from_plain(cls, document)
+
+    @classmethod
+    def from_json(cls, source: str | bytes) -> Explanation:
+        """The explanation of a JSON string; errors as in `from_dict`, and ValueError for what is not JSON."""
+        return cls.from_dict(loads(source))
+
+    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str:
+        """One self-contained page, written to `path` where one is given. `unit` is "words" or "tokens"."""
+        from .render import render_page
+
+        page = render_page([self.to_dict()], title="Highlighted text", unit=unit)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8", newline="\n")
+        return page
+
+    def show(self, unit: str = "words") -> None:
+        """Display in a notebook, or print to the terminal where there is no notebook."""
+        from .render import render_fragment, render_terminal
+
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None else None
+        if ipython is not None and hasattr(shell, "kernel"):
+            fragment = render_fragment(self.to_dict(), unit=unit)
+            ipython.display.display(ipython.display.HTML(fragment))
+        else:
+            render_terminal(self.to_dict(), unit=unit)
+
+    def _repr_html_(self) -> str:
+        from .render import render_fragment
+
+        return render_fragment(self.to_dict())
+
+    def __repr__(self) -> str:
+        value = self.prediction.value
+        outcome = repr(self.label) if value is None else f"value={value}"
+        chance = "" if self.probability is None else f" {self.probability:.3f}"
+        words = ", ".join(f"{word.text!r} {word.score:+.3g}" for word in self.top(3))
+        return f"<Explanation {outcome}{chance}, for {self.target.label!r}: {words or 'no words'}>"

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of an explanation, as plain values that cannot be changed; field order is the order in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token. `text` is the source at [start, end) in code points; special tokens have none."""
+
+    text: str
+    piece: str  # what the tokenizer calls it
+    start: int | None
+    end: int | None
+    sequence: int | None  # 0: text, 1: text_pair
+    word: int | None  # counted over text, then text_pair
+    special: bool  # added by the tokenizer's template
+    score: float  # signed, for the target
+    scores: tuple[float, ...] | None = None  # one per class, in id order
+    layers: tuple[float, ...] | None = None  # one per depth, for the target
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model predicts. Regression has `value` alone; multi-label also `labels`, all at 0.5 and up."""
+
+    label: str | None
+    id: int | None
+    probability: float | None
+    probabilities: dict[str, float] | None
+    labels: tuple[str, ...] | None = None
+    value: float | tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        named = (self.label, self.id, self.probability, self.probabilities, self.labels)
+        if self.value is not None and any(part is not None for part in named):
+            raise ValueError(
+                "prediction with a value is a regression and so must have no label, id or probabilities"
+            )
+        for probability in (self.probability, *(self.probabilities or {}).values()):
+            if probability is not None and not 0 <= probability <= 1:
+                raise ValueError(f"prediction has a probability outside 0 to 1: {probability}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRef:
+    """A class of the model (or a regression output), by name and id."""
+
+    label: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How the scores came about: whose logit they explain, how far a fit can be trusted (`skill`, `r2`)."""
+
+    name: str
+    explains: Literal["heads", "model"]
+    aggregation: Literal["mean", "last", "ema", "fitted"]
+    contrast: Literal["centred", "foil", "none"]
+    non_negative: bool
+    removal: Literal["mask", "attention"] | None
+    fitted: bool
+    skill: float | None
+    r2: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """The model that was explained."""
+
+    name: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsChoice:
+    """The class the aggregated heads choose, and whether the model chose it as well."""
+
+    label: str
+    id: int
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A word or sentence: `text` is its source slice, `score` the sum over `tokens` (indices into the
+    tokens).
+    """
+
+    text: str
+    start: int
+    end: int
+    sequence: int
+    score: float
+    tokens: tuple[int, ...]

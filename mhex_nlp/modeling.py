@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sequence classifiers with MHEX heads: the mixin, one class per transformers class, the Auto class.
+
+    MhexBertForSequenceClassification = type("Mhex...", (MhexMixin, BertForSequenceClassification), ...)
+
+Axes: B texts, T tokens, H hidden units, L depths, C labels.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+from .attribution import layer_attributions
+from .checkpoint import auto_map, ensure_card, write_shim
+from .config import MhexConfig
+from .heads import MhexHead
+from .injection import checkpoint_contexts, close_frame, open_frame, shared_copy, unwire, wire
+from .outputs import EXTRA_OUTPUTS, MhexOutput
+from .sites import Site, find_site
+from .supervision import check_labels, deep_supervision_loss
+
+_Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
+
+
+class MhexMixin(_Mixed):
+    """Adds `self.mhex`, one head per layer, to a transformers sequence classifier. Made by `mhex_class`.
+
+    The heads are one top-level list: `base_model.save_pretrained` stays a clean plain checkpoint, and "mhex." is one
+    prefix for parameter groups, freezing and saving.
+    """
+
+    # The loss is a mean over the batch it is given. Without this line Trainer believes that a forward with **kwargs
+    # divides by the items of all accumulation steps, and scales the loss with their number.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: PretrainedConfig, *args: Any, mhex: MhexConfig | Mapping | None = None, **kwargs: Any):
+        super().__init__(config, *args, **kwargs)
+        self._add_heads(MhexConfig.of(mhex if mhex is not None else getattr(config, "mhex", None)))
+        self.post_init()
+
+    def _add_heads(self, mhex: MhexConfig) -> None:
+        config, site = self.config, self._site
+        width = getattr(config, site.width, None) or config.hidden_size
+        config.mhex = mhex.to_dict()
+        # transformers falls back to ["past_key_values"] where a config names nothing
+        ignored = getattr(config, "keys_to_ignore_at_inference", ["past_key_values"])
+        config.keys_to_ignore_at_inference = sorted({*ignored, *EXTRA_OUTPUTS})
+        self.mhex = nn.ModuleList(
+            MhexHead(
+                width,
+                config.num_labels,
+                gate=mhex.gate,
+                causal=site.causal or bool(getattr(config, "is_decoder", False)),
+                pre_norm=site.pre_norm,
+            )
+            for _ in site.find_layers(self.base_model)
+        )
+        wire(self.base_model, list(self.mhex), site)
+
+    @property
+    def _site(self) -> Site:
+        return find_site(self.config.model_type)
+
+    @property
+    def mhex_config(self) -> MhexConfig:
+        """The heads' settings, as kept in `config.mhex`."""
+        return MhexConfig.of(self.config.mhex)
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: the architecture is the base's own.
+
+        transformers skips `_init_weights` for modules without direct parameters, and checkpoint conversions, in
+        classes that live outside it; a fresh T5 classification head would start at std 1.0 instead of 0.18.
+        """
+        return False
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoModel") -> None:
+        """Nothing to register: the checkpoint's `auto_map` names a one-line import.
+
+        transformers would copy this file into every checkpoint saved again after a `trust_remote_code` load.
+        """
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MhexHead):
+            module.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, name: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As transformers' own. A plain checkpoint gets fresh heads; one with heads must have all of them.
+
+        Raises:
+            ValueError: heads or other weights that do not fit the config, or a file that cannot be read.
+            OSError: a file is missing (transformers' own sentence).
+        """
+        ignore = kwargs.pop("ignore_mismatched_sizes", False)
+        try:
+            model, info = super().from_pretrained(
+                name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
+        except SafetensorError as error:
+            raise ValueError(f"the weights of {name} are corrupt or incomplete and cannot be read: {error}.") from error
+        if info["mismatched_keys"] and not ignore:
+            key, found, expected = sorted(info["mismatched_keys"])[0]
+            raise ValueError(
+                f"the weights in {name} do not fit its config: {key} is {tuple(found)} in the file and "
+                f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
+            )
+        heads = {key for key in model.state_dict() if key.startswith("mhex.")}
+        missing = sorted(heads & set(info["missing_keys"]))
+        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith("mhex."))
+        if surplus or (missing and len(missing) < len(heads)):
+            raise ValueError(
+                f"the heads in {name} do not fit its config: missing {missing or 'nothing'}, unexpected "
+                f"{surplus or 'nothing'}; load it with the config it was saved with."
+            )
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> Any:
+        """As transformers' own, with `auto_map`, its one-line module and a model card that says how to load it."""
+        name = type(self).__name__
+        if is_main_process and not Path(save_directory).is_file():
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            write_shim(Path(save_directory), name)
+            ensure_card(Path(save_directory), name, gate=self.mhex_config.gate)
+        self.config.auto_map = auto_map(name)
+        return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        # push_to_hub replaces the card just before this call; without it nobody would learn how to load the model
+        ensure_card(Path(working_dir), type(self).__name__, gate=self.mhex_config.gate)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """As transformers' own (`gradient_checkpointing_enable` comes through here), non-reentrant only.
+
+        Raises:
+            ValueError: `use_reentrant=True`, which would silently leave the heads without gradient, or a `context_fn`.
+        """
+        chosen = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
+        if chosen["use_reentrant"]:
+            raise ValueError(
+                "use_reentrant must be False for a model with MHEX heads, got True: reentrant checkpointing runs the "
+                "layers without gradient, so the heads would never learn."
+            )
+        if chosen.get("context_fn") is not None:
+            raise ValueError("context_fn cannot be given for a model with MHEX heads, which need it for their own.")
+        super().activation_checkpointing_enable({**chosen, "context_fn": checkpoint_contexts}, **kwargs)
+
+    def without_heads(self) -> PreTrainedModel:
+        """The plain model, sharing this one's tensors; its logits are those of this model.
+
+        Raises:
+            ValueError: the heads have gates, which take part in the predictions.
+        """
+        if self.mhex_config.gate:
+            raise ValueError(
+                "without_heads() would change the predictions of a model with gates (MhexConfig(gate=True))."
+            )
+        plain = shared_copy(self)
+        unwire(plain.base_model, self._site)
+        del plain.mhex, plain.config.mhex
+        plain.config.keys_to_ignore_at_inference = [
+            key for key in plain.config.keys_to_ignore_at_inference if key not in EXTRA_OUTPUTS
+        ]
+        plain.config.auto_map = None
+        plain.__class__ = type(self).__bases__[1]
+        return plain
+
+    def _token_mask(self, arguments: Mapping[str, Any], takes_mask: bool) -> Tensor | None:
+        """(B, T) bool, True on real tokens; `None` where every token is real."""
+        mask, input_ids, pad = arguments.get("attention_mask"), arguments.get("input_ids"), self.config.pad_token_id
+        if mask is None:
+            # fnet takes no mask and sees padding as text; the heads should not
+            return None if takes_mask or pad is None or input_ids is None else input_ids != pad
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"attention_mask must be (batch, tokens) for a model with MHEX heads, got {came}.")
+        return mask != 0
+
+    def _before_forward(self, arguments: Mapping[str, Any]) -> None:
+        """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
+        if self.config.mhex["gate"] and arguments.get("past_key_values") is not None:
+            raise ValueError("past_key_values cannot be used with MHEX gates, which pool over all tokens of a text.")
+        drop = max(getattr(self.config, name, 0.0) or 0.0 for name in ("layerdrop", "encoder_layerdrop"))
+        if self.training and drop > 0:
+            raise ValueError(
+                f"MHEX heads need every layer in training, got layerdrop={drop}; set it to 0 in the config."
+            )
+        if field := self._site.sticky:
+            base, configured = self.base_model, getattr(self.config, field)
+            if getattr(base, field) != configured:
+                getattr(base, f"set_{field}")(configured)
+
+    def _explained(self, plain: Any, frame: Any, labels: Tensor | None, output_attributions: bool) -> MhexOutput:
+        """The plain output with the heads' share added."""
+        device = plain.logits.device
+        evidence = torch.stack([e.to(device) for e, _ in frame.records], dim=2)  # (B, T, L, C)
+        biases = torch.stack([b.to(device) for _, b in frame.records]).float()  # (L, C)
+        if frame.mask is not None:  # longformer and big_bird pad T inside
+            evidence = evidence[:, : frame.mask.shape[1]]
+        attributions = layer_attributions(evidence, frame.mask)
+        head_logits = attributions.sum(1) + biases  # (B, L, C)
+        loss, supervision = plain.loss, None
+        if labels is not None:
+            supervision = deep_supervision_loss(head_logits, labels, self.config)
+            trainable = torch.is_grad_enabled() and any(p.requires_grad for p in self.mhex.parameters())
+            if trainable and not supervision.requires_grad:
+                raise RuntimeError(
+                    "the MHEX heads got no gradient: reentrant checkpointing (use_reentrant=True) is not supported."
+                )
+            loss = plain.loss + self.config.mhex["loss_weight"] * supervision.to(plain.loss.dtype)
+        known = MhexOutput.__dataclass_fields__
+        extra = {key: value for key, value in plain.items() if key in known and key not in ("loss", "logits")}
+        return MhexOutput(
+            loss=loss,
+            logits=plain.logits,
+            head_logits=head_logits,
+            layer_attributions=attributions if output_attributions else None,
+            task_loss=None if labels is None else plain.loss.detach(),
+            supervision_loss=None if supervision is None else supervision.detach(),
+            **extra,
+        )
+
+
+def _make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
+    positions = _positions(base)
+
+    @functools.wraps(base.forward)  # Trainer and pipelines read the signature of `forward`
+    def forward(self: Any, *args: Any, output_attributions: bool = False, **kwargs: Any) -> Any:
+        if getattr(self, "_is_replica", False):  # of DataParallel: its hooks still lead to the original's heads
+            unwire(self.base_model, self._site)
+            wire(self.base_model, list(self.mhex), self._site)
+        return_dict = kwargs.pop("return_dict", None)
+        given = {**dict(zip(positions, args, strict=False)), **kwargs}
+        labels = given.get("labels")
+        self._before_forward(given)
+        if labels is not None and not torch.compiler.is_compiling():
+            check_labels(labels, self.config, _batch_size(given))
+        frame = open_frame(self._token_mask(given, "attention_mask" in positions))
+        try:
+            plain = base.forward(self, *args, **kwargs, return_dict=True)
+        finally:
+            close_frame()
+        output = self._explained(plain, frame, labels, output_attributions)
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    signature = inspect.signature(base.forward)
+    parameters = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    extra = inspect.Parameter("output_attributions", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+    forward.__signature__ = signature.replace(parameters=[*parameters, extra, *rest])  # type: ignore[attr-defined]
+    return forward
+
+
+def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
+    """Names of the inputs that the model's forward takes."""
+    base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
+    return frozenset(_positions(base))
+
+
+def _positions(base: type[PreTrainedModel]) -> tuple[str, ...]:
+    """Names of the parameters of `forward`, without `self`, in order."""
+    return tuple(inspect.signature(base.forward).parameters)[1:]
+
+
+def _batch_size(arguments: Mapping[str, Any]) -> int:
+    return next(len(arguments[key]) for key in ("input_ids", "inputs_embeds") if arguments.get(key) is not None)
+
+
+_CLASSES: dict[type[PreTrainedModel], type[PreTrainedModel]] = {}
+
+
+def mhex_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """`BertForSequenceClassification` to `MhexBertForSequenceClassification`: the same class object every time."""
+    if base not in _CLASSES:
+        body = {"__module__": __name__, "__doc__": f"{base.__name__} with MHEX heads.", "forward": _make_forward(base)}
+        _CLASSES[base] = type(f"Mhex{base.__name__}", (MhexMixin, base), body)
+    return _CLASSES[base]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: pickle and a checkpoint's `auto_map` find the classes by name."""
+    plain = name.removeprefix("Mhex")
+    if plain != name and plain.endswith("ForSequenceClassification") and hasattr(transformers, plain):
+        return mhex_class(getattr(transformers, plain))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _WithHeads(Mapping):
+    """A view of a transformers auto mapping that answers with MHEX classes; an unknown family raises and says why."""
+
+    def __init__(self, plain: Mapping) -> None:
+        self.plain = plain
+
+    def __getitem__(self, config_class: type) -> type[PreTrainedModel]:
+        found = self.plain[config_class]
+        find_site(config_class.model_type)  # type: ignore[attr-defined]
+        return mhex_class(found)
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(self.plain)
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+
+class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
+    """`AutoModelForSequenceClassification` with MHEX heads: fresh ones on a plain checkpoint, else its own.
+
+    `from_pretrained(name, mhex=MhexConfig(...), **as_for_transformers)`.
+    """
+
+    _model_mapping = _WithHeads(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every MHEX classifier returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class MhexOutput(ModelOutput):
+    """A sequence classifier's output with the heads' share. Axes: B texts, T tokens, L depths, C labels.
+
+    One declared dataclass for all families, because torch.export rebuilds outputs by field name. Batch first and
+    tokens second, because Trainer and DataParallel join batches on axis 0 and Trainer pads axis 1.
+    """
+
+    loss: Tensor | None = None  # (), task_loss + loss_weight * supervision_loss; only with labels
+    logits: Tensor | None = None  # (B, C), the model's prediction
+    head_logits: Tensor | None = None  # (B, L, C) float32
+    layer_attributions: Tensor | None = None  # (B, T, L, C) float32, zero on padding; with output_attributions=True
+    task_loss: Tensor | None = None  # (), detached
+    supervision_loss: Tensor | None = None  # (), detached, before the weight
+    past_key_values: object | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    global_attentions: tuple[Tensor, ...] | None = None  # longformer
+    entity_hidden_states: tuple[Tensor, ...] | None = None  # luke
+    decoder_hidden_states: tuple[Tensor, ...] | None = None  # encoder-decoders
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+# Trainer would hand every output but the loss to compute_metrics, which expects the logits alone.
+EXTRA_OUTPUTS = ("head_logits", "layer_attributions", "task_loss", "supervision_loss")

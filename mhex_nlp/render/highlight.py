@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the JSON form of an explanation to the pieces of text that a display draws, each code point once."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = "mhex-explanation/1"
+UNITS = ("words", "tokens")
+LEVELS = 10
+
+_REQUIRED = (
+    "text",
+    "text_pair",
+    "prediction",
+    "target",
+    "foil",
+    "method",
+    "model",
+    "tokens",
+    "sum",
+    "base_value",
+)
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is drawn as one: code points [start, end) of one text, and the tokens whose scores it sums."""
+
+    sequence: int
+    start: int
+    end: int
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of text: a unit with its score, or a gap between units (score None, level 0)."""
+
+    text: str
+    start: int
+    end: int
+    score: float | None
+    level: int
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """The lines of an explanation (one, or two for a pair) and where the mass lies that they do not show.
+
+    `special_share` and `hidden_share` are parts of the sum of |token score|: on special tokens, and on
+    content tokens with nothing to draw (white space alone, or no place in the text).
+    """
+
+    lines: tuple[tuple[Segment, ...], ...]
+    special_share: float
+    hidden_share: float
+
+
+def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> None:
+    """Raise ValueError for what no display can draw truly: wrong schema, missing keys, non-finite scores."""
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
+    schema = explanation.get("schema")
+    if schema != SCHEMA:
+        raise ValueError(f"explanation has schema {schema!r}, expected {SCHEMA!r}.")
+    missing = [key for key in _REQUIRED if key not in explanation]
+    if missing:
+        raise ValueError(f"explanation lacks {', '.join(missing)}; expected the full {SCHEMA} form.")
+    for name in ("sum", "base_value"):
+        if not math.isfinite(explanation[name]):
+            raise ValueError(f"explanation has {name} {explanation[name]!r}, expected a finite number.")
+    texts = _texts(explanation)
+    for index, token in enumerate(explanation["tokens"]):
+        for score in (token["score"], *token.get("scores", ()), *token.get("layers", ())):
+            if not math.isfinite(score):
+                raise ValueError(f"token {index} has the score {score!r}, expected a finite number.")
+        if token["start"] is None:
+            continue
+        if token["sequence"] not in range(len(texts)):
+            raise ValueError(
+                f"token {index} has sequence {token['sequence']!r}, but there are {len(texts)} texts."
+            )
+        length = len(texts[token["sequence"]])
+        if token["end"] is None or not 0 <= token["start"] <= token["end"] <= length:
+            raise ValueError(
+                f"token {index} spans [{token['start']}, {token['end']}), expected a span in [0, {length})."
+            )
+
+
+def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlight:
+    """Lay the scores over the text: joined, the segments of a line are the text, every code point once.
+
+    `unit` is "words" (tokens with one word index are summed) or "tokens". Units that share a code point, or
+    that would cut a character as readers see it, become one unit with the sum of their scores.
+    """
+    check_explanation(explanation, unit)
+    tokens = explanation["tokens"]
+    units = find_units(explanation, unit)
+    scores = unit_scores(units, [token["score"] for token in tokens])
+    levels = to_levels(scores)
+    lines = []
+    for sequence, text in enumerate(_texts(explanation)):
+        segments: list[Segment] = []
+        drawn = 0
+        for item, score, level in zip(units, scores, levels, strict=True):
+            if item.sequence != sequence:
+                continue
+            if item.start > drawn:
+                segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
+            segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level))
+            drawn = item.end
+        if drawn < len(text):
+            segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
+        lines.append(tuple(segments))
+    shown = {index for item in units for index in item.tokens}
+    special = [token["score"] for token in tokens if token["special"]]
+    hidden = [t["score"] for index, t in enumerate(tokens) if not t["special"] and index not in shown]
+    everything = [token["score"] for token in tokens]
+    return Highlight(tuple(lines), _share(special, everything), _share(hidden, everything))
+
+
+def find_units(explanation: Mapping[str, Any], unit: str = "words") -> list[Unit]:
+    """Units in reading order, disjoint, without white space at their edges; specials are in none of them."""
+    texts = _texts(explanation)
+    found: dict[tuple[int, str, int], Unit] = {}
+    for index, token in enumerate(explanation["tokens"]):
+        if token["special"] or token["start"] is None:
+            continue
+        sequence = token["sequence"]
+        start, end = _drawn_span(texts[sequence], token["start"], token["end"])
+        word = token["word"]
+        # A token outside every word stands alone; the middle element keeps its index apart from word indices.
+        alone = unit == "tokens" or word is None
+        key = (sequence, "token", index) if alone else (sequence, "word", word)
+        before = found.get(key)
+        if before is None:
+            found[key] = Unit(sequence, start, end, (index,))
+        elif start == end:
+            found[key] = Unit(sequence, before.start, before.end, (*before.tokens, index))
+        elif before.start == before.end:
+            found[key] = Unit(sequence, start, end, (*before.tokens, index))
+        else:
+            span = min(before.start, start), max(before.end, end)
+            found[key] = Unit(sequence, *span, (*before.tokens, index))
+    units: list[Unit] = []
+    for item in sorted(found.values(), key=lambda u: (u.sequence, u.start, u.end)):
+        if item.start == item.end:
+            continue
+        last = units[-1] if units else None
+        if last is not None and last.sequence == item.sequence and _inseparable(texts, last, item):
+            merged = tuple(sorted((*last.tokens, *item.tokens)))
+            units[-1] = Unit(item.sequence, last.start, max(last.end, item.end), merged)
+        else:
+            units.append(item)
+    return units
+
+
+def unit_scores(units: Iterable[Unit], scores: Sequence[float]) -> list[float]:
+    """Sum of the token scores in each unit."""
+    return [_sum(scores[index] for index in item.tokens) for item in units]
+
+
+def to_levels(scores: Sequence[float], largest: float | None = None) -> list[int]:
+    """Levels in -10..10: score in tenths of the largest |score| (that of `scores` by default)."""
+    top = max(map(abs, scores), default=0.0) if largest is None else largest
+    if top == 0:
+        return [0] * len(scores)
+    # Dividing first keeps the product finite for every finite score.
+    return [int(math.copysign(int(LEVELS * (abs(score) / top) + 0.5), score)) for score in scores]
+
+
+def layer_sums(explanation: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Per depth, the sums of positive and of negative scores over content tokens; empty without layers."""
+    rows = [t["layers"] for t in explanation["tokens"] if not t["special"] and t.get("layers")]
+    depths = min(map(len, rows), default=0)
+    return [
+        (_sum(max(row[depth], 0.0) for row in rows), _sum(min(row[depth], 0.0) for row in rows))
+        for depth in range(depths)
+    ]
+
+
+def _texts(explanation: Mapping[str, Any]) -> list[str]:
+    pair = explanation["text_pair"]
+    return [explanation["text"]] if pair is None else [explanation["text"], pair]
+
+
+def _drawn_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without white space at its edges, and with all of its last character as readers see it."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    while start < end < len(text) and _extends(text[end]):
+        end += 1
+    return start, end
+
+
+def _extends(character: str) -> bool:
+    """Accents, variation selectors, U+200D, skin tones and flag tags belong to the character before them."""
+    modifier = "\U0001f3fb" <= character <= "\U0001f3ff" or "\U000e0020" <= character <= "\U000e007f"
+    return (
+        character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
+    )
+
+
+def _inseparable(texts: Sequence[str], left: Unit, right: Unit) -> bool:
+    if right.start != left.end:
+        return right.start < left.end
+    text = texts[right.sequence]
+    before, first = text[right.start - 1], text[right.start]
+    # Two regional indicators are the halves of a flag.
+    flags = all("\U0001f1e6" <= character <= "\U0001f1ff" for character in (before, first))
+    return flags or before == _ZERO_WIDTH_JOINER or _extends(first)
+
+
+def _share(part: Iterable[float], whole: Sequence[float]) -> float:
+    top = max(map(abs, whole), default=0.0)
+    if top == 0:
+        return 0.0
+    # Scaled by the largest, so that the sum of finite scores cannot overflow.
+    return math.fsum(abs(score) / top for score in part) / math.fsum(abs(score) / top for score in whole)
+
+
+def _sum(scores: Iterable[float]) -> float:
+    try:
+        return math.fsum(scores) + 0.0  # + 0.0: no negative zero in displays
+    except OverflowError:
+        raise ValueError("token scores are finite, but a sum of them is not.") from None

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explanations as one self-contained HTML page, or as a fragment for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from .highlight import find_units, highlight, layer_sums, to_levels, unit_scores
+from .summary import number_format, percent, summarise
+
+CLASSES_SHOWN = 12
+WORDS_PER_CLASS = 3
+_BAR_STEP, _BAR_WIDTH, _BARS_HEIGHT = 24, 14, 60  # SVG units of the layer strip
+
+# What HTML cannot hold: controls but tab, newline and return, surrogates, noncharacters.
+_UNHOLDABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+# A stray U+2069 closes the isolation that <bdi> opens, so values other than the text itself go without these.
+_BIDI_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def render_page(
+    explanations: Iterable[dict[str, Any]], *, title: str = "Highlighted texts", unit: str = "words"
+) -> str:
+    """One HTML page of all `explanations` (JSON form): no script, no request, its style allowed by hash.
+
+    `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
+    """
+    style = _style("highlight.css", "page.css")
+    page = _environment().get_template("page.html.j2")
+    cards = [_card(explanation, unit) for explanation in explanations]
+    return _holdable(page.render(title=title, cards=cards, style=Markup(style), style_hash=_csp_hash(style)))
+
+
+def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
+    """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
+    style = Markup(_style("highlight.css", "notebook.css"))
+    return _holdable(
+        _environment().get_template("fragment.html.j2").render(card=_card(explanation, unit), style=style)
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mhex_nlp.render"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_without_bidi_controls,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tone"] = _tone
+    environment.filters["minus"] = lambda number: number.replace("-", "\u2212")
+    return environment
+
+
+@cache
+def _style(*names: str) -> str:
+    """The style sheets joined, without comments and spare white space."""
+    folder = resources.files("mhex_nlp.render") / "templates"
+    css = "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+    css = re.sub(r"\s+", " ", css)
+    return re.sub(r" ?([{};,]) ?", r"\1", css).replace(": ", ":").replace(";}", "}").strip()
+
+
+def _csp_hash(style: str) -> str:
+    # Markup: base64 may hold "+", which escaping leaves, and nothing that HTML reads.
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+def _holdable(html: str) -> str:
+    # A bare return would become a newline in the parser; as a reference it stays one code point of the text.
+    return _UNHOLDABLE.sub("\ufffd", html).replace("\r", "&#13;")
+
+
+def _without_bidi_controls(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _BIDI_CONTROLS.sub("\ufffd", value)
+    return value
+
+
+def _tone(level: int) -> str:
+    """Class of a level: p1..p10 for, n1..n10 against, z0 neither."""
+    return f"{'p' if level > 0 else 'n' if level < 0 else 'z'}{abs(level)}"
+
+
+def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    drawn = highlight(explanation, unit=unit)
+    tokens = explanation["tokens"]
+    scores = [segment.score for line in drawn.lines for segment in line if segment.score is not None]
+    number = number_format([*scores, *(token["score"] for token in tokens)])
+    return {
+        "id": explanation.get("id", ""),
+        "lines": drawn.lines,
+        "summary": summarise(explanation, drawn.special_share, drawn.hidden_share),
+        "target": explanation["target"]["label"],
+        "number": number,
+        "tokens": [
+            {"piece": token["piece"], "span": _span(token), "score": number(token["score"])}
+            for token in tokens
+        ],
+        "layers": _layers(layer_sums(explanation)),
+        "library": explanation.get("library", ""),
+        **_classes(explanation, unit),
+    }
+
+
+def _span(token: Mapping[str, Any]) -> str:
+    if token["start"] is None:
+        return "special" if token["special"] else "\u2013"
+    text = "pair " if token["sequence"] == 1 else ""
+    return f"{text}{token['start']}\u2013{token['end']}"
+
+
+def _layers(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
+    """Geometry of the layer strip: one bar up and one down per depth, around a common zero line."""
+    if not sums:
+        return None
+    number = number_format(score for pair in sums for score in pair)
+    highest, lowest = max(up for up, _ in sums), min(down for _, down in sums)
+    # Divided by the larger first: their difference may be beyond what a float holds.
+    largest = max(highest, -lowest) or 1.0
+    height = _BARS_HEIGHT / (highest / largest - lowest / largest or 1.0)
+    zero = round(2 + highest / largest * height, 1)
+    bars = []
+    for depth, (up, down) in enumerate(sums):
+        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
+        shape = f"M{left} {zero}h{_BAR_WIDTH}v{{:.1f}}h-{_BAR_WIDTH}z"
+        bars.append(
+            {
+                "up": number(up).replace("-", "\u2212"),
+                "down": number(down).replace("-", "\u2212"),
+                "up_path": shape.format(-up / largest * height),
+                "down_path": shape.format(-down / largest * height),
+                "middle": depth * _BAR_STEP + _BAR_STEP // 2,
+                "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
+            }
+        )
+    return {"bars": bars, "zero": zero, "width": len(sums) * _BAR_STEP}
+
+
+def _classes(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """Rows of the class table, highest sum first; one scale of levels for all classes."""
+    labels = explanation.get("classes")
+    if not labels:
+        return {"classes": None, "more_classes": 0}
+    tokens = explanation["tokens"]
+    texts = (explanation["text"], explanation["text_pair"] or "")
+    units = find_units(explanation, unit)
+    per_class = [
+        unit_scores(units, [token["scores"][index] for token in tokens]) for index in range(len(labels))
+    ]
+    sums = [sum(token["scores"][index] for token in tokens) for index in range(len(labels))]
+    largest = max((abs(score) for scores in per_class for score in scores), default=0.0)
+    number = number_format([largest, *sums])
+    probabilities = explanation["prediction"].get("probabilities") or {}
+    rows = []
+    for index in sorted(range(len(labels)), key=lambda i: -sums[i])[:CLASSES_SHOWN]:
+        scores = per_class[index]
+        best = sorted((i for i in range(len(units)) if scores[i] > 0), key=lambda i: -scores[i])[
+            :WORDS_PER_CLASS
+        ]
+        levels = to_levels(scores, largest)
+        label = labels[index]
+        words = [
+            {
+                "text": texts[units[i].sequence][units[i].start : units[i].end],
+                "level": levels[i],
+                "score": number(scores[i]),
+            }
+            for i in best
+        ]
+        share = percent(probabilities[label]) if label in probabilities else ""
+        rows.append({"label": label, "probability": share, "sum": number(sums[index]), "words": words})
+    return {"classes": rows, "more_classes": len(labels) - len(rows)}

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words and numbers around a highlighted text, shared by the page, the fragment and the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_AGGREGATION = {
+    "mean": "mean over depths",
+    "last": "last depth alone",
+    "ema": "depths smoothed one into the next",
+    "fitted": "fitted depth weights",
+}
+_CONTRAST = {"centred": "against the mean of the classes", "foil": "against the foil"}
+_EXPLAINS = {"heads": "its MHEX heads", "model": "the model itself"}
+_REMOVAL = {"mask": "words removed by masking", "attention": "words removed from attention"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the reader is told about one explanation, as plain strings."""
+
+    answers: tuple[tuple[str, str], ...]  # (label or output, probability or value), the prediction
+    others: tuple[tuple[str, str], ...]  # the next most probable classes
+    target: str | None  # only where it differs from the prediction
+    foil: str | None
+    explained: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    model: str
+
+
+def summarise(explanation: Mapping[str, Any], special_share: float, hidden_share: float) -> Summary:
+    """Put the numbers of an explanation into words; shares are those of `Highlight`."""
+    prediction, target, foil = explanation["prediction"], explanation["target"], explanation["foil"]
+    total, base = explanation["sum"], explanation["base_value"]
+    number = number_format((total, base))
+    facts = [("base value", number(base)), ("sum of scores", number(total))]
+    if not explanation["method"]["non_negative"]:
+        facts.append(("logit explained", number(base + total)))
+    facts.append(("on special tokens", percent(special_share)))
+    if hidden_share >= 0.0005:
+        facts.append(("on white space", percent(hidden_share)))
+    heads = explanation.get("heads")
+    if heads is not None and not heads["agrees"]:
+        facts.append(("the heads choose", heads["label"]))
+    model = explanation["model"]
+    revision = f" @ {model['revision'][:12]}" if model["revision"] else ""
+    return Summary(
+        answers=tuple(_answers(prediction)),
+        others=tuple(_others(prediction)),
+        target=None if _is_prediction(prediction, target) else target["label"],
+        foil=None if foil is None else foil["label"],
+        explained=_explained(explanation["method"]),
+        facts=tuple(facts),
+        notes=tuple(explanation.get("notes", ())),
+        model=f"{model['name']}{revision}",
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that says 0% or 100% only where that is exact."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"
+
+
+def number_format(scores: Iterable[float]) -> Callable[[float], str]:
+    """A formatter with sign and the same decimals for all of `scores`: about four digits for the largest."""
+    top = max((abs(score) for score in scores), default=0.0)
+    if top == 0:
+        return lambda score: f"{score:+.2f}"
+    if not 1e-4 <= top < 1e6:
+        return lambda score: f"{score + 0.0:+.3e}"
+    decimals = max(1, 3 - math.floor(math.log10(top)))
+    return lambda score: f"{round(score, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no "-0.00"
+
+
+def _answers(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
+    probabilities = prediction.get("probabilities") or {}
+    if "value" in prediction:
+        value = prediction["value"]
+        values = value if isinstance(value, list) else [value]
+        return [(f"value {i}" if len(values) > 1 else "value", f"{v:.4g}") for i, v in enumerate(values)]
+    if "labels" in prediction:
+        chosen = [
+            (label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities
+        ]
+        return chosen or [("no label", "none reaches 50%")]
+    probability = prediction["probability"]
+    return [(str(prediction["label"]), "" if probability is None else percent(probability))]
+
+
+def _others(prediction: Mapping[str, Any], count: int = 2) -> list[tuple[str, str]]:
+    chosen = prediction.get("labels", [prediction["label"]])
+    rest = [(p, label) for label, p in (prediction.get("probabilities") or {}).items() if label not in chosen]
+    return [(label, percent(p)) for p, label in sorted(rest, key=lambda pair: -pair[0])[:count]]
+
+
+def _is_prediction(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+    if "value" in prediction:
+        return not isinstance(prediction["value"], list)
+    if "labels" in prediction:
+        return bool(prediction["labels"] == [target["label"]])
+    return bool(prediction["id"] == target["id"])
+
+
+def _explained(method: Mapping[str, Any]) -> str:
+    parts = [_AGGREGATION.get(method["aggregation"], method["aggregation"])]
+    if method["contrast"] != "none":
+        parts.append(_CONTRAST.get(method["contrast"], method["contrast"]))
+    if method["removal"]:
+        parts.append(_REMOVAL.get(method["removal"], method["removal"]))
+    if method["non_negative"]:
+        parts.append("negative scores set to zero")
+    if method["skill"] is not None:
+        parts.append(f"held-out skill {method['skill']:.2f}")
+    if method["r2"] is not None:
+        parts.append(f"R² {method['r2']:.2f}")
+    return f"Explains {_EXPLAINS.get(method['explains'], method['explains'])}: {', '.join(parts)}."

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words and sentences of a source text, as spans of Unicode code points.
+
+Words come from the text and never from a tokenizer, so that two models' explanations of one text can be
+compared.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import regex  # type: ignore[import-untyped, unused-ignore]
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+Span = tuple[int, int]
+
+# Scripts written without spaces: a run of letters would be a whole sentence, so each character is a word.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30FC\uFF70\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+# Controls and format characters nobody sees (zero-width space, byte order mark, bidi marks): part of a
+# neighbour.
+_HIDDEN = r"(?:(?!\s)[\p{Cc}\p{Cf}])"
+_LETTER = rf"(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}][\p{{M}}\u00AD\u200C\u200D]*)"
+_WORD = regex.compile(
+    rf"""
+    {_HIDDEN}*
+    (?:
+        [{_UNSPACED}][\p{{M}}\u0E33\u0EB3\uFF9E\uFF9F]*     # one character with the marks on it
+      | (?!\d\uFE0F?\u20E3){_LETTER}+ (?:['’׳״]{_LETTER}+)*   # letters and digits: don't; no keycap emoji
+      | (?!\s|{_HIDDEN})\X                                    # one symbol, or one emoji however composed
+    )
+    {_HIDDEN}*
+    | {_HIDDEN}+
+    | \S
+    """,
+    regex.VERBOSE | regex.VERSION1,
+)
+_CODE = regex.compile(r"[a-z]{2,3}")
+_OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
+_WIDE_STOP = regex.compile(r"[。！？｡]+")
+
+
+def segment_words(text: str, language: str | None = None) -> list[Span]:
+    """Spans of the words of `text`, in order: every character that is not whitespace is in exactly one.
+
+    By default a word is a run of letters and digits (with combining marks and inner apostrophes), or one
+    punctuation mark, symbol or emoji, or one character of a script written without spaces. With `language` (a
+    spaCy code such as "en") spaCy's tokenizer for that language decides. A text of whitespace alone is one
+    word; "" has none.
+    """
+    return list(word_spans(text, language))
+
+
+def segment_sentences(text: str, language: str | None = None) -> list[Span]:
+    """Spans of the sentences of `text`, without outer whitespace, from spaCy's rule-based sentencizer.
+
+    Together they hold every character that is not whitespace. A text of whitespace alone is one sentence; ""
+    has none.
+    """
+    if not text.strip():
+        return [(0, len(text))] if text else []
+    from spacy.tokens import Doc
+
+    pipeline = _pipeline(language or "xx")
+    words: list[str] = []
+    spaces: list[bool] = []
+    for token in pipeline.tokenizer(_encodable(text)):
+        # The multi-language tokenizer leaves "好。世" whole, and the sentencizer only looks at whole tokens.
+        pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", token.text).split("\0")
+        pieces = [piece for piece in pieces if piece] if "\0" not in token.text else [token.text]
+        words += pieces
+        spaces += [False] * (len(pieces) - 1) + [bool(token.whitespace_)]
+    doc = pipeline.get_pipe("sentencizer")(Doc(pipeline.vocab, words=words, spaces=spaces))
+    starts = [sentence.start_char for sentence in doc.sents]
+    for number, start in enumerate(starts[1:], start=1):
+        # The sentencizer leaves an opening quote, bracket or ¿ at the end of the sentence before it.
+        if opening := _OPENING.search(text, starts[number - 1], start):
+            starts[number] = opening.start()
+    return _trimmed(text, zip(starts, [*starts[1:], len(text)], strict=True))
+
+
+@functools.lru_cache(maxsize=16)
+def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
+    """`segment_words`, remembered: windows and words() ask for the same text again and again."""
+    if not text.strip():
+        return ((0, len(text)),) if text else ()
+    if language is None:
+        return tuple(match.span() for match in _WORD.finditer(text))
+    doc = _pipeline(language).tokenizer(_encodable(text))
+    return tuple(_trimmed(text, ((token.idx, token.idx + len(token.text)) for token in doc)))
+
+
+def assign_to_spans(text: str, tokens: Iterable[Span], spans: Sequence[Span]) -> list[int]:
+    """For each token's span, the index of the word or sentence in `spans` that owns the token.
+
+    The owner holds the token's first code point that is not whitespace. A token of whitespace, or of nothing,
+    goes to the one before it, and to the first where there is none before: so every token has an owner and
+    sums keep whole.
+    """
+    if not spans:
+        raise ValueError("spans is empty: there is no word or sentence for the tokens to belong to")
+    starts = [start for start, _ in spans]
+    owners = []
+    for start, end in tokens:
+        piece = text[start:end]
+        content = piece.lstrip()
+        if content:
+            owner = bisect.bisect_right(starts, end - len(content)) - 1
+        else:
+            owner = bisect.bisect_left(starts, start) - 1
+        owners.append(max(owner, 0))
+    return owners
+
+
+@functools.cache
+def _pipeline(language: str) -> Language:
+    """A blank spaCy pipeline with a sentencizer; spaCy is imported here, since most callers never need it."""
+    if not isinstance(language, str):
+        raise TypeError(f"language must be a string such as 'en' or None, got {type(language).__name__}")
+    import spacy
+
+    expected = (
+        "expected a spaCy language code of two or three lower-case letters, such as 'en', 'de', 'fr' or 'xx'"
+    )
+    if not _CODE.fullmatch(language):
+        raise ValueError(f"language {language!r} is not known: {expected}")
+    try:
+        spacy.util.get_lang_class(language)
+    except ImportError as error:
+        raise ValueError(f"language {language!r} is not known: {expected}") from error
+    pipeline: Any = spacy.blank(language)
+    pipeline.add_pipe("sentencizer")
+    return pipeline
+
+
+def _encodable(text: str) -> str:
+    """`text` with lone surrogates replaced one for one: spaCy encodes to UTF-8, and offsets must not move."""
+    return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
+
+
+def _trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+    """The spans without outer whitespace; spans of whitespace alone are left out."""
+    kept = []
+    for start, end in spans:
+        content = text[start:end].strip()
+        if content:
+            start = end - len(text[start:end].lstrip())
+            kept.append((start, start + len(content)))
+    return kept

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deep supervision: the task's own loss on every head's logits, and the checks of the labels it takes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PretrainedConfig
+
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+IGNORE_INDEX = -100
+
+
+def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> ProblemType:
+    """`config.problem_type`, else what transformers makes of `num_labels` and the labels' dtype."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return "regression"
+    if labels is not None and labels.is_floating_point():
+        return "multi_label_classification"
+    return "single_label_classification"
+
+
+def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> None:
+    """Raises one clear sentence where `labels` cannot be the labels of this batch.
+
+    Args:
+        labels: (B,) integers for a single label, (B, C) floats in [0, 1] for several, (B,) or (B, C) floats for
+            regression. -100 is ignored, but for regression, where it is a value like others.
+
+    Raises:
+        TypeError: not a tensor, or a dtype the task cannot use.
+        ValueError: a shape, class id or value out of range.
+    """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}.")
+    task, classes, dtype = problem_type(config, labels), config.num_labels, str(labels.dtype).removeprefix("torch.")
+    if task == "single_label_classification":
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise TypeError(f"labels must be integer class ids for single-label classification, got {dtype}.")
+        if labels.numel() != batch_size:
+            raise ValueError(f"labels must be ({batch_size},), one class id a text, got {tuple(labels.shape)}.")
+        bad = labels[(labels != IGNORE_INDEX) & ((labels < 0) | (labels >= classes))]
+        if bad.numel():
+            raise ValueError(f"labels must be class ids from 0 to {classes - 1} (or -100), got {bad[0].item()}.")
+        return
+    if not labels.is_floating_point():
+        kind = "multi-label classification" if task == "multi_label_classification" else "regression"
+        raise TypeError(f"labels must be floats for {kind}, got {dtype}.")
+    if task == "multi_label_classification":
+        if tuple(labels.shape) != (batch_size, classes):
+            raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
+        bad = labels[(labels != IGNORE_INDEX) & ~((labels >= 0) & (labels <= 1))]
+        if bad.numel():
+            raise ValueError(f"labels must lie in [0, 1] (or be -100), got {bad[0].item()}.")
+    elif labels.numel() != batch_size * classes:
+        raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
+    elif not torch.isfinite(labels).all():
+        raise ValueError("labels must be finite for regression, got NaN or infinity.")
+
+
+def deep_supervision_loss(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
+    """Mean over the depths of the task's loss on each head's logits (paper: L_pred, one per block).
+
+    Args:
+        head_logits: (B, L, C).
+        labels: as the model takes them, see `check_labels`; entries of -100 are left out of the mean.
+        config: the model's config, for `problem_type` and `num_labels`.
+
+    Returns:
+        (), float32, before `loss_weight`; zero where every label is -100.
+    """
+    depths, classes = head_logits.shape[1:]
+    logits, labels = head_logits.float(), labels.to(head_logits.device)
+    task = problem_type(config, labels)
+    if task == "single_label_classification":
+        repeated = labels.long().reshape(-1, 1).expand(-1, depths)  # (B, L)
+        loss = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+        return loss / (repeated != IGNORE_INDEX).sum().clamp(min=1)
+    repeated = labels.reshape(-1, 1, classes).expand_as(logits).float()  # (B, L, C)
+    if task == "regression":
+        return F.mse_loss(logits, repeated)
+    kept = repeated != IGNORE_INDEX
+    loss = F.binary_cross_entropy_with_logits(logits, repeated.clamp(min=0), reduction="none")
+    return torch.where(kept, loss, 0.0).sum() / kept.sum().clamp(min=1)

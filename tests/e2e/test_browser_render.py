@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page and the fragment in a real browser: what it draws, what it asks the network, what it refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mhex_nlp.render import render_fragment, render_page
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from render_examples import ATTACKS, EXAMPLES, NEGATIVE, PAIR, POSITIVE, attacked  # noqa: E402
+
+UNHOLDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe]"
+ADDRESS = "http://mhex.test/page.html"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RECORD_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", e => window.violations.push(e.violatedDirective));
+"""
+ALL = [*EXAMPLES.values(), *map(attacked, ATTACKS)]
+
+
+@dataclass
+class Opened:
+    """A page and all that happened while it was open."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def background(self, selector: str) -> str:
+        found = self.page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor")
+        return str(found)
+
+    def assert_calm(self) -> None:
+        assert (self.requests, self.dialogs, self.errors) == ([ADDRESS], [], [])
+        assert self.page.evaluate("window.violations") == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+def open_page(browser: Any, html: str, *, width: int = 1000, scheme: str = "light") -> Opened:
+    """Serve `html` at ADDRESS from memory; every other request is refused and counted."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.add_init_script(RECORD_VIOLATIONS)
+    opened = Opened(context.new_page())
+
+    def answer(route: Any) -> None:
+        opened.requests.append(route.request.url)
+        if route.request.url == ADDRESS:
+            route.fulfill(body=html.encode(), content_type="text/html")
+        else:
+            route.abort()
+
+    def dismiss(dialog: Any) -> None:
+        opened.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    context.route("**/*", answer)
+    opened.page.on("dialog", dismiss)
+    opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    opened.page.on("console", lambda message: opened.errors.append(message.text))
+    opened.page.goto(ADDRESS)
+    opened.page.wait_for_load_state("networkidle")
+    return opened
+
+
+def test_attack_strings_do_nothing(browser: Any) -> None:
+    opened = open_page(browser, render_page(ALL, title=ATTACKS[2]))
+    opened.assert_calm()
+    assert opened.page.title() == ATTACKS[2]
+    assert opened.page.locator("article").count() == len(ALL)
+    assert opened.page.locator("script, img, iframe, a, form, link, base, [style]").count() == 0
+    shown = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")[-2 * len(ATTACKS) :: 2]
+    assert shown == [re.sub(UNHOLDABLE, "\ufffd", attack) for attack in ATTACKS]
+    opened.page.mouse.move(300, 300)
+    opened.page.mouse.click(300, 300)
+    opened.assert_calm()
+
+
+def test_a_fragment_with_attack_strings_does_nothing(browser: Any) -> None:
+    parts = "".join(render_fragment(attacked(attack)) for attack in ATTACKS)
+    opened = open_page(browser, f"<!doctype html><meta charset=utf-8><p id=after>x</p>{parts}")
+    opened.assert_calm()
+    assert opened.page.locator(".mhex").count() == len(ATTACKS)
+    assert opened.page.locator("script, img, iframe, a, form, link, base, [style]").count() == 0
+    assert opened.background("#after") == "rgba(0, 0, 0, 0)"
+
+
+def test_the_text_is_kept_to_the_code_point(browser: Any) -> None:
+    opened = open_page(browser, render_page(EXAMPLES.values()))
+    shown = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")
+    texts = [e[name] for e in EXAMPLES.values() for name in ("text", "text_pair") if e[name] is not None]
+    assert shown == texts
+    # Blank lines and tabs are drawn, not folded.
+    heights = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.getBoundingClientRect().height)")
+    assert heights[1] >= 3 * 30
+
+
+def test_the_style_applies_and_tells_the_sign(browser: Any) -> None:
+    opened = open_page(browser, render_page([POSITIVE, NEGATIVE]))
+    assert opened.background(".w.p10") != opened.background(".w.n10")
+    assert opened.background(".w.p10") != opened.background(".w.p3") != "rgba(0, 0, 0, 0)"
+    line = "e => getComputedStyle(e).textDecorationStyle"
+    assert opened.page.eval_on_selector(".t .w[class^='w p']", line) == "solid"
+    assert opened.page.eval_on_selector(".t .w[class^='w n']", line) == "wavy"
+    opened.assert_calm()
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_no_horizontal_scroll(browser: Any, width: int) -> None:
+    opened = open_page(browser, render_page(ALL), width=width)
+    opened.page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = opened.page.eval_on_selector_all(
+        ".c *",
+        "(all, w) => all.filter(e => e.getBoundingClientRect().right > w).map(e => e.outerHTML)",
+        width,
+    )
+    assert wide == []
+
+
+def test_dark_and_print_change_the_colours(browser: Any) -> None:
+    opened = open_page(browser, render_page([POSITIVE]))
+    light = [opened.background(selector) for selector in ("body", ".c", ".w.p10", ".w.n10")]
+    opened.page.emulate_media(color_scheme="dark")
+    dark = [opened.background(selector) for selector in ("body", ".c", ".w.p10", ".w.n10")]
+    assert all(one != other for one, other in zip(light, dark, strict=True))
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    assert [opened.background(selector) for selector in (".c", ".w.p10", ".w.n10")] == light[1:]
+    assert opened.background("body") == "rgb(255, 255, 255)"
+    opened.assert_calm()
+
+
+@pytest.mark.parametrize("mark", ['data-jp-theme-light="false"', 'class="vscode-dark"'])
+def test_a_notebook_theme_wins_over_the_system(browser: Any, mark: str) -> None:
+    fragment = render_fragment(PAIR)
+    dark = open_page(browser, f"<!doctype html><body {mark}>{fragment}", scheme="light")
+    system = open_page(browser, f"<!doctype html><body>{fragment}", scheme="dark")
+    light_mark = mark.replace("false", "true").replace("dark", "light")
+    light = open_page(browser, f"<!doctype html><body {light_mark}>{fragment}", scheme="dark")
+    assert dark.background(".c") == system.background(".c") != light.background(".c")
