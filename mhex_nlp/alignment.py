@@ -61,7 +61,7 @@ def align(
             f"encoding must be a tokenizers.Encoding, made by a fast tokenizer, got {type(encoding).__name__}"
         )
     sources = [text] if text_pair is None else [text, text_pair]
-    pieces = encoding.tokens
+    pieces, all_offsets = encoding.tokens, encoding.offsets  # each access builds a new list
     # A template token has no sequence; "[SEP]" typed in the text has one, and no special_tokens_mask either.
     sequences = [
         None if special else sequence
@@ -78,7 +78,7 @@ def align(
     words: dict[int, int] = {}
     first_word = 0
     for source, indices in zip(sources, content, strict=True):
-        offsets = [encoding.offsets[index] for index in indices]
+        offsets = [all_offsets[index] for index in indices]
         if any(end > len(source) for _, end in offsets):
             raise ValueError("encoding has offsets past the end of its text: it was made from another text")
         mended = mend_offsets(source, [pieces[index] for index in indices], offsets)
@@ -91,18 +91,14 @@ def align(
         first_word += len(own_words)
 
     tokens = []
-    for index, (piece, sequence, real) in enumerate(
-        zip(pieces, sequences, encoding.attention_mask, strict=True)
-    ):
+    for index, (piece, sequence, real) in enumerate(zip(pieces, sequences, encoding.attention_mask, strict=True)):
         if not real:
             continue
         if sequence is None:
             tokens.append(AlignedToken(piece, "", None, None, None, None, True))
             continue
         start, end = spans[index]
-        tokens.append(
-            AlignedToken(piece, sources[sequence][start:end], start, end, sequence, words[index], False)
-        )
+        tokens.append(AlignedToken(piece, sources[sequence][start:end], start, end, sequence, words[index], False))
     return tokens
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,16 @@ from .explanation import Explanation, HeadsChoice, Method, ModelRef, Token
 from .inputs import TokenisedText, check_pairs, check_texts, collate, longest_input, tokenise
 from .modeling import AutoMhexModelForSequenceClassification, forward_arguments
 from .sites import find_site
+
+
+class CallOptions(TypedDict, total=False):
+    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
+
+    target: ClassName | None
+    foil: ClassName | None
+    classes: Literal["target", "all"]
+    layers: bool
+    ids: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +126,11 @@ class MhexExplainer:
         return cls(model.to(where).eval(), tokenizer, **options)
 
     @overload
-    def __call__(self, text: str, text_pair: Any = None, **options: Any) -> Explanation: ...
+    def __call__(self, text: str, text_pair: Any = None, **options: Unpack[CallOptions]) -> Explanation: ...
     @overload
-    def __call__(self, text: Iterable[str], text_pair: Any = None, **options: Any) -> list[Explanation]: ...
+    def __call__(
+        self, text: Iterable[str], text_pair: Any = None, **options: Unpack[CallOptions]
+    ) -> list[Explanation]: ...
 
     def __call__(
         self,

@@ -71,9 +71,7 @@ class Explanation:
                 raise ValueError(f"{name} must be finite, got {number}")
         for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
             if _SPLIT_CHARACTER.search(source):
-                raise ValueError(
-                    f"{name} holds a character split in two surrogates, which JSON would join again"
-                )
+                raise ValueError(f"{name} holds a character split in two surrogates, which JSON would join again")
         depths = {None if token.layers is None else len(token.layers) for token in self.tokens}
         if len(depths) > 1:
             raise ValueError("tokens must all have layers of one length, or none of them any")
@@ -90,9 +88,7 @@ class Explanation:
         if (token.scores is None) != (self.classes is None):
             raise ValueError(f"{name}.scores and classes must be given together or not at all")
         if token.scores is not None and self.classes is not None and len(token.scores) != len(self.classes):
-            raise ValueError(
-                f"{name} must have {len(self.classes)} scores, one a class, got {len(token.scores)}"
-            )
+            raise ValueError(f"{name} must have {len(self.classes)} scores, one a class, got {len(token.scores)}")
         if token.special:
             if token.text or (token.start, token.end, token.sequence, token.word) != (None,) * 4:
                 raise ValueError(f"{name} is special and so must have no text, start, end, sequence or word")
@@ -104,9 +100,7 @@ class Explanation:
             raise ValueError(f"{name}.sequence must be 0, or 1 where there is a text_pair, got {sequence}")
         source = self._source(sequence)
         if not 0 <= start <= end <= len(source):
-            raise ValueError(
-                f"{name} has offsets {start} to {end} outside its text of {len(source)} characters"
-            )
+            raise ValueError(f"{name} has offsets {start} to {end} outside its text of {len(source)} characters")
         if token.text != source[start:end]:
             raise ValueError(f"{name}.text must be the source's {source[start:end]!r}, got {token.text!r}")
         if token.word < 0:
@@ -143,9 +137,7 @@ class Explanation:
         classes="all".
         """
         if self.classes is None:
-            raise ValueError(
-                'this explanation has its target\'s scores only: pass classes="all" to the explainer'
-            )
+            raise ValueError('this explanation has its target\'s scores only: pass classes="all" to the explainer')
         rows = [token.scores or () for token in self.tokens]
         return np.asarray(rows, dtype=np.float32).reshape(len(rows), len(self.classes))
 

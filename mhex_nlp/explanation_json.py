@@ -59,9 +59,7 @@ def check_schema(document: Any) -> dict[str, Any]:
     if family != _FAMILY or not (version.isascii() and version.isdecimal() and int(version) >= 1):
         raise ValueError(f'not an explanation: "schema" must be "{SCHEMA}", got {schema!r}')
     if int(version) > _VERSION:
-        raise ValueError(
-            f'"schema" is {schema!r}, newer than this release reads ({SCHEMA}): upgrade mhex_nlp'
-        )
+        raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({SCHEMA}): upgrade mhex_nlp')
     return document
 
 
@@ -109,9 +107,7 @@ def _convert(value: Any, hint: Any, where: str, reading: bool) -> Any:
     if origin is dict:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise ValueError(f"{where} must be an object with string keys, got {_kind(value)}")
-        return {
-            key: _convert(item, arguments[1], f"{where}[{key!r}]", reading) for key, item in value.items()
-        }
+        return {key: _convert(item, arguments[1], f"{where}[{key!r}]", reading) for key, item in value.items()}
     if isinstance(hint, type) and is_dataclass(hint):
         convert_object = _read_object if reading else _write_object
         return convert_object(value, hint, where)
@@ -145,11 +141,7 @@ def _write_object(value: Any, cls: type, where: str) -> dict[str, Any]:
 
 
 def _scalar(value: Any, hint: Any, where: str) -> Any:
-    if (
-        hint is float
-        and not isinstance(value, bool)
-        and (isinstance(value, int | float) or hasattr(value, "dtype"))
-    ):
+    if hint is float and not isinstance(value, bool) and (isinstance(value, int | float) or hasattr(value, "dtype")):
         try:
             number = float(value)
         except OverflowError:

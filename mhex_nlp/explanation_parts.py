@@ -37,9 +37,7 @@ class Prediction:
     def __post_init__(self) -> None:
         named = (self.label, self.id, self.probability, self.probabilities, self.labels)
         if self.value is not None and any(part is not None for part in named):
-            raise ValueError(
-                "prediction with a value is a regression and so must have no label, id or probabilities"
-            )
+            raise ValueError("prediction with a value is a regression and so must have no label, id or probabilities")
         for probability in (self.probability, *(self.probabilities or {}).values()):
             if probability is not None and not 0 <= probability <= 1:
                 raise ValueError(f"prediction has a probability outside 0 to 1: {probability}")

@@ -76,16 +76,17 @@ class MhexHead(nn.Module):
             x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding.
         """
         z = x + x_global  # (B, T, H)
+        # In place from here on, which autograd allows for these operations: a copy of z would be the head's main cost.
         if mask is not None:
-            z = torch.where(mask[..., None], z, 0.0)  # not mask * z: a padded row may hold NaN
+            z.masked_fill_(~mask[..., None], 0.0)  # not mask * z: a padded row may hold NaN
         if self.pre_norm:
             square = z.float().pow(2).mean(-1, keepdim=True)
             z = (z.float() * torch.rsqrt(square + _RMS_EPS)).to(z.dtype)
-        evidence = F.linear(F.relu(z).to(self.w1.dtype), self.equivalent_matrix).float()  # (B, T, C)
         if self.gate:
             pooled = pool(z, mask, causal=self.causal)  # (B, 1 or T, H)
             gate = self.activation(F.linear(pooled.to(self.w1.dtype), self.w1))
             x = x * gate.to(x.dtype)
+        evidence = F.linear(z.relu_().to(self.w1.dtype), self.equivalent_matrix).float()  # (B, T, C)
         return x, evidence
 
 

@@ -108,6 +108,7 @@ class MhexMixin(_Mixed):
             OSError: a file is missing (transformers' own sentence).
         """
         ignore = kwargs.pop("ignore_mismatched_sizes", False)
+        kwargs = _with_plain_settings(kwargs)
         try:
             model, info = super().from_pretrained(
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
@@ -328,3 +329,13 @@ class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
     """
 
     _model_mapping = _WithHeads(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **_with_plain_settings(kwargs))
+
+
+def _with_plain_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """transformers puts `mhex` on a config that has one and prints it as JSON, which a `MhexConfig` is not."""
+    return {**kwargs, "mhex": MhexConfig.of(kwargs["mhex"]).to_dict()} if kwargs.get("mhex") is not None else kwargs

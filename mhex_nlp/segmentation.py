@@ -124,9 +124,7 @@ def _pipeline(language: str) -> Language:
         raise TypeError(f"language must be a string such as 'en' or None, got {type(language).__name__}")
     import spacy
 
-    expected = (
-        "expected a spaCy language code of two or three lower-case letters, such as 'en', 'de', 'fr' or 'xx'"
-    )
+    expected = "expected a spaCy language code of two or three lower-case letters, such as 'en', 'de', 'fr' or 'xx'"
     if not _CODE.fullmatch(language):
         raise ValueError(f"language {language!r} is not known: {expected}")
     try:

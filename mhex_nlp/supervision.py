@@ -28,6 +28,8 @@ def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> Prob
 def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> None:
     """Raises one clear sentence where `labels` cannot be the labels of this batch.
 
+    Values are looked at on the CPU alone: reading them from a GPU would make every training step wait for it.
+
     Args:
         labels: (B,) integers for a single label, (B, C) floats in [0, 1] for several, (B,) or (B, C) floats for
             regression. -100 is ignored, but for regression, where it is a value like others.
@@ -44,7 +46,7 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
             raise TypeError(f"labels must be integer class ids for single-label classification, got {dtype}.")
         if labels.numel() != batch_size:
             raise ValueError(f"labels must be ({batch_size},), one class id a text, got {tuple(labels.shape)}.")
-        bad = labels[(labels != IGNORE_INDEX) & ((labels < 0) | (labels >= classes))]
+        bad = _where(labels, (labels != IGNORE_INDEX) & ((labels < 0) | (labels >= classes)))
         if bad.numel():
             raise ValueError(f"labels must be class ids from 0 to {classes - 1} (or -100), got {bad[0].item()}.")
         return
@@ -54,13 +56,17 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
     if task == "multi_label_classification":
         if tuple(labels.shape) != (batch_size, classes):
             raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
-        bad = labels[(labels != IGNORE_INDEX) & ~((labels >= 0) & (labels <= 1))]
+        bad = _where(labels, (labels != IGNORE_INDEX) & ~((labels >= 0) & (labels <= 1)))
         if bad.numel():
             raise ValueError(f"labels must lie in [0, 1] (or be -100), got {bad[0].item()}.")
     elif labels.numel() != batch_size * classes:
         raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
-    elif not torch.isfinite(labels).all():
+    elif _where(labels, ~torch.isfinite(labels)).numel():
         raise ValueError("labels must be finite for regression, got NaN or infinity.")
+
+
+def _where(labels: Tensor, wrong: Tensor) -> Tensor:
+    return labels[wrong] if labels.device.type == "cpu" else labels.new_empty(0)
 
 
 def deep_supervision_loss(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:

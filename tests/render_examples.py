@@ -64,17 +64,13 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
 
 def _with_layers(made: dict[str, Any], depths: int) -> dict[str, Any]:
     for token in made["tokens"]:
-        token["layers"] = [
-            token["score"] * (depth + 1) / depths - 0.03 * (depth % 3) for depth in range(depths)
-        ]
+        token["layers"] = [token["score"] * (depth + 1) / depths - 0.03 * (depth % 3) for depth in range(depths)]
     return made
 
 
 def _with_classes(made: dict[str, Any], classes: list[str], weights: list[float]) -> dict[str, Any]:
     for index, token in enumerate(made["tokens"]):
-        token["scores"] = [
-            token["score"] * weight + 0.05 * ((index + k) % 3 - 1) for k, weight in enumerate(weights)
-        ]
+        token["scores"] = [token["score"] * weight + 0.05 * ((index + k) % 3 - 1) for k, weight in enumerate(weights)]
     made["classes"] = classes
     return made
 

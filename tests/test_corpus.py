@@ -124,9 +124,7 @@ def test_no_text_in_two_splits() -> None:
 
 def test_no_near_duplicates() -> None:
     bags = [(sentence.id, set(words(sentence.text))) for sentence in CORPUS]
-    close = [
-        (left, right) for (left, a), (right, b) in combinations(bags, 2) if len(a & b) > 0.7 * len(a | b)
-    ]
+    close = [(left, right) for (left, a), (right, b) in combinations(bags, 2) if len(a & b) > 0.7 * len(a | b)]
     assert close == []
 
 

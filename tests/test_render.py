@@ -97,9 +97,7 @@ def shown(text: str) -> str:
 
 CHARACTERS = st.one_of(
     st.characters(codec=None),
-    st.sampled_from(
-        " \t\n\r<>&\"'\x00\u200d\u0301\ufe0f\u202e\u2069\ud800\ufffe\U0001f1e9\U0001f3fd\U0001f469"
-    ),
+    st.sampled_from(" \t\n\r<>&\"'\x00\u200d\u0301\ufe0f\u202e\u2069\ud800\ufffe\U0001f1e9\U0001f3fd\U0001f469"),
 )
 
 
@@ -200,9 +198,7 @@ def test_specials_are_hidden_and_their_share_is_told() -> None:
 
 def test_the_mass_on_white_space_is_told() -> None:
     made = explanation("a b", [("a", 0, 0.5), ("b", 2, 0.25)])
-    made["tokens"].insert(
-        1, {**made["tokens"][0], "piece": "_", "start": 1, "end": 2, "word": 1, "score": -0.25}
-    )
+    made["tokens"].insert(1, {**made["tokens"][0], "piece": "_", "start": 1, "end": 2, "word": 1, "score": -0.25})
     assert highlight(made).hidden_share == 0.25
     assert "on white space<dd><bdi>25%" in render_page([made])
 
@@ -210,9 +206,7 @@ def test_the_mass_on_white_space_is_told() -> None:
 def test_bytes_of_one_character_become_one_unit() -> None:
     made = explanation("a 😡 b", [("a", 0, 0.1), ("😡", None, 0.0)])
     byte = {"text": "😡", "start": 2, "end": 3, "sequence": 0, "word": 1, "special": False}
-    made["tokens"] = [
-        {**byte, "piece": piece, "score": 0.25} for piece in ("\u00f0\u0141", "\u013a", "\u00a1")
-    ]
+    made["tokens"] = [{**byte, "piece": piece, "score": 0.25} for piece in ("\u00f0\u0141", "\u013a", "\u00a1")]
     for unit in ("words", "tokens"):
         [found] = [segment for segment in highlight(made, unit=unit).lines[0] if segment.score is not None]
         assert (found.text, found.score) == ("😡", 0.75)
@@ -224,9 +218,7 @@ def test_no_character_is_cut(whole: str) -> None:
     made["text"] = f"a {whole} b"
     base = {"text": "", "piece": "", "sequence": 0, "special": False, "score": 0.5}
     # A token for each code point but the joiners, as a tokenizer that drops format characters gives.
-    made["tokens"] = [
-        {**base, "start": 2 + k, "end": 3 + k, "word": k} for k, c in enumerate(whole) if c != "\u200d"
-    ]
+    made["tokens"] = [{**base, "start": 2 + k, "end": 3 + k, "word": k} for k, c in enumerate(whole) if c != "\u200d"]
     assert [s.text for s in highlight(made).lines[0] if s.score is not None] == [whole]
 
 
@@ -368,9 +360,7 @@ def test_attack_strings_stay_text(attack: str) -> None:
         (render_fragment(made), Reader(render_fragment(attacked("harmless")))),
     ):
         reader = Reader(page)
-        assert [tag for tag, _ in reader.tags if tag != "span"] == [
-            t for t, _ in reference.tags if t != "span"
-        ]
+        assert [tag for tag, _ in reader.tags if tag != "span"] == [t for t, _ in reference.tags if t != "span"]
         assert [set(attributes) for tag, attributes in reader.tags if tag not in ("span", "bdi")] == [
             set(attributes) for tag, attributes in reference.tags if tag not in ("span", "bdi")
         ]
@@ -378,9 +368,7 @@ def test_attack_strings_stay_text(attack: str) -> None:
         assert reader.texts == [shown(attack)] * 2
         page.encode()
         # Direction controls only in the texts themselves, where their paragraph ends them.
-        rest = re.sub(
-            r'<p class="t".*?</p>', lambda p: "".join(re.findall("<[^>]*>", p[0])), page, flags=re.S
-        )
+        rest = re.sub(r'<p class="t".*?</p>', lambda p: "".join(re.findall("<[^>]*>", p[0])), page, flags=re.S)
         assert not re.search("[\u202a-\u202e\u2066-\u2069]", rest)
         if attack.isprintable():
             assert reader.everything.count(attack) >= 10
@@ -423,9 +411,7 @@ def test_the_policy_allows_the_style_and_nothing_else() -> None:
     page = render_page(EXAMPLES.values())
     [style] = re.findall("<style>(.*?)</style>", page, re.S)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    [policy] = [
-        a["content"] for tag, a in Reader(page).tags if a.get("http-equiv") == "Content-Security-Policy"
-    ]
+    [policy] = [a["content"] for tag, a in Reader(page).tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy == (f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
     assert page.index("Content-Security-Policy") < page.index("<style>")
     assert page.index('charset="utf-8"') < 100 and page.startswith("<!doctype html>\n<html lang=")
@@ -484,9 +470,7 @@ def test_a_class_for_each_of_the_21_levels() -> None:
 
 
 def test_notebook_themes_use_the_same_palettes() -> None:
-    assert palettes((TEMPLATES / "notebook.css").read_text()) == palettes(
-        (TEMPLATES / "highlight.css").read_text()
-    )
+    assert palettes((TEMPLATES / "notebook.css").read_text()) == palettes((TEMPLATES / "highlight.css").read_text())
 
 
 def selectors(css: str) -> list[str]:
@@ -501,9 +485,7 @@ def test_the_fragment_styles_nothing_else() -> None:
     found = selectors(style)
     assert len(found) > 40
     for selector in found:
-        assert re.match(
-            r"(\.vscode-(dark|light) |\[data-jp-theme-light=\"(true|false)\"\] )?\.mhex\b", selector
-        )
+        assert re.match(r"(\.vscode-(dark|light) |\[data-jp-theme-light=\"(true|false)\"\] )?\.mhex\b", selector)
     assert '[data-jp-theme-light="false"] .mhex' in found and ".vscode-dark .mhex" in found
     assert not {"html", "body", "script", "h1", "h2"} & {tag for tag, _ in Reader(fragment).tags}
 
@@ -531,9 +513,7 @@ def test_a_pipe_gets_marks_instead_of_colours() -> None:
 @pytest.mark.parametrize("system", ["standard", "256", "truecolor"])
 def test_a_terminal_gets_colours_and_the_sign_without_them(system: str) -> None:
     out = printed(POSITIVE, force_terminal=True, color_system=system)
-    before = {
-        word: re.findall(r"\x1b\[([0-9;]*)m$", out[: out.index(word)])[0] for word in ("superb", "thin")
-    }
+    before = {word: re.findall(r"\x1b\[([0-9;]*)m$", out[: out.index(word)])[0] for word in ("superb", "thin")}
     assert before["superb"].split(";")[0] == "1" and before["thin"].split(";")[0] == "4"
     assert before["superb"].split(";")[1:] != before["thin"].split(";")[1:]
     assert "superb[" not in re.sub(r"\x1b\[[0-9;]*m", "", out)

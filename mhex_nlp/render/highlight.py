@@ -83,9 +83,7 @@ def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> No
         if token["start"] is None:
             continue
         if token["sequence"] not in range(len(texts)):
-            raise ValueError(
-                f"token {index} has sequence {token['sequence']!r}, but there are {len(texts)} texts."
-            )
+            raise ValueError(f"token {index} has sequence {token['sequence']!r}, but there are {len(texts)} texts.")
         length = len(texts[token["sequence"]])
         if token["end"] is None or not 0 <= token["start"] <= token["end"] <= length:
             raise ValueError(
@@ -204,9 +202,7 @@ def _drawn_span(text: str, start: int, end: int) -> tuple[int, int]:
 def _extends(character: str) -> bool:
     """Accents, variation selectors, U+200D, skin tones and flag tags belong to the character before them."""
     modifier = "\U0001f3fb" <= character <= "\U0001f3ff" or "\U000e0020" <= character <= "\U000e007f"
-    return (
-        character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
-    )
+    return character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
 
 
 def _inseparable(texts: Sequence[str], left: Unit, right: Unit) -> bool:

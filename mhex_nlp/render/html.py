@@ -47,9 +47,7 @@ def render_page(
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
     """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
     style = Markup(_style("highlight.css", "notebook.css"))
-    return _holdable(
-        _environment().get_template("fragment.html.j2").render(card=_card(explanation, unit), style=style)
-    )
+    return _holdable(_environment().get_template("fragment.html.j2").render(card=_card(explanation, unit), style=style))
 
 
 @cache
@@ -110,8 +108,7 @@ def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "target": explanation["target"]["label"],
         "number": number,
         "tokens": [
-            {"piece": token["piece"], "span": _span(token), "score": number(token["score"])}
-            for token in tokens
+            {"piece": token["piece"], "span": _span(token), "score": number(token["score"])} for token in tokens
         ],
         "layers": _layers(layer_sums(explanation)),
         "library": explanation.get("library", ""),
@@ -161,9 +158,7 @@ def _classes(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
     tokens = explanation["tokens"]
     texts = (explanation["text"], explanation["text_pair"] or "")
     units = find_units(explanation, unit)
-    per_class = [
-        unit_scores(units, [token["scores"][index] for token in tokens]) for index in range(len(labels))
-    ]
+    per_class = [unit_scores(units, [token["scores"][index] for token in tokens]) for index in range(len(labels))]
     sums = [sum(token["scores"][index] for token in tokens) for index in range(len(labels))]
     largest = max((abs(score) for scores in per_class for score in scores), default=0.0)
     number = number_format([largest, *sums])
@@ -171,9 +166,7 @@ def _classes(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
     rows = []
     for index in sorted(range(len(labels)), key=lambda i: -sums[i])[:CLASSES_SHOWN]:
         scores = per_class[index]
-        best = sorted((i for i in range(len(units)) if scores[i] > 0), key=lambda i: -scores[i])[
-            :WORDS_PER_CLASS
-        ]
+        best = sorted((i for i in range(len(units)) if scores[i] > 0), key=lambda i: -scores[i])[:WORDS_PER_CLASS]
         levels = to_levels(scores, largest)
         label = labels[index]
         words = [

@@ -88,9 +88,7 @@ def _answers(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
         values = value if isinstance(value, list) else [value]
         return [(f"value {i}" if len(values) > 1 else "value", f"{v:.4g}") for i, v in enumerate(values)]
     if "labels" in prediction:
-        chosen = [
-            (label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities
-        ]
+        chosen = [(label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities]
         return chosen or [("no label", "none reaches 50%")]
     probability = prediction["probability"]
     return [(str(prediction["label"]), "" if probability is None else percent(probability))]

@@ -23,9 +23,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\
 _BREAKS = re.compile("[\r\u2028\u2029]")
 
 
-def render_terminal(
-    explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words"
-) -> None:
+def render_terminal(explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words") -> None:
     """Print one explanation (JSON form): prediction, highlighted text, legend, notes.
 
     Positive words are bold, negative ones underlined, whatever the colours; without colours (`NO_COLOR`, a
@@ -51,11 +49,7 @@ def render_terminal(
     against = f" rather than {told.foil}" if told.foil else ""
     show((answers, "bold"), (about + against, ""))
     for line in drawn.lines:
-        show(
-            *(_part(segment, number, console, coloured) for segment in line)
-            if line
-            else [("(no text)", "dim")]
-        )
+        show(*(_part(segment, number, console, coloured) for segment in line) if line else [("(no text)", "dim")])
     if coloured:
         example = [Segment(name, 0, 0, 0.0, level) for name, level in (("for", 8), ("against", -8))]
         show(("scale: ", "dim"), *_spaced([_part(segment, number, console, True) for segment in example]))

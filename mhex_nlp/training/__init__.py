@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training with heads: what a plain Trainer needs beside the model, and a short accelerate loop.
+
+Names only, handed on lazily (PEP 562): the callback needs no datasets, and the loop needs no Trainer.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "FinetuneConfig": "settings",
+    "MhexCallback": "callback",
+    "finetune": "finetuning",
+    "load_splits": "data",
+    "mhex_param_groups": "optimizer",
+}
+__all__ = [*sorted(_HOMES)]
+
+if TYPE_CHECKING:
+    from .callback import MhexCallback as MhexCallback
+    from .data import load_splits as load_splits
+    from .finetuning import finetune as finetune
+    from .optimizer import mhex_param_groups as mhex_param_groups
+    from .settings import FinetuneConfig as FinetuneConfig
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled texts for training: files or hub datasets in, checked and tokenised splits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+
+_READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    # pandas would read the words "None" and "NA" as missing
+    ".csv": ("csv", {"keep_default_na": False}),
+    ".tsv": ("csv", {"keep_default_na": False, "delimiter": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_CHUNK = 10_000  # rows looked at in one go
+
+Source: TypeAlias = str | PathLike[str] | Dataset | DatasetDict
+
+
+def load_splits(
+    source: Source,
+    text_column: str = "text",
+    label_column: str = "label",
+    text_pair_column: str | None = None,
+    *,
+    validation: Source | None = None,
+    config_name: str | None = None,
+    train_split: str = "train",
+    validation_split: str | None = None,
+    validation_share: float = 0.1,
+    seed: int = 42,
+) -> DatasetDict:
+    """Splits "train" and "validation" with the columns `text`, `text_pair` (if asked for) and `label`, a ClassLabel.
+
+    Args:
+        source: name of a hub dataset, a local folder, a CSV, TSV, JSON, JSONL or Parquet file, or a dataset at hand.
+        text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers,
+            booleans or a ClassLabel; class ids follow the sorted values.
+        validation: a source of its own for the validation split.
+        config_name: configuration of a hub dataset.
+        train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
+            "val" or "dev" if there is one. Without one, `validation_share` of the training split is taken with
+            `seed`, each class in proportion where every class has rows enough.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a missing column or split (the sentence lists those there are), an empty or missing text or label
+            (with its row), labels of a kind that are no classes, fewer than two classes.
+    """
+    if not 0 < validation_share < 1:
+        raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
+    columns = {"text": text_column, "text_pair": text_pair_column, "label": label_column}
+    wanted = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+    splits = _read(source, config_name)
+    chosen = {"train": _split(splits, train_split, source)}
+    if validation is not None:
+        there = _read(validation, config_name)
+        only = next(iter(there)) if len(there) == 1 else validation_split or "validation"
+        chosen["validation"] = _split(there, only, validation)
+    else:
+        name = validation_split or next((name for name in _VALIDATION_NAMES if name in splits), None)
+        if name is not None:
+            chosen["validation"] = _split(splits, name, source)
+    checked = {name: _columns(dataset, wanted, name) for name, dataset in chosen.items()}
+    encoded = DatasetDict(_encode(checked))
+    return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
+
+
+def tokenise_splits(splits: DatasetDict, tokenizer: Any, max_length: int | None = None) -> DatasetDict:
+    """`splits` with what the tokenizer gives, cut at `max_length` (by default what it knows), and the label."""
+
+    def tokenise(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return tokenizer(batch["text"], batch.get("text_pair"), truncation=True, max_length=max_length)
+
+    texts = [name for name in splits["train"].column_names if name != "label"]
+    return splits.map(tokenise, batched=True, remove_columns=texts, desc="tokenise")
+
+
+def _read(source: Source, config_name: str | None) -> DatasetDict:
+    if isinstance(source, DatasetDict):
+        return source
+    if isinstance(source, Dataset):
+        return DatasetDict(train=source)
+    path = Path(source)
+    if path.suffix.lower() in _READERS:
+        if not path.is_file():
+            raise FileNotFoundError(f"data must be a file that exists or the name of a dataset, got {str(source)!r}.")
+        reader, options = _READERS[path.suffix.lower()]
+        return load_dataset(reader, data_files={"train": str(path)}, **options)
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _read(load_from_disk(path), config_name)
+    return load_dataset(str(source), config_name)
+
+
+def _split(splits: DatasetDict, name: str, source: Source) -> Dataset:
+    if name not in splits:
+        where = source if isinstance(source, str | PathLike) else type(source).__name__
+        raise ValueError(f"{where} has no split {name!r}; it has {', '.join(splits)}.")
+    if not len(splits[name]):
+        raise ValueError(f"split {name!r} must have at least one row, got none.")
+    return splits[name]
+
+
+def _columns(dataset: Dataset, wanted: dict[str, str], split: str) -> Dataset:
+    """The wanted columns under our names, every cell checked."""
+    for ours, theirs in wanted.items():
+        if theirs not in dataset.column_names:
+            raise ValueError(
+                f"{ours}_column must name a column of split {split!r}, got {theirs!r}; it has "
+                f"{', '.join(dataset.column_names)}."
+            )
+    if len(set(wanted.values())) < len(wanted):
+        raise ValueError(f"text, text pair and label must be columns of their own, got {list(wanted.values())}.")
+    dataset = dataset.select_columns(list(wanted.values())).rename_columns(
+        {theirs: ours for ours, theirs in wanted.items() if ours != theirs}
+    )
+    for ours, theirs in wanted.items():
+        check = _check_label if ours == "label" else _check_text
+        for row, value in enumerate(_values(dataset, ours)):
+            check(value, f"column {theirs!r} of split {split!r}, row {row} (counted from 0)")
+    return dataset
+
+
+def _values(dataset: Dataset, column: str) -> Iterable[Any]:
+    for batch in dataset.select_columns([column]).iter(_CHUNK):
+        yield from batch[column]
+
+
+def _check_text(value: Any, where: str) -> None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{where}: the text is empty.")
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: a text must be a string, got {value!r}.")
+
+
+def _check_label(value: Any, where: str) -> None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{where}: the label is missing.")
+    if not isinstance(value, str | int):
+        raise ValueError(f"{where}: a label must be a class name or an integer, got {value!r}.")
+
+
+def _encode(splits: dict[str, Dataset]) -> dict[str, Dataset]:
+    """The same splits with one ClassLabel over all of them."""
+    feature = splits["train"].features["label"]
+    if isinstance(feature, ClassLabel):
+        for name, dataset in splits.items():
+            if -1 in _values(dataset, "label"):
+                raise ValueError(f"split {name!r} must be labelled, got rows with label -1.")
+            if dataset.features["label"] != feature:
+                raise ValueError(f"the labels of split {name!r} must be {feature.names}, as in training.")
+        return splits
+    classes = {name: set(_values(dataset, "label")) for name, dataset in splits.items()}
+    if unseen := sorted(map(str, set().union(*classes.values()) - classes["train"])):
+        raise ValueError(f"the labels of the validation split must occur in training, got {unseen}.")
+    if len({type(label) for label in classes["train"]}) > 1:
+        raise ValueError("labels must be of one type, got strings and integers.")
+    ordered = sorted(classes["train"])
+    if len(ordered) < 2:
+        raise ValueError(f"labels must be of at least two classes, got only {ordered[0]!r}.")
+    ids = {label: index for index, label in enumerate(ordered)}
+    names = ClassLabel(names=[str(label) for label in ordered])
+    encoded = {}
+    for name, dataset in splits.items():
+        labels = [ids[label] for label in _values(dataset, "label")]
+        encoded[name] = dataset.remove_columns("label").add_column("label", labels).cast_column("label", names)
+    return encoded
+
+
+def _cut(train: Dataset, share: float, seed: int) -> DatasetDict:
+    """Two parts of `train`: stratified, unless a class is too small for that."""
+    if len(train) < 2:
+        raise ValueError("data must have at least two rows where no validation split is given, got one.")
+    options = {"test_size": max(1, round(share * len(train))), "seed": seed}
+    try:
+        parts = train.train_test_split(stratify_by_column="label", **options)
+    except ValueError:  # fewer rows than classes in one part, or a class with a single row
+        parts = train.train_test_split(**options)
+    return DatasetDict(train=parts["train"], validation=parts["test"])

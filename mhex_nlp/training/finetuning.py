@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`finetune`: a short accelerate loop that trains a classifier with MHEX heads."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration, skip_first_batches
+from accelerate.utils import ProjectConfiguration, set_seed, tqdm
+from datasets import DatasetDict
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
+
+from ..config import MhexConfig
+from ..modeling import AutoMhexModelForSequenceClassification
+from .data import load_splits, tokenise_splits
+from .evaluation import Evaluator
+from .loop import Progress, Run
+from .optimizer import mhex_param_groups
+from .settings import FinetuneConfig
+
+
+def finetune(config: FinetuneConfig) -> dict[str, Any]:
+    """Trains as `config` says, in this process or as one of those `accelerate launch` started.
+
+    Writes the model, the tokenizer, `metrics.json` and checkpoints to `config.output_dir`.
+
+    Returns:
+        what `metrics.json` holds, on every process: the figures of `Evaluator` on the validation split, its `step`,
+        `history` (those figures after each epoch), `labels`, and the `settings`.
+
+    Raises:
+        FileNotFoundError, ValueError: data that cannot be used (see `load_splits`), a precision that the device cannot
+            do, a number of processes other than expected, nothing to resume from, or checkpoints of an earlier run in
+            the way.
+    """
+    accelerator = _accelerator(config)
+    _check_checkpoints(config)
+    accelerator.wait_for_everyone()  # nobody writes one before all have looked
+    set_seed(config.seed)
+    with accelerator.main_process_first():  # the others find it in the cache
+        splits = load_splits(
+            config.data,
+            config.text_column,
+            config.label_column,
+            config.text_pair_column,
+            validation=config.validation,
+            config_name=config.config_name,
+            train_split=config.train_split,
+            validation_split=config.validation_split,
+            validation_share=config.validation_share,
+            seed=config.seed,
+        )
+        labels = splits["train"].features["label"].names
+        tokenizer, model = _tokenizer_and_model(config, labels)
+        splits = tokenise_splits(splits, tokenizer, config.max_length)
+    loaders = _loaders(splits, tokenizer, config, accelerator)
+    optimizer = torch.optim.AdamW(mhex_param_groups(model, config.lr, config.head_lr, config.weight_decay))
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, *loaders)
+
+    # accelerate steps the scheduler once for each process
+    steps_per_epoch = math.ceil(len(train_loader) / config.gradient_accumulation_steps)
+    steps, rounds = config.max_steps or steps_per_epoch * config.epochs, accelerator.num_processes
+    warmup = round(config.warmup * steps)
+    scheduler = accelerator.prepare(get_scheduler("linear", optimizer, warmup * rounds, steps * rounds))
+
+    progress = Progress()
+    accelerator.register_for_checkpointing(progress)
+    set_seed(config.seed, device_specific=True)  # dropout differs between processes, weights did not
+    if config.resume_from is not None:
+        _resume(accelerator, config, progress)
+    if config.log_with is not None:
+        tracked = {name: value if value is not None else "default" for name, value in config.to_dict().items()}
+        accelerator.init_trackers("mhex", tracked)
+
+    evaluator = Evaluator(accelerator, accelerator.unwrap_model(model).config)
+    history = progress.history
+    bar = tqdm(total=steps, initial=progress.step, desc="finetune", disable=not sys.stderr.isatty())
+    run = Run(accelerator, config, model, optimizer, scheduler, progress, steps, bar)
+    while progress.step < steps:
+        train_loader.set_epoch(progress.epoch)
+        run.epoch(skip_first_batches(train_loader, progress.batch) if progress.batch else train_loader)
+        if progress.batch == len(train_loader):  # not where max_steps ended the run in between
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+        history.append({"step": progress.step, **evaluator(model, eval_loader)})
+        run.report("validation", history[-1])
+        if config.save_steps is None:
+            run.save()
+    bar.close()
+
+    if not history:  # resumed at the very end
+        history.append({"step": progress.step, **evaluator(model, eval_loader)})
+    report = {**history[-1], "labels": labels, "history": history, "settings": config.to_dict()}
+    _write(accelerator, model, tokenizer, report, Path(config.output_dir))
+    accelerator.end_training()
+    return report
+
+
+def _accelerator(config: FinetuneConfig) -> Accelerator:
+    project = ProjectConfiguration(
+        project_dir=str(config.output_dir),
+        logging_dir=str(Path(config.output_dir) / "logs"),
+        automatic_checkpoint_naming=True,
+        total_limit=config.save_limit,
+    )
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        log_with=config.log_with,
+        project_config=project,
+        # the order of the texts depends on seed and epoch alone, not on the number of processes
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=config.seed),
+    )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("mixed_precision='fp16' needs an accelerator, got a CPU; use 'bf16' or 'no'.")
+    if config.num_processes is not None and accelerator.num_processes != config.num_processes:
+        raise ValueError(
+            f"num_processes must be how many processes run, got {config.num_processes} but {accelerator.num_processes} "
+            f"run; start them with `accelerate launch --multi_gpu --num_processes {config.num_processes}`, on a CPU "
+            "with ACCELERATE_USE_CPU=true."
+        )
+    return accelerator
+
+
+def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(config.model)
+    model = AutoMhexModelForSequenceClassification.from_pretrained(
+        config.model,
+        mhex=MhexConfig(gate=config.gate, loss_weight=config.loss_weight).to_dict(),  # a config prints itself as JSON
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type="single_label_classification",
+        ignore_mismatched_sizes=True,  # a classifier of other classes starts anew
+        dtype=torch.float32,  # the optimiser's weights, whatever the checkpoint's are; autocast does the rest
+    )
+    if tokenizer.pad_token is None:  # decoder families
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if config.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    return tokenizer, model
+
+
+def _loaders(
+    splits: DatasetDict, tokenizer: Any, config: FinetuneConfig, accelerator: Accelerator
+) -> tuple[DataLoader, DataLoader]:
+    collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=None if accelerator.mixed_precision == "no" else 8)
+    # generators of their own: a DataLoader draws a seed when it starts, which would shift dropout after a resume
+    train = DataLoader(
+        splits["train"],
+        batch_size=config.batch_size,
+        shuffle=True,
+        collate_fn=collate,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    held_out = DataLoader(
+        splits["validation"],
+        batch_size=config.eval_batch_size or config.batch_size,
+        collate_fn=collate,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    return train, held_out
+
+
+def _resume(accelerator: Accelerator, config: FinetuneConfig, progress: Progress) -> None:
+    accelerator.load_state(None if config.resume_from == "latest" else str(config.resume_from))
+    accelerator.project_configuration.iteration = progress.saved
+
+
+def _check_checkpoints(config: FinetuneConfig) -> None:
+    """Refuses now what accelerate would refuse after the first epoch."""
+    folder = Path(config.output_dir) / "checkpoints"
+    found = folder.is_dir() and any(folder.iterdir())
+    if config.resume_from == "latest" and not found:
+        raise ValueError(f"resume_from='latest' needs a checkpoint in {folder}, got none.")
+    if config.resume_from is None and found:
+        raise ValueError(
+            f"output_dir must hold no checkpoints of an earlier run, got some in {folder}; go on with them by "
+            "resume_from='latest', or remove them."
+        )
+
+
+def _write(accelerator: Accelerator, model: Any, tokenizer: Any, report: dict[str, Any], folder: Path) -> None:
+    accelerator.wait_for_everyone()
+    accelerator.unwrap_model(model).save_pretrained(
+        folder, is_main_process=accelerator.is_main_process, save_function=accelerator.save
+    )
+    if accelerator.is_main_process:
+        tokenizer.save_pretrained(folder)
+        (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")

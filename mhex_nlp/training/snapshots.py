@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Highlights of a few texts as they change during training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def heads_untrained(model: Any) -> bool:
+    """Whether every equivalent matrix is still zero, as in a model fresh from injection."""
+    return not any(bool(head.equivalent_matrix.any()) for head in model.mhex)
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module's mode and every random state is what it was before.
+
+    big_bird seeds numpy in each forward pass, so torch's generator alone is not enough.
+    """
+    modes = {module: module.training for module in model.modules()}
+    python, numpy = random.getstate(), np.random.get_state()
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            model.eval()
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:
+    """Explains `texts` into `step-000120.html` and `step-000120.jsonl` in `directory`; training goes on as if not."""
+    from ..explainer import MhexExplainer
+    from ..explanation_io import write_jsonl
+    from ..render import render_page
+
+    with untouched(model):
+        explanations = MhexExplainer(model, tokenizer)(list(texts), layers=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    page = render_page([explanation.to_dict() for explanation in explanations], title=f"Step {step}")
+    (directory / f"step-{step:06d}.html").write_text(page, "utf-8")
+    write_jsonl(explanations, directory / f"step-{step:06d}.jsonl")
