@@ -126,7 +126,9 @@ class MhexExplainer:
         return cls(model.to(where).eval(), tokenizer, **options)
 
     @overload
-    def __call__(self, text: str, text_pair: Any = None, **options: Unpack[CallOptions]) -> Explanation: ...
+    def __call__(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
+        self, text: str, text_pair: Any = None, **options: Unpack[CallOptions]
+    ) -> Explanation: ...
     @overload
     def __call__(
         self, text: Iterable[str], text_pair: Any = None, **options: Unpack[CallOptions]

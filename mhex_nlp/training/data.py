@@ -58,17 +58,17 @@ def load_splits(
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
     columns = {"text": text_column, "text_pair": text_pair_column, "label": label_column}
     wanted = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
-    splits = _read(source, config_name)
+    splits = read_source(source, config_name)
     chosen = {"train": _split(splits, train_split, source)}
     if validation is not None:
-        there = _read(validation, config_name)
+        there = read_source(validation, config_name)
         only = next(iter(there)) if len(there) == 1 else validation_split or "validation"
         chosen["validation"] = _split(there, only, validation)
     else:
         name = validation_split or next((name for name in _VALIDATION_NAMES if name in splits), None)
         if name is not None:
             chosen["validation"] = _split(splits, name, source)
-    checked = {name: _columns(dataset, wanted, name) for name, dataset in chosen.items()}
+    checked = {name: checked_columns(dataset, wanted, name) for name, dataset in chosen.items()}
     encoded = DatasetDict(_encode(checked))
     return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
 
@@ -83,7 +83,12 @@ def tokenise_splits(splits: DatasetDict, tokenizer: Any, max_length: int | None 
     return splits.map(tokenise, batched=True, remove_columns=texts, desc="tokenise")
 
 
-def _read(source: Source, config_name: str | None) -> DatasetDict:
+def read_source(source: Source, config_name: str | None = None) -> DatasetDict:
+    """The splits of a file ("train"), a folder, a hub dataset or a dataset at hand.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
     if isinstance(source, DatasetDict):
         return source
     if isinstance(source, Dataset):
@@ -95,7 +100,7 @@ def _read(source: Source, config_name: str | None) -> DatasetDict:
         reader, options = _READERS[path.suffix.lower()]
         return load_dataset(reader, data_files={"train": str(path)}, **options)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return _read(load_from_disk(path), config_name)
+        return read_source(load_from_disk(path), config_name)
     return load_dataset(str(source), config_name)
 
 
@@ -108,8 +113,12 @@ def _split(splits: DatasetDict, name: str, source: Source) -> Dataset:
     return splits[name]
 
 
-def _columns(dataset: Dataset, wanted: dict[str, str], split: str) -> Dataset:
-    """The wanted columns under our names, every cell checked."""
+def checked_columns(dataset: Dataset, wanted: dict[str, str], split: str) -> Dataset:
+    """The wanted columns (our name: theirs) under our names, every cell checked.
+
+    Raises:
+        ValueError: a column that is not there (lists those that are), an empty cell (with its row).
+    """
     for ours, theirs in wanted.items():
         if theirs not in dataset.column_names:
             raise ValueError(

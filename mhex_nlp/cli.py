@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `mhex` command: parses, calls, prints. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .training.command import add_finetune_arguments, run_finetune
+
+DEMO_EXAMPLE = """example:
+  mhex demo --output demo-output
+"""
+HIGHLIGHT_EXAMPLE = """examples:
+  mhex highlight --model demo-output/model --text "The soup was cold, but the staff were lovely."
+  mhex highlight --model demo-output/model --data reviews.csv --text-column review --output highlights
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; the exit status: 0, or 2 on bad input with one sentence on stderr."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if "run" not in args:
+        parser.print_help()
+        return 0
+    warnings.showwarning = _show_warning
+    try:
+        return int(args.run(args))
+    except (OSError, TypeError, ValueError, ImportError) as error:
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        print(f"mhex {args.verb}: {sentence}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"mhex {args.verb}: stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mhex", description="Text classifiers that explain themselves.")
+    parser.add_argument("--version", action="version", version=f"mhex_nlp {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+
+    demo = verbs.add_parser(
+        "demo",
+        help="fine-tune the packaged encoder on the embedded sentences and show what made it decide",
+        epilog=DEMO_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
+    demo.add_argument("--epochs", type=int, default=4, help="passes over the training sentences (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    demo.add_argument(
+        "--no-comparison", dest="comparison", action="store_false", help="skip the plain model trained beside it"
+    )
+    demo.set_defaults(run=_demo)
+
+    finetune = verbs.add_parser("finetune", help="fine-tune a classifier with MHEX heads on labelled texts")
+    add_finetune_arguments(finetune)
+    finetune.set_defaults(run=run_finetune)
+
+    highlight = verbs.add_parser(
+        "highlight",
+        help="explain texts with a model that has trained heads",
+        epilog=HIGHLIGHT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    highlight.add_argument("--model", required=True, help="folder or hub name of a model with heads")
+    texts = highlight.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--data", help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset")
+    texts.add_argument("--text", action="append", help="a text; may be given several times")
+    highlight.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
+    highlight.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
+    highlight.add_argument("--text-pair-column", help="column of a second text")
+    highlight.add_argument("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
+    highlight.add_argument("--format", default="jsonl,html", help="files to write (default: %(default)s)")
+    highlight.add_argument("--target", help="class to explain, by name or id; by default the predicted one")
+    highlight.add_argument("--foil", help="class to compare with")
+    highlight.add_argument("--aggregation", default="auto", help="mean, last, ema (default: %(default)s)")
+    highlight.add_argument("--unit", default="words", choices=["words", "tokens"], help="(default: %(default)s)")
+    highlight.add_argument("--layers", action="store_true", help="add what each layer contributes")
+    highlight.add_argument("--non-negative", action="store_true", help="show only what speaks for the target")
+    highlight.add_argument("--batch-tokens", type=int, default=4096, help="tokens in a batch (default: %(default)s)")
+    highlight.add_argument("--dtype", help="float32, bfloat16 or float16; by default the checkpoint's")
+    highlight.add_argument("--device", help="such as cuda:0 (default: cpu)")
+    highlight.set_defaults(run=_highlight)
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo.run import run_demo
+
+    run_demo(args.output, epochs=args.epochs, seed=args.seed, comparison=args.comparison)
+    return 0
+
+
+def _highlight(args: argparse.Namespace) -> int:
+    from .highlights import check_formats, read_texts, show_explanations, write_explanations
+
+    formats = check_formats(args.format)
+    texts, pairs = (
+        (args.text, None) if args.text else read_texts(args.data, args.text_column, args.text_pair_column, args.split)
+    )
+    from transformers.utils import logging
+
+    from .explainer import MhexExplainer
+
+    logging.disable_progress_bar()
+    explainer = MhexExplainer.from_pretrained(
+        args.model,
+        dtype=args.dtype,
+        device=args.device,
+        aggregation=args.aggregation,
+        non_negative=args.non_negative,
+        batch_tokens=args.batch_tokens,
+    )
+    target, foil = _class_name(args.target), _class_name(args.foil)
+    explanations = explainer.stream(texts, pairs, target=target, foil=foil, layers=args.layers)
+    if args.output is None:
+        show_explanations(explanations, unit=args.unit)
+    else:
+        for path in write_explanations(explanations, args.output, formats, total=len(texts), unit=args.unit):
+            print(path)
+    return 0
+
+
+def _class_name(given: str | None) -> Any:
+    """Digits are a class id."""
+    return int(given) if given is not None and given.isdigit() else given
+
+
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    print(f"warning: {message}", file=sys.stderr)
