@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
-    demo.add_argument("--epochs", type=int, default=4, help="passes over the training sentences (default: %(default)s)")
+    demo.add_argument("--epochs", type=int, default=6, help="passes over the training sentences (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     demo.add_argument(
         "--no-comparison", dest="comparison", action="store_false", help="skip the plain model trained beside it"

@@ -3,6 +3,8 @@
 
     python scripts/benchmark_overhead.py --output docs/overhead.json
 
+Writes the figures as JSON, and as a table to the file of the same name with .md.
+
 Time: medians of paired ratios, the two models taking turns, with a 95 % bootstrap interval of the median. Memory: the
 most a pass holds above the weights, from the allocations torch.profiler records (CUDA: torch's own counters).
 """
@@ -74,6 +76,31 @@ def peak_memory(run: Run, device: torch.device) -> int:
     return int(np.cumsum([size for _, size in changes]).max())
 
 
+def table(figures: dict[str, Any]) -> str:
+    lines = [
+        "# What the heads cost",
+        "",
+        f"{figures['model']}; batches of {figures['batch'][0]} texts of {figures['batch'][1]} tokens, padded; "
+        f"{figures['machine']}; torch {figures['torch']}. Ratios to the plain model in the same run, medians of paired "
+        "rounds in random order with 95 % bootstrap intervals; made by `scripts/benchmark_overhead.py`.",
+        "",
+        "| | time, with gates | time, heads only read | extra memory, with gates | extra memory, heads only read |",
+        "|---|---|---|---|---|",
+    ]
+    for name, key in (("forward pass with attributions", "forward"), ("training step (AdamW)", "training step")):
+        cells = []
+        for kind in ("gates", "reading"):
+            found = figures[f"{key}, {kind}"]
+            low, high = found["interval95"]
+            cells.append(f"{found['ratio']:.3f} [{low:.3f}, {high:.3f}], n = {found['rounds']}")
+        memory = f"{key.split()[0]} memory"
+        cells += [f"{figures[f'{memory}, {kind}']['ratio']:.3f}" for kind in ("gates", "reading")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    plain = figures["forward, gates"]["plain_ms"], figures["training step, gates"]["plain_ms"]
+    lines += ["", f"The plain forward pass took {plain[0]:.0f} ms, the plain training step {plain[1]:.0f} ms.", ""]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="also write the figures to this JSON file")
@@ -140,6 +167,7 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
     if args.output:
         args.output.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        args.output.with_suffix(".md").write_text(table(figures), "utf-8")
 
 
 if __name__ == "__main__":

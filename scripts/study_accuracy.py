@@ -100,6 +100,13 @@ def difference(runs: dict[str, Any], size: int, kind: str, count: int) -> tuple[
 def table(report: dict[str, Any]) -> str:
     runs, count = report["runs"], report["test_texts"]
     lines = [
+        "# Accuracy with and without heads",
+        "",
+        f"{report['model']} fine-tuned on {report['data']}: {EPOCHS} epoch, batch {BATCH}, learning rate {LR:g}, same seed, "
+        f"same steps, same order. Accuracy on the {count:,} test sentences (commonest class: {report['majority']:.3f}); "
+        f"differences with 95 % paired bootstrap intervals over those sentences. {report['machine']}; made by "
+        "`scripts/study_accuracy.py`.",
+        "",
         "| training texts | seeds | " + " | ".join(KINDS.values()) + " | heads − plain | one rate − plain |",
         "|---|---|" + "---|" * (len(KINDS) + 2),
     ]

@@ -21,7 +21,7 @@ from .encoder import minilm_path
 SHOWN = 6  # sentences on the terminal
 
 
-def run_demo(output: Path, *, epochs: int = 4, seed: int = 0, comparison: bool = True) -> dict[str, Any]:
+def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool = True) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on the embedded corpus, prints figures and highlights, writes files to `output`.
 
     Writes `model/`, `report.html`, `explanations.jsonl`. With `comparison` the same model is trained a second time
@@ -81,7 +81,7 @@ def _train(encoder: Path, output: Path, name: str, epochs: int, seed: int, **opt
     folder = output / name
     shutil.rmtree(folder, ignore_errors=True)  # an earlier demo's
     data = DatasetDict({split: as_dataset(split) for split in ("train", "validation")})
-    finetune(FinetuneConfig(model=encoder, data=data, output_dir=folder, epochs=epochs, lr=1e-4, seed=seed, **options))
+    finetune(FinetuneConfig(model=encoder, data=data, output_dir=folder, epochs=epochs, lr=5e-5, seed=seed, **options))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return MhexExplainer.from_pretrained(str(folder))
 

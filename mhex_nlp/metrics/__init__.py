@@ -6,7 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-METRICS = ("accuracy", "f1")
+METRICS = (
+    "accuracy",
+    "f1",
+    "aopc",
+    "comprehensiveness",
+    "sufficiency",
+    "log_odds",
+    "average_drop",
+    "increase_in_confidence",
+    "average_gain",
+    "rank_agreement",
+    "auprc",
+    "token_f1",
+    "iou_f1",
+)
 
 
 def load(name: str, **options: Any) -> Any:

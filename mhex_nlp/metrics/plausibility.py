@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plausibility: do scores mark what people marked? AUPRC, token F1 and IoU F1 as ERASER defines them.
+
+After DeYoung et al. (2020), "ERASER", arXiv 1911.03429, and its scorer. Axes: B texts, n_i tokens of text i. A
+plausible explanation need not be faithful: these say nothing about the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .arrays import Bools, Floats, as_mask, as_scores, text_pairs
+from .games import removal_order
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Precision, recall and their F1."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class RationaleAgreement:
+    """Agreement counted over all texts together (`micro`) and averaged over texts (`macro`)."""
+
+    micro: Agreement
+    macro: Agreement
+
+
+def rationale_mask(text: str, offsets: Sequence[tuple[int | None, int | None]], spans: Sequence[Span]) -> Bools:
+    """Which tokens a human rationale marks: those that share at least one code point with one of its spans.
+
+    Args:
+        text: the source.
+        offsets: [start, end) of each token in code points; `None` for special tokens, which are never marked.
+        spans: [start, end) of each piece of the rationale, in code points of `text`.
+
+    Returns:
+        (T,) bool.
+
+    Raises:
+        ValueError: a span that is empty or not inside the text, or that covers no token (whitespace, or cut off).
+    """
+    marked = np.zeros(len(offsets), dtype=bool)
+    for index, (start, end) in enumerate(spans):
+        if not 0 <= start < end <= len(text):
+            raise ValueError(
+                f"spans[{index}] must lie in the text of {len(text)} characters and not be empty, got {start} to {end}."
+            )
+        hit = [first is not None and last is not None and max(first, start) < min(last, end) for first, last in offsets]
+        if not any(hit):
+            raise ValueError(
+                f"spans[{index}] must cover a token, got {text[start:end]!r:.40}, which has none: it is whitespace or "
+                "was cut off."
+            )
+        marked |= np.asarray(hit, dtype=bool)
+    return marked
+
+
+def mask_spans(mask: ArrayLike) -> tuple[Span, ...]:
+    """The runs of marked tokens as [start, end) token spans, in order. ValueError for anything but 0 and 1."""
+    marks = np.concatenate([[False], as_mask(mask, "mask"), [False]])
+    edges = np.flatnonzero(marks[1:] != marks[:-1]).tolist()
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def mean_rationale_share(rationales: Sequence[ArrayLike]) -> float:
+    """The share of tokens that people mark, averaged over texts: how large ERASER makes hard rationales.
+
+    Raises:
+        ValueError: zero texts, or masks that are not (n,) of 0 and 1.
+    """
+    if not len(rationales):
+        raise ValueError("rationales must hold at least one text, got none.")
+    shares = [as_mask(mask, f"rationales[{index}]").mean() for index, mask in enumerate(rationales)]
+    return float(np.mean(shares))
+
+
+def hard_rationale(scores: ArrayLike, share: float) -> Bools:
+    """The ceil(share * n) tokens with the highest scores, (n,) bool; equal scores in reading order.
+
+    Raises:
+        ValueError: a share that is not in (0, 1], or scores that are not finite.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be in (0, 1], got {share}.")
+    order = removal_order(as_scores(scores))
+    marked = np.zeros(len(order), dtype=bool)
+    marked[list(order[: math.ceil(share * len(order) - 1e-9)])] = True
+    return marked
+
+
+def auprc(scores: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> Floats:
+    """Area under the precision-recall curve of soft scores against the human mask, a text; ERASER reports the mean.
+
+    By trapezoids over the points of every distinct score, from (recall 0, precision 1) on, which is what ERASER's
+    scorer does with scikit-learn's `precision_recall_curve` and `auc`. Average precision, steps instead of trapezoids,
+    is another figure; the two must not share a table.
+
+    Args:
+        scores: B arrays (n_i,) finite; higher means more in the rationale.
+        rationales: B masks (n_i,) of 0 and 1, each with at least one 1.
+
+    Returns:
+        (B,) float64 in [0, 1]. A random order comes near the share of marked tokens.
+
+    Raises:
+        ValueError: zero texts, scores and masks that do not align, scores that are not finite, or a text in which
+            nothing is marked: its recall is undefined, leave it out.
+    """
+    found = []
+    for name, other_name, one, other in text_pairs(scores, rationales, ("scores", "rationales")):
+        values, marks = as_scores(one, name), as_mask(other, other_name)
+        if not marks.any():
+            raise ValueError(f"{other_name} must mark at least one token, got none: leave the text out.")
+        order = np.argsort(-values, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)  # last token of each distinct score
+        right = np.cumsum(marks[order])[ends]
+        precision = np.concatenate([[1.0], right / (ends + 1)])
+        recall = np.concatenate([[0.0], right / right[-1]])
+        found.append(float(np.sum(np.diff(recall) * (precision[1:] + precision[:-1]) / 2)))
+    return np.asarray(found, dtype=np.float64)
+
+
+def token_f1(predicted: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> RationaleAgreement:
+    """Token-level agreement of hard rationales; ERASER reports the macro F1, the mean of each text's own F1.
+
+    Args:
+        predicted: B masks (n_i,), such as `hard_rationale(scores, mean_rationale_share(rationales))`.
+        rationales: B masks (n_i,).
+
+    Returns:
+        micro: all tokens counted together; macro: means over texts. 0 where nothing is marked on a side.
+
+    Raises:
+        ValueError: zero texts, or masks that do not align or are not 0 and 1.
+    """
+    counts = []
+    for name, other_name, one, other in text_pairs(predicted, rationales, ("predicted", "rationales")):
+        marks, truth = as_mask(one, name), as_mask(other, other_name)
+        counts.append((int((marks & truth).sum()), int(marks.sum()), int(truth.sum())))
+    each = [_agreement(_ratio(both, said), _ratio(both, true)) for both, said, true in counts]
+    both, said, true = (sum(column) for column in zip(*counts, strict=True))
+    macro = Agreement(*(float(np.mean([getattr(one, key) for one in each])) for key in ("precision", "recall", "f1")))
+    return RationaleAgreement(_agreement(_ratio(both, said), _ratio(both, true)), macro)
+
+
+def iou_f1(
+    predicted: Sequence[Sequence[Span]], rationales: Sequence[Sequence[Span]], threshold: float = 0.5
+) -> RationaleAgreement:
+    """Span-level agreement: a predicted span is right if its best intersection over union reaches the threshold.
+
+    As in ERASER's scorer: micro counts the right spans of all texts together; macro averages the precision over the
+    texts with predictions and the recall over the texts with rationales, and takes F1 of the two means. Two predicted
+    halves of one human span are both right, so recall may pass 1 there, as it does in the scorer.
+
+    Args:
+        predicted: for each of B texts its [start, end) token spans, such as `mask_spans` gives.
+        rationales: likewise, the human ones.
+        threshold: least IoU of a match, in (0, 1].
+
+    Raises:
+        ValueError: zero texts, lists of different lengths, an empty span, or a threshold outside (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1], got {threshold}.")
+    if len(predicted) != len(rationales) or not len(predicted):
+        raise ValueError(
+            f"predicted and rationales must have one entry a text and one text at least, got {len(predicted)} and "
+            f"{len(rationales)}."
+        )
+    counts = []
+    for index in range(len(predicted)):
+        said = _distinct(predicted[index], f"predicted[{index}]")
+        true = _distinct(rationales[index], f"rationales[{index}]")
+        right = sum(max((_iou(span, other) for other in true), default=0.0) >= threshold for span in said)
+        counts.append((right, len(said), len(true)))
+    right, said_all, true_all = (sum(column) for column in zip(*counts, strict=True))
+    precisions = [hit / said for hit, said, _ in counts if said]
+    recalls = [hit / true for hit, _, true in counts if true]
+    macro = _agreement(float(np.mean(precisions)) if precisions else 0.0, float(np.mean(recalls)) if recalls else 0.0)
+    return RationaleAgreement(_agreement(_ratio(right, said_all), _ratio(right, true_all)), macro)
+
+
+def _iou(one: Span, other: Span) -> float:
+    shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    return shared / (one[1] - one[0] + other[1] - other[0] - shared)
+
+
+def _distinct(spans: Sequence[Span], name: str) -> set[Span]:
+    found = {(int(start), int(end)) for start, end in spans}
+    if any(not 0 <= start < end for start, end in found):
+        raise ValueError(f"{name} must hold [start, end) token spans that are not empty, got {sorted(found)!r:.80}.")
+    return found
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _agreement(precision: float, recall: float) -> Agreement:
+    f1 = 2 * precision * recall / (precision + recall) if precision and recall else 0.0
+    return Agreement(precision, recall, f1)
