@@ -102,10 +102,10 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         "# Accuracy with and without heads",
         "",
-        f"{report['model']} fine-tuned on {report['data']}: {EPOCHS} epoch, batch {BATCH}, learning rate {LR:g}, same seed, "
-        f"same steps, same order. Accuracy on the {count:,} test sentences (commonest class: {report['majority']:.3f}); "
-        f"differences with 95 % paired bootstrap intervals over those sentences. {report['machine']}; made by "
-        "`scripts/study_accuracy.py`.",
+        f"{report['model']} fine-tuned on {report['data']}: {EPOCHS} epoch, batch {BATCH}, learning rate {LR:g}, "
+        "same seed, same steps, same order. "
+        f"Accuracy on the {count:,} test sentences (commonest class: {report['majority']:.3f}); differences with 95 % "
+        f"paired bootstrap intervals over those sentences. {report['machine']}; made by `scripts/study_accuracy.py`.",
         "",
         "| training texts | seeds | " + " | ".join(KINDS.values()) + " | heads − plain | one rate − plain |",
         "|---|---|" + "---|" * (len(KINDS) + 2),
