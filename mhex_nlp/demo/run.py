@@ -38,10 +38,12 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     console = Console()
     start = time.perf_counter()
     encoder = minilm_path()
+    import datasets
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     held_out = load_corpus("test")
     console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
     explainer = _train(encoder, output, "model", epochs, seed)
@@ -81,8 +83,19 @@ def _train(encoder: Path, output: Path, name: str, epochs: int, seed: int, **opt
     folder = output / name
     shutil.rmtree(folder, ignore_errors=True)  # an earlier demo's
     data = DatasetDict({split: as_dataset(split) for split in ("train", "validation")})
-    finetune(FinetuneConfig(model=encoder, data=data, output_dir=folder, epochs=epochs, lr=5e-5, seed=seed, **options))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    finetune(
+        FinetuneConfig(
+            model=encoder,
+            data=data,
+            output_dir=folder,
+            epochs=epochs,
+            lr=5e-5,
+            seed=seed,
+            logging_steps=10**6,  # a line after each epoch is enough here
+            save_steps=10**6,  # no checkpoints
+            **options,
+        )
+    )
     return MhexExplainer.from_pretrained(str(folder))
 
 

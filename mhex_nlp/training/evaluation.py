@@ -22,7 +22,7 @@ class Evaluator:
     def __init__(self, accelerator: Accelerator, config: PretrainedConfig) -> None:
         self.accelerator, self.config = accelerator, config
         with accelerator.main_process_first():  # evaluate copies a module into its cache
-            self.metrics = {name: metrics.load(name, keep_in_memory=True) for name in metrics.METRICS}
+            self.metrics = {name: metrics.load(name, keep_in_memory=True) for name in ("accuracy", "f1")}
 
     @torch.no_grad()
     def __call__(self, model: Any, loader: DataLoader) -> dict[str, Any]:
