@@ -17,7 +17,7 @@ class Aopc(evaluate.Metric):
         return evaluate.MetricInfo(
             description="Area over the perturbation curve; higher is better.",
             citation="Samek et al. 2017",
-            inputs_description="predictions: K probabilities a text, a step each; references: the full text's; divisor.",
+            inputs_description="predictions: K probabilities a text; references: the full text's; divisor.",
             features=datasets.Features(
                 {
                     "predictions": datasets.List(datasets.Value("float64")),

@@ -17,7 +17,7 @@ class Comprehensiveness(evaluate.Metric):
         return evaluate.MetricInfo(
             description="How far the probability falls without the top units; higher is better.",
             citation="DeYoung et al. 2020, arXiv 1911.03429",
-            inputs_description="predictions: K probabilities a text, a bin each; references: the full text's; divisor.",
+            inputs_description="predictions: K probabilities a text; references: the full text's; divisor.",
             features=datasets.Features(
                 {
                     "predictions": datasets.List(datasets.Value("float64")),
