@@ -18,6 +18,7 @@ _HOMES = {
     "get_mhex_model": "conversion",
     "Explanation": "explanation",
     "MhexExplainer": "explainer",
+    "fit_equivalent_matrices": "fitting",
     "MhexCallback": "training",
     "mhex_param_groups": "training",
     "head_collaboration": "collaboration",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .conversion import get_mhex_model as get_mhex_model
     from .explainer import MhexExplainer as MhexExplainer
     from .explanation import Explanation as Explanation
+    from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .modeling import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .sites import Site as Site
     from .sites import register_site as register_site

@@ -40,6 +40,8 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
     labels = batch.get("labels") if labels is None else labels
     if labels is None:
         raise ValueError("labels must be given, in the batch or beside it: the losses need them.")
+    if "input_ids" not in inputs:
+        raise ValueError(f"batch must hold input_ids, got {', '.join(sorted(inputs)) or 'nothing'}.")
     ids = inputs["input_ids"]
     check_labels(labels, model.config, len(ids))
     mask = inputs.get("attention_mask")

@@ -31,6 +31,8 @@ def get_mhex_model(model: PreTrainedModel, config: MhexConfig | Mapping | None =
     with_heads.__class__ = mhex_class(type(model))
     with_heads._add_heads(MhexConfig.of(config))
     with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
+    if model.is_activation_checkpointing:  # as the plain model had it, but so that the heads take part
+        with_heads.activation_checkpointing_enable()
     return with_heads
 
 

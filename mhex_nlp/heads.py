@@ -7,6 +7,8 @@ the paper leaves open for text encoders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -64,8 +66,8 @@ class MhexHead(nn.Module):
         """W_equiv = W2 W1 of the paper: (C, H), read as a class activation map over tokens."""
         return self.w2 @ self.w1
 
-    def forward(self, x: Tensor, x_global: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Gated attention output and evidence.
+    def forward(self, x: Tensor, x_global: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Gated attention output, evidence and bias.
 
         Args:
             x: (B, T, H), what attention adds.
@@ -73,7 +75,8 @@ class MhexHead(nn.Module):
             mask: (B, T) bool, False on padding; `None` means that every token is real.
 
         Returns:
-            x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding.
+            x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding; the bias (C,) in
+            float32, a copy, since offloaded and sharded parameters are there only while the head runs.
         """
         z = x + x_global  # (B, T, H)
         # In place from here on, which autograd allows for these operations: a copy of z would be the head's main cost.
@@ -87,7 +90,20 @@ class MhexHead(nn.Module):
             gate = self.activation(F.linear(pooled.to(self.w1.dtype), self.w1))
             x = x * gate.to(x.dtype)
         evidence = F.linear(z.relu_().to(self.w1.dtype), self.equivalent_matrix).float()  # (B, T, C)
-        return x, evidence
+        return x, evidence, self.bias.float().clone()
+
+
+def trained(heads: Iterable[nn.Module]) -> bool:
+    """Whether deep supervision ever reached these heads: some equivalent matrix and some bias have left zero.
+
+    The bias tells: gates alone move W1, and with it W2 W1, without any head having learnt a class. Heads whose weights
+    are offloaded (meta) count as trained.
+    """
+    weights = [head for head in heads if isinstance(head, MhexHead)]
+    if any(head.bias.is_meta for head in weights):
+        return True
+    with torch.no_grad():
+        return any(bool(head.bias.any()) and bool(head.equivalent_matrix.any()) for head in weights)
 
 
 def pool(z: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:

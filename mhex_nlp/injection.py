@@ -46,37 +46,51 @@ class _Slot(Generic[_T]):
 class Frame:
     """One forward pass: which tokens are real, and what the heads read.
 
-    `mask` is (B, T) bool or `None`; `records` gets (evidence (B, T, C), bias (C,)) from each head in order of depth.
-    `recording` is off while gradient checkpointing recomputes a layer: the gate needs the mask again, the records are
-    already there.
+    `mask` is (B, T) bool or `None`, `tokens` the T of the inputs; `records` gets (evidence (B, T, C), bias (C,)) from
+    each head in order of depth. `recording` is off while gradient checkpointing recomputes a layer: the gate needs the
+    mask again, the records are already there. `observe` is handed the states of each depth, (B, T, H), in order: the
+    stream entering the first layer, z of every layer, the last hidden state. `before` is what this frame interrupted.
     """
 
     mask: Tensor | None = None
+    tokens: int | None = None
     recording: bool = True
     records: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    observe: Callable[[Tensor], None] | None = None
+    before: tuple[Frame | None, Tensor | None] = (None, None)
 
-    def mask_for(self, tokens: int) -> Tensor | None:
-        """The mask at the length a layer works with: longformer and big_bird pad T to a multiple of their window."""
-        if self.mask is None or self.mask.shape[1] == tokens:
-            return self.mask
-        return nn.functional.pad(self.mask, (0, tokens - self.mask.shape[1]))
+    def mask_for(self, state: Tensor) -> Tensor | None:
+        """The mask for a layer's (B, T, H): longformer and big_bird pad T to a multiple of their window."""
+        length = state.shape[1]
+        if self.mask is None:
+            if self.tokens is None or self.tokens == length:
+                return None
+            real = torch.ones(state.shape[0], self.tokens, dtype=torch.bool, device=state.device)
+        else:
+            real = self.mask
+        return nn.functional.pad(real, (0, length - real.shape[1])) if real.shape[1] < length else real
 
 
 _frame: _Slot[Frame] = _Slot("mhex_frame")
 _stream: _Slot[Tensor] = _Slot("mhex_stream")  # what the layer now running adds its attention to
 
 
-def open_frame(mask: Tensor | None) -> Frame:
+def open_frame(
+    mask: Tensor | None, tokens: int | None = None, observe: Callable[[Tensor], None] | None = None
+) -> Frame:
     """Begins a forward pass in this thread; `close_frame` must follow, whatever happens."""
-    frame = Frame(mask)
+    # a hook inside one model may call another model: its pass goes on afterwards
+    frame = Frame(mask, tokens, observe=observe, before=(_frame.get(), _stream.get()))
     _frame.set(frame)
+    _stream.set(None)
     return frame
 
 
-def close_frame() -> None:
-    """Ends the forward pass of this thread."""
-    _frame.set(None)
-    _stream.set(None)
+def close_frame(frame: Frame) -> None:
+    """Ends a forward pass and goes back to the one it interrupted, if any."""
+    before, stream = frame.before
+    _frame.set(before)
+    _stream.set(stream)
 
 
 def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -120,13 +134,25 @@ class Tap:
                 "turn checkpointing on with model.activation_checkpointing_enable()."
             )
         x, *rest = output if isinstance(output, tuple) else (output,)
-        gated, evidence = self.head(x, stream, frame.mask_for(x.shape[1]))
+        if frame.observe is not None and frame.recording:
+            if not frame.records:
+                frame.observe(stream)
+            frame.observe(x + stream)
+        gated, evidence, bias = self.head(x, stream, frame.mask_for(x))
         if frame.recording:  # only append: any other operation would be missing from a checkpoint's recomputation
-            frame.records.append((evidence, self.head.bias))
+            frame.records.append((evidence, bias))
         if not self.head.gate:
             return None
         gated = gated.to(x.device)  # accelerate may have put the head elsewhere
         return (gated, *rest) if isinstance(output, tuple) else gated
+
+
+def observe_last(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    """Forward hook of the base model: shows the encoder's last hidden state to whoever observes."""
+    frame = _frame.get()
+    if frame is not None and frame.observe is not None:
+        encoded = output.get("encoder_last_hidden_state") if isinstance(output, dict) else None
+        frame.observe(output[0] if encoded is None else encoded)
 
 
 def wire(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:
@@ -142,6 +168,7 @@ def wire(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:
         tap = Tap(head, site.arg)
         layer.get_submodule(site.stream).register_forward_pre_hook(tap.remember, with_kwargs=True)
         layer.get_submodule(site.output).register_forward_hook(tap.refine)
+    base_model.register_forward_hook(observe_last)
 
 
 def unwire(base_model: nn.Module, site: Site) -> None:
@@ -149,6 +176,7 @@ def unwire(base_model: nn.Module, site: Site) -> None:
     for layer in site.find_layers(base_model):
         keep_hooks(layer.get_submodule(site.stream), lambda hook: not _is_tap(hook))
         keep_hooks(layer.get_submodule(site.output), lambda hook: not _is_tap(hook))
+    keep_hooks(base_model, lambda hook: not _is_tap(hook))
 
 
 def keep_hooks(module: nn.Module, wanted: Callable[[Any], bool]) -> None:
@@ -169,7 +197,7 @@ _HOOK_TABLES = {
 
 
 def _is_tap(hook: Any) -> bool:
-    return isinstance(getattr(hook, "__self__", None), Tap)
+    return hook is observe_last or isinstance(getattr(hook, "__self__", None), Tap)
 
 
 def shared_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -27,9 +27,11 @@ from .config import MhexConfig
 from .heads import MhexHead
 from .injection import checkpoint_contexts, close_frame, open_frame, shared_copy, unwire, wire
 from .outputs import EXTRA_OUTPUTS, MhexOutput
+from .readout import FittedReadout
 from .sites import Site, find_site
-from .supervision import check_labels, deep_supervision_loss
+from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
 
+_PREFIXES = ("mhex.", "mhex_fit.")
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 
 
@@ -45,8 +47,13 @@ class MhexMixin(_Mixed):
     accepts_loss_kwargs = False
 
     def __init__(self, config: PretrainedConfig, *args: Any, mhex: MhexConfig | Mapping | None = None, **kwargs: Any):
+        # `from_pretrained` says mhex_settings: transformers would put `mhex` on a config that has one already
+        given = kwargs.pop("mhex_settings", mhex)
         super().__init__(config, *args, **kwargs)
-        self._add_heads(MhexConfig.of(mhex if mhex is not None else getattr(config, "mhex", None)))
+        stored: Any = getattr(config, "mhex", None)
+        self._stored_gate = None if stored is None else bool(stored["gate"])
+        partial = isinstance(given, Mapping) and stored is not None
+        self._add_heads(MhexConfig.of({**stored, **given} if partial else stored if given is None else given))
         self.post_init()
 
     def _add_heads(self, mhex: MhexConfig) -> None:
@@ -67,6 +74,14 @@ class MhexMixin(_Mixed):
             for _ in site.find_layers(self.base_model)
         )
         wire(self.base_model, list(self.mhex), site)
+        if getattr(config, "mhex_fit", None):
+            self.add_readout(config.mhex_fit)
+
+    def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
+        """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
+        self.config.mhex_fit = fit
+        self.mhex_fit = FittedReadout(fit["depths"], fit["widths"], self.config.num_labels)
+        return self.mhex_fit
 
     @property
     def _site(self) -> Site:
@@ -103,12 +118,14 @@ class MhexMixin(_Mixed):
     def from_pretrained(cls, name: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         """As transformers' own. A plain checkpoint gets fresh heads; one with heads must have all of them.
 
+        `mhex` as a `MhexConfig` replaces the settings that the checkpoint carries; as a dict it changes those it names.
+
         Raises:
             ValueError: heads or other weights that do not fit the config, or a file that cannot be read.
             OSError: a file is missing (transformers' own sentence).
         """
         ignore = kwargs.pop("ignore_mismatched_sizes", False)
-        kwargs = _with_plain_settings(kwargs)
+        kwargs = _with_settings(kwargs)
         try:
             model, info = super().from_pretrained(
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
@@ -121,9 +138,20 @@ class MhexMixin(_Mixed):
                 f"the weights in {name} do not fit its config: {key} is {tuple(found)} in the file and "
                 f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
             )
-        heads = {key for key in model.state_dict() if key.startswith("mhex.")}
+        heads = {key for key in model.state_dict() if key.startswith(_PREFIXES)}
         missing = sorted(heads & set(info["missing_keys"]))
-        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith("mhex."))
+        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith(_PREFIXES))
+        chosen = kwargs.get("mhex_settings") is not None
+        if missing and len(missing) == len(heads) and model._stored_gate is not None and not chosen:
+            raise ValueError(
+                f"{name} says that it has MHEX heads and holds none, as when a model loaded as a plain one is saved "
+                "again; pass mhex=MhexConfig(...) to start fresh heads."
+            )
+        if not missing and model._stored_gate not in (None, model.config.mhex["gate"]):
+            raise ValueError(
+                f"mhex.gate must stay {model._stored_gate}, as the heads in {name} were trained, got "
+                f"{model.config.mhex['gate']}: predictions would change."
+            )
         if surplus or (missing and len(missing) < len(heads)):
             raise ValueError(
                 f"the heads in {name} do not fit its config: missing {missing or 'nothing'}, unexpected "
@@ -133,12 +161,18 @@ class MhexMixin(_Mixed):
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> Any:
         """As transformers' own, with `auto_map`, its one-line module and a model card that says how to load it."""
+        if getattr(self, "_hf_peft_config_loaded", False):
+            raise ValueError(
+                "save_pretrained would keep the adapters alone and lose the MHEX heads; merge the adapters first, or "
+                "save the heads' state dict (the keys that begin with 'mhex.') beside them."
+            )
         name = type(self).__name__
         if is_main_process and not Path(save_directory).is_file():
             Path(save_directory).mkdir(parents=True, exist_ok=True)
-            write_shim(Path(save_directory), name)
             ensure_card(Path(save_directory), name, gate=self.mhex_config.gate)
-        self.config.auto_map = auto_map(name)
+            if hasattr(transformers, name.removeprefix("Mhex")):  # a class of the user's own cannot be imported from us
+                write_shim(Path(save_directory), name)
+                self.config.auto_map = auto_map(name)
         return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
@@ -177,23 +211,32 @@ class MhexMixin(_Mixed):
         plain = shared_copy(self)
         unwire(plain.base_model, self._site)
         del plain.mhex, plain.config.mhex
+        if hasattr(plain, "mhex_fit"):
+            del plain.mhex_fit, plain.config.mhex_fit
         plain.config.keys_to_ignore_at_inference = [
             key for key in plain.config.keys_to_ignore_at_inference if key not in EXTRA_OUTPUTS
         ]
-        plain.config.auto_map = None
+        if hasattr(plain.config, "auto_map"):
+            del plain.config.auto_map
         plain.__class__ = type(self).__bases__[1]
         return plain
 
     def _token_mask(self, arguments: Mapping[str, Any], takes_mask: bool) -> Tensor | None:
         """(B, T) bool, True on real tokens; `None` where every token is real."""
-        mask, input_ids, pad = arguments.get("attention_mask"), arguments.get("input_ids"), self.config.pad_token_id
+        mask, ids, pad = arguments.get("attention_mask"), arguments.get("input_ids"), self.config.pad_token_id
         if mask is None:
-            # fnet takes no mask and sees padding as text; the heads should not
-            return None if takes_mask or pad is None or input_ids is None else input_ids != pad
+            if ids is None or pad is None:
+                return None
+            if not takes_mask:  # fnet sees padding as text; the heads should not
+                return ids != pad
+            if self._site.causal:  # decoders find their last token by the pad id, and never see what follows it
+                return (ids != pad).flip(1).cumsum(1).flip(1) > 0
+            return None
         if not isinstance(mask, Tensor) or mask.dim() != 2:
             came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
             raise ValueError(f"attention_mask must be (batch, tokens) for a model with MHEX heads, got {came}.")
-        return mask != 0
+        tokens = _tokens(arguments)
+        return (mask if tokens is None else mask[:, -tokens:]) != 0  # with a cache the mask covers the past as well
 
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
@@ -212,13 +255,19 @@ class MhexMixin(_Mixed):
     def _explained(self, plain: Any, frame: Any, labels: Tensor | None, output_attributions: bool) -> MhexOutput:
         """The plain output with the heads' share added."""
         device = plain.logits.device
+        depths = self.config.num_hidden_layers if "*" in self._site.layers else len(self.mhex)
+        if len(frame.records) != depths:
+            raise RuntimeError(
+                f"{len(frame.records)} of {depths} MHEX heads ran: layers or modules were replaced after the heads had "
+                "been added; change the plain model first and add heads then."
+            )
         evidence = torch.stack([e.to(device) for e, _ in frame.records], dim=2)  # (B, T, L, C)
         biases = torch.stack([b.to(device) for _, b in frame.records]).float()  # (L, C)
-        if frame.mask is not None:  # longformer and big_bird pad T inside
-            evidence = evidence[:, : frame.mask.shape[1]]
+        if frame.tokens is not None:  # longformer and big_bird pad T inside
+            evidence = evidence[:, : frame.tokens]
         attributions = layer_attributions(evidence, frame.mask)
         head_logits = attributions.sum(1) + biases  # (B, L, C)
-        loss, supervision = plain.loss, None
+        loss, supervision, own = plain.loss, None, None
         if labels is not None:
             supervision = deep_supervision_loss(head_logits, labels, self.config)
             trainable = torch.is_grad_enabled() and any(p.requires_grad for p in self.mhex.parameters())
@@ -226,7 +275,10 @@ class MhexMixin(_Mixed):
                 raise RuntimeError(
                     "the MHEX heads got no gradient: reentrant checkpointing (use_reentrant=True) is not supported."
                 )
-            loss = plain.loss + self.config.mhex["loss_weight"] * supervision.to(plain.loss.dtype)
+            if plain.loss is None:  # see `forward`: the plain loss would take -100 for a target
+                loss = task_loss(plain.logits, labels, self.config)
+            own = loss.detach()
+            loss = loss + self.config.mhex["loss_weight"] * supervision.to(loss.dtype)
         known = MhexOutput.__dataclass_fields__
         extra = {key: value for key, value in plain.items() if key in known and key not in ("loss", "logits")}
         return MhexOutput(
@@ -234,7 +286,7 @@ class MhexMixin(_Mixed):
             logits=plain.logits,
             head_logits=head_logits,
             layer_attributions=attributions if output_attributions else None,
-            task_loss=None if labels is None else plain.loss.detach(),
+            task_loss=own,
             supervision_loss=None if supervision is None else supervision.detach(),
             **extra,
         )
@@ -244,29 +296,49 @@ def _make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
     positions = _positions(base)
 
     @functools.wraps(base.forward)  # Trainer and pipelines read the signature of `forward`
-    def forward(self: Any, *args: Any, output_attributions: bool = False, **kwargs: Any) -> Any:
+    def forward(
+        self: Any, *args: Any, output_attributions: bool = False, output_states: bool = False, **kwargs: Any
+    ) -> Any:
         if getattr(self, "_is_replica", False):  # of DataParallel: its hooks still lead to the original's heads
             unwire(self.base_model, self._site)
             wire(self.base_model, list(self.mhex), self._site)
         return_dict = kwargs.pop("return_dict", None)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
         given = {**dict(zip(positions, args, strict=False)), **kwargs}
-        labels = given.get("labels")
         self._before_forward(given)
-        if labels is not None and not torch.compiler.is_compiling():
-            check_labels(labels, self.config, _batch_size(given))
-        frame = open_frame(self._token_mask(given, "attention_mask" in positions))
+        labels = given.get("labels")
+        if labels is not None:
+            if not torch.compiler.is_compiling() and (texts := _batch_size(given)) is not None:
+                check_labels(labels, self.config, texts)
+            task = problem_type(self.config, labels)
+            labels = labels.long() if task == "single_label_classification" else labels.float()
+            # several labels: ours leaves out what is -100, transformers' would not
+            self.config.problem_type = task
+            given["labels"] = None if task == "multi_label_classification" else labels
+        mask, tokens = self._token_mask(given, "attention_mask" in positions), _tokens(given)
+        fit = getattr(self, "mhex_fit", None) if output_attributions else None
+        states: list[Tensor] = []
+        frame = open_frame(mask, tokens, states.append if output_states or fit is not None else None)
         try:
-            plain = base.forward(self, *args, **kwargs, return_dict=True)
+            plain = base.forward(self, **given, return_dict=True)
         finally:
-            close_frame()
+            close_frame(frame)
         output = self._explained(plain, frame, labels, output_attributions)
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        states = [state[:, :tokens] for state in states]  # longformer and big_bird pad T inside
+        if output_states:
+            output.states = tuple(states)
+        if fit is not None:
+            output.fitted_attributions = fit(states)
+        return output if return_dict else _as_tuple(output, output_attributions)
 
     signature = inspect.signature(base.forward)
     parameters = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    extra = inspect.Parameter("output_attributions", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-    forward.__signature__ = signature.replace(parameters=[*parameters, extra, *rest])  # type: ignore[attr-defined]
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+        for name in ("output_attributions", "output_states")
+    ]
+    forward.__signature__ = signature.replace(parameters=[*parameters, *extra, *rest])  # type: ignore[attr-defined]
     return forward
 
 
@@ -281,8 +353,25 @@ def _positions(base: type[PreTrainedModel]) -> tuple[str, ...]:
     return tuple(inspect.signature(base.forward).parameters)[1:]
 
 
-def _batch_size(arguments: Mapping[str, Any]) -> int:
-    return next(len(arguments[key]) for key in ("input_ids", "inputs_embeds") if arguments.get(key) is not None)
+def _as_tuple(output: MhexOutput, with_extras: bool) -> tuple[Any, ...]:
+    """What the plain model would give; the heads' share at the end where attributions were asked for."""
+    plain = tuple(value for name, value in output.items() if name not in EXTRA_OUTPUTS)
+    extras = tuple(value for name, value in output.items() if name in EXTRA_OUTPUTS)
+    return plain + extras if with_extras else plain
+
+
+def _inputs(arguments: Mapping[str, Any]) -> Tensor | None:
+    return next((arguments[k] for k in ("input_ids", "inputs_embeds") if arguments.get(k) is not None), None)
+
+
+def _batch_size(arguments: Mapping[str, Any]) -> int | None:
+    inputs = _inputs(arguments)
+    return None if inputs is None else inputs.shape[0]
+
+
+def _tokens(arguments: Mapping[str, Any]) -> int | None:
+    inputs = _inputs(arguments)
+    return None if inputs is None else inputs.shape[1]
 
 
 _CLASSES: dict[type[PreTrainedModel], type[PreTrainedModel]] = {}
@@ -333,9 +422,13 @@ class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **_with_plain_settings(kwargs))
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **_with_settings(kwargs))
 
 
-def _with_plain_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """transformers puts `mhex` on a config that has one and prints it as JSON, which a `MhexConfig` is not."""
-    return {**kwargs, "mhex": MhexConfig.of(kwargs["mhex"]).to_dict()} if kwargs.get("mhex") is not None else kwargs
+def _with_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`mhex` under the name that reaches the model's `__init__` whatever the config holds, checked."""
+    kwargs = dict(kwargs)
+    if (given := kwargs.pop("mhex", None)) is not None:
+        MhexConfig.of(given)
+        kwargs["mhex_settings"] = given
+    return kwargs

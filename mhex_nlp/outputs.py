@@ -21,6 +21,8 @@ class MhexOutput(ModelOutput):
     logits: Tensor | None = None  # (B, C), the model's prediction
     head_logits: Tensor | None = None  # (B, L, C) float32
     layer_attributions: Tensor | None = None  # (B, T, L, C) float32, zero on padding; with output_attributions=True
+    fitted_attributions: Tensor | None = None  # (B, T, depths read, C) float32, of a fitted model; not zero on padding
+    states: tuple[Tensor, ...] | None = None  # (B, T, H) of each depth; with output_states=True
     task_loss: Tensor | None = None  # (), detached
     supervision_loss: Tensor | None = None  # (), detached, before the weight
     past_key_values: object | None = None
@@ -37,4 +39,11 @@ class MhexOutput(ModelOutput):
 
 
 # Trainer would hand every output but the loss to compute_metrics, which expects the logits alone.
-EXTRA_OUTPUTS = ("head_logits", "layer_attributions", "task_loss", "supervision_loss")
+EXTRA_OUTPUTS = (
+    "head_logits",
+    "layer_attributions",
+    "fitted_attributions",
+    "states",
+    "task_loss",
+    "supervision_loss",
+)

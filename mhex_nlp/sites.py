@@ -106,7 +106,7 @@ SITES: dict[str, Site] = {
     "mobilebert": Site(
         "encoder.layer",
         "attention",
-        "attention.output.dense",
+        "attention.output.dense",  # a bare Linear, there is nothing else: no adapter may replace it
         "attention.output.LayerNorm",
         arg=3,
         pads=False,  # its embeddings join each token with the next one, which is padding at a text's end

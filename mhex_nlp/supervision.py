@@ -31,7 +31,7 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
     Values are looked at on the CPU alone: reading them from a GPU would make every training step wait for it.
 
     Args:
-        labels: (B,) integers for a single label, (B, C) floats in [0, 1] for several, (B,) or (B, C) floats for
+        labels: (B,) integers for a single label, (B, C) floats in [0, 1] for several, (B,) or (B, C) numbers for
             regression. -100 is ignored, but for regression, where it is a value like others.
 
     Raises:
@@ -50,10 +50,11 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
         if bad.numel():
             raise ValueError(f"labels must be class ids from 0 to {classes - 1} (or -100), got {bad[0].item()}.")
         return
-    if not labels.is_floating_point():
-        kind = "multi-label classification" if task == "multi_label_classification" else "regression"
-        raise TypeError(f"labels must be floats for {kind}, got {dtype}.")
+    if labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be numbers, got {dtype}.")
     if task == "multi_label_classification":
+        if not labels.is_floating_point():
+            raise TypeError(f"labels must be floats for multi-label classification, got {dtype}.")
         if tuple(labels.shape) != (batch_size, classes):
             raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
         bad = _where(labels, (labels != IGNORE_INDEX) & ~((labels >= 0) & (labels <= 1)))
@@ -63,6 +64,11 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
         raise ValueError(f"labels must be ({batch_size}, {classes}), got {tuple(labels.shape)}.")
     elif _where(labels, ~torch.isfinite(labels)).numel():
         raise ValueError("labels must be finite for regression, got NaN or infinity.")
+
+
+def task_loss(logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
+    """The loss of the model's own (B, C) logits as `deep_supervision_loss` computes it: () float32."""
+    return deep_supervision_loss(logits[:, None], labels, config)
 
 
 def _where(labels: Tensor, wrong: Tensor) -> Tensor:

@@ -21,14 +21,14 @@ def trained(**options) -> MhexHead:
 
 
 def test_fresh_head_passes_everything_through():
-    gated, evidence = MhexHead(8, 3)(X, STREAM, MASK)
+    gated, evidence, _ = MhexHead(8, 3)(X, STREAM, MASK)
     assert torch.equal(gated, X) and not evidence.any()
 
 
 def test_formulas_by_hand():
     """Gate 2 sigmoid(W1 mean z) and evidence W2 W1 relu(z), written out with loops."""
     head = trained()
-    gated, evidence = head(X, STREAM, MASK)
+    gated, evidence, _ = head(X, STREAM, MASK)
     for row in range(2):
         real = int(MASK[row].sum())
         z = X[row, :real] + STREAM[row, :real]
@@ -50,8 +50,8 @@ def test_padding_may_hold_nan():
     head = trained(pre_norm=True)
     x, stream = X.clone(), STREAM.clone()
     x[1, 2:], stream[1, 3:] = float("nan"), float("inf")
-    gated, evidence = head(x, stream, MASK)
-    clean, expected = head(X, STREAM, MASK)
+    gated, evidence, _ = head(x, stream, MASK)
+    clean, expected, _ = head(X, STREAM, MASK)
     assert torch.equal(evidence, expected)
     assert torch.equal(gated[0], clean[0]) and torch.equal(gated[1, :2], clean[1, :2])
     evidence.sum().backward()
@@ -59,15 +59,15 @@ def test_padding_may_hold_nan():
 
 
 def test_reading_head_returns_x_itself():
-    gated, evidence = trained(gate=False)(X, STREAM, MASK)
+    gated, evidence, _ = trained(gate=False)(X, STREAM, MASK)
     assert gated is X and evidence.any()
 
 
 def test_pre_norm_ignores_the_scale_of_the_stream():
     """A massive activation would saturate the gate; divided by the root mean square it cannot."""
     head = trained(pre_norm=True)
-    one, _ = head(X, STREAM, None)
-    other, _ = head(1000 * X, 1000 * STREAM, None)
+    one, _, _ = head(X, STREAM, None)
+    other, _, _ = head(1000 * X, 1000 * STREAM, None)
     torch.testing.assert_close(other, 1000 * one, rtol=1e-4, atol=1e-3)
 
 
@@ -86,5 +86,5 @@ def test_pool_without_real_tokens_is_zero(causal):
 
 def test_low_precision_keeps_dtypes():
     head = trained().to(torch.bfloat16)
-    gated, evidence = head(X.bfloat16(), STREAM.bfloat16(), MASK)
+    gated, evidence, _ = head(X.bfloat16(), STREAM.bfloat16(), MASK)
     assert gated.dtype == torch.bfloat16 and evidence.dtype == torch.float32

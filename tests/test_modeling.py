@@ -371,7 +371,12 @@ def test_settings_by_the_auto_class(tmp_path):
     assert chosen.mhex_config == MhexConfig(gate=False, beta=0.1) and not chosen.mhex[0].gate
     chosen.save_pretrained(tmp_path / "saved")
     assert load(tmp_path / "saved").mhex_config == MhexConfig(gate=False, beta=0.1)
-    assert load(tmp_path / "saved", mhex=MhexConfig(beta=0.2)).mhex_config == MhexConfig(beta=0.2)
+    replaced = load(tmp_path / "saved", mhex=MhexConfig(gate=False, beta=0.2))
+    assert replaced.mhex_config == MhexConfig(gate=False, beta=0.2)
+    changed = load(tmp_path / "saved", mhex={"aggregation": "ema"})  # a dict changes what it names
+    assert changed.mhex_config == MhexConfig(gate=False, beta=0.1, aggregation="ema")
+    with pytest.raises(ValueError, match="mhex.gate must stay False, as the heads in .* were trained, got True"):
+        load(tmp_path / "saved", mhex=MhexConfig())
     assert load(tmp_path, mhex={"loss_weight": 1.0}).mhex_config.loss_weight == 1.0
     with pytest.raises(ValueError, match="unknown fields"):
         load(tmp_path, mhex={"rank": 4})

@@ -52,7 +52,7 @@ def test_regression_is_the_mean_square():
         ("multi_label_classification", torch.zeros(4, 2), r"labels must be \(4, 3\), got \(4, 2\)"),
         ("multi_label_classification", torch.full((4, 3), 2.0), r"\[0, 1\] .*got 2.0"),
         ("multi_label_classification", torch.full((4, 3), float("nan")), r"\[0, 1\] .*got nan"),
-        ("regression", torch.zeros(4, dtype=torch.long), "floats for regression"),
+        ("regression", torch.zeros(4, 3, dtype=torch.bool), "must be numbers, got bool"),
         ("regression", torch.full((4, 3), float("nan")), "finite for regression"),
         ("regression", torch.zeros(4), r"labels must be \(4, 3\)"),
     ],

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The closed-form fit: it finds what is there, says when nothing is, and survives saving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from families import train_heads
+from tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
+
+from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp.fitting import _subsets, _thin
+from mhex_nlp.readout import FittedReadout
+from mhex_nlp.ridge import RidgeStream
+
+TOKENIZER = tiny_tokenizer()
+WORDS = [*NEUTRAL, *GOOD, *BAD]
+
+
+def texts(count: int, seed: int = 0) -> list[str]:
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(WORDS, draw.integers(2, 12))) for _ in range(count)]
+
+
+def small_model(gate: bool = False):
+    plain = tiny_bert(num_labels=2, dropout=0.0).eval()
+    return get_mhex_model(plain, MhexConfig(gate=gate))
+
+
+def test_ridge_is_the_textbook_solution():
+    torch.manual_seed(0)
+    x, y = torch.randn(700, 6), torch.randn(700, 2)
+    stream = RidgeStream(6, 2)
+    for rows in range(0, 700, 7):
+        stream.add(x[rows : rows + 7], y[rows : rows + 7])
+    strength = 0.3
+    found = stream.solve(strength)
+    gram = x.double().T @ x.double()
+    expected = torch.linalg.solve(gram + strength * gram.diagonal().mean() * torch.eye(6), x.double().T @ y.double())
+    torch.testing.assert_close(found, expected)
+    assert stream.rows == 700
+
+
+def test_ridge_says_what_does_not_fit_in_memory():
+    with pytest.raises(MemoryError, match=r"fitting 10,000,000 features needs 1600000.0 GB, more than half"):
+        RidgeStream(10_000_000, 2)
+
+
+def test_readout_is_linear_in_the_states():
+    torch.manual_seed(0)
+    readout = FittedReadout([0, 2], [3, 5], 2)
+    weights = torch.randn(1 + 3 + 5, 2)
+    readout.fill(weights)
+    states = [torch.randn(1, 4, 3), torch.randn(1, 4, 9), torch.randn(1, 4, 5)]
+    features = torch.cat([torch.ones(1, 4, 1), states[0], states[2]], dim=-1)
+    torch.testing.assert_close(readout(states).sum(2), features @ weights)
+
+
+def test_subsets_come_in_complementary_pairs():
+    kept = _subsets(7, 8, np.random.default_rng(0))
+    assert kept.shape == (9, 7) and kept[-1].all()
+    assert (kept[:4] ^ kept[4:8]).all()
+    assert ((kept[:8].sum(1) >= 1) & (kept[:8].sum(1) <= 6)).all()
+    assert _subsets(1, 8, np.random.default_rng(0)).tolist() == [[True]]
+
+
+def test_thinning_keeps_the_ends():
+    assert _thin([10] * 8, 81) == list(range(8))
+    thinned = _thin([10] * 8, 45)
+    assert len(thinned) == 4 and thinned[0] == 0 and thinned[-1] == 7
+    with pytest.raises(ValueError, match="max_features must be at least 21"):
+        _thin([10] * 8, 20)
+
+
+def test_a_fit_finds_more_than_the_even_spread():
+    model = small_model()
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(400), masks=8)
+    assert report.skill > 0.5 and report.skill_interval[0] < report.skill < report.skill_interval[1]
+    assert report.trusted and report.r2 > report.skill - 0.2
+    assert report.held_out == 40 and report.texts == 360
+    assert sum(report.depth_share) == pytest.approx(1) and report.removal == "mask"
+
+
+def test_a_model_that_ignores_its_text_has_no_skill():
+    model = small_model()
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(60))
+    assert report.skill == 0 and not report.trusted
+
+
+def test_no_prediction_and_no_weight_changes():
+    model = train_heads(small_model(gate=True)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    assert model.training
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+def test_reruns_are_identical_and_seeds_matter():
+    reports, matrices = [], []
+    for seed in (0, 0, 1):
+        model = small_model()
+        reports.append(fit_equivalent_matrices(model, TOKENIZER, texts(50), seed=seed))
+        matrices.append(model.mhex_fit.matrix(1).clone())
+    assert torch.equal(matrices[0], matrices[1]) and not torch.equal(matrices[0], matrices[2])
+    assert reports[0].skill == reports[1].skill != reports[2].skill
+
+
+def test_saved_and_loaded(tmp_path):
+    model = train_heads(small_model())
+    fit_equivalent_matrices(model, TOKENIZER, texts(50))
+    model.save_pretrained(tmp_path)
+    loaded = AutoMhexModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    inputs = TOKENIZER(texts(3), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        one, other = (m.eval()(**inputs, output_attributions=True) for m in (model, loaded))
+    assert torch.equal(one.fitted_attributions, other.fitted_attributions)
+    assert torch.equal(one.layer_attributions, other.layer_attributions)
+    assert loaded.config.mhex_fit["skill"] == model.config.mhex_fit["skill"]
+    assert not hasattr(loaded.without_heads(), "mhex_fit")
+
+
+def test_pairs():
+    model = small_model()
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(60), text_pairs=texts(60, seed=1))
+    assert report.texts == 54
+
+
+def test_regression_is_not_centred():
+    model = get_mhex_model(tiny_bert(num_labels=1, problem_type="regression"), MhexConfig(gate=False))
+    assert fit_equivalent_matrices(model, TOKENIZER, texts(60)).contrast == "none"
+
+
+def test_removal_by_attention_without_a_mask_token():
+    tokenizer = tiny_tokenizer()
+    tokenizer.mask_token = None
+    with pytest.warns(UserWarning, match="removal='attention'"):
+        report = fit_equivalent_matrices(small_model(), tokenizer, texts(40))
+    assert report.removal == "attention"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"texts": texts(5)}, ValueError, "texts must be at least 20 to fit, got 5"),
+        ({"texts": [" "] * 30}, ValueError, r"texts\[0\] must hold at least one character"),
+        ({"masks": 1}, ValueError, "masks must be an integer of at least 2"),
+        ({"held_out": 1.0}, ValueError, "held_out must be between 0 and 1"),
+        ({"max_features": 10}, ValueError, "max_features must be at least 65"),
+        ({"removal": "delete"}, ValueError, "removal must be one of"),
+        ({"model": tiny_bert()}, ValueError, "get_mhex_model"),
+        ({"text_pairs": ["good"]}, ValueError, "one entry for each of the 30 texts"),
+    ],
+)
+def test_bad_input(options, error, message):
+    given = {"model": small_model(), "tokenizer": TOKENIZER, "texts": texts(30), **options}
+    with pytest.raises(error, match=message):
+        fit_equivalent_matrices(**given)
