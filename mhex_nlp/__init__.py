@@ -13,6 +13,7 @@ _HOMES = {
     "MhexConfig": "config",
     "Site": "sites",
     "register_site": "sites",
+    "save_explainer": "beside",
     "deep_supervision_loss": "supervision",
     "AutoMhexModelForSequenceClassification": "modeling",
     "get_mhex_model": "conversion",
@@ -26,6 +27,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from .beside import save_explainer as save_explainer
     from .collaboration import head_collaboration as head_collaboration
     from .config import MhexConfig as MhexConfig
     from .conversion import get_mhex_model as get_mhex_model

@@ -4,33 +4,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 
+from .beside import load_weights, read_record
 from .config import MhexConfig
 from .injection import shared_copy
 from .modeling import MhexMixin, mhex_class
 from .sites import find_site
 
 
-def get_mhex_model(model: PreTrainedModel, config: MhexConfig | Mapping | None = None) -> PreTrainedModel:
-    """A model with fresh MHEX heads that shares the tensors of `model`, and none of its modules, hooks or config.
+def get_mhex_model(
+    model: PreTrainedModel, config: MhexConfig | Mapping | str | PathLike[str] | None = None
+) -> PreTrainedModel:
+    """A model with MHEX heads that shares the tensors of `model`, and none of its modules, hooks or config.
 
     Args:
         model: a transformers sequence classifier; left untouched.
-        config: settings of the heads; `MhexConfig(gate=False)` keeps every prediction bit-identical for ever.
+        config: settings of fresh heads (`MhexConfig(gate=False)` keeps every prediction bit-identical for ever), or the
+            folder that `save_explainer` wrote.
 
     Raises:
         TypeError: not a transformers sequence classifier, or one wrapped by PEFT, torch.compile or DataParallel.
-        ValueError: heads already there, a quantised or dispatched model, an unknown family (names `register_site`).
+        ValueError: heads already there, a quantised or dispatched model, an unknown family (names `register_site`), a
+            folder made for other weights.
+        FileNotFoundError: no such folder.
     """
     _check_plain(model)
+    folder = config if isinstance(config, str | PathLike) else None
+    record: dict[str, Any] = {"mhex": config} if folder is None else read_record(folder, model)
     with_heads: Any = shared_copy(model)
     with_heads.__class__ = mhex_class(type(model))
-    with_heads._add_heads(MhexConfig.of(config))
+    if record.get("mhex_fit"):
+        with_heads.config.mhex_fit = record["mhex_fit"]
+    with_heads._add_heads(MhexConfig.of(record["mhex"]))
+    if folder is not None:
+        load_weights(folder, with_heads)
     with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
+    if getattr(with_heads, "mhex_fit", None) is not None:
+        with_heads.mhex_fit.to(device=model.device, dtype=model.dtype)
     if model.is_activation_checkpointing:  # as the plain model had it, but so that the heads take part
         with_heads.activation_checkpointing_enable()
     return with_heads

@@ -31,7 +31,7 @@ from .readout import FittedReadout
 from .sites import Site, find_site
 from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
 
-_PREFIXES = ("mhex.", "mhex_fit.")
+HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 
 
@@ -138,9 +138,9 @@ class MhexMixin(_Mixed):
                 f"the weights in {name} do not fit its config: {key} is {tuple(found)} in the file and "
                 f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
             )
-        heads = {key for key in model.state_dict() if key.startswith(_PREFIXES)}
+        heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
         missing = sorted(heads & set(info["missing_keys"]))
-        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith(_PREFIXES))
+        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES))
         chosen = kwargs.get("mhex_settings") is not None
         if missing and len(missing) == len(heads) and model._stored_gate is not None and not chosen:
             raise ValueError(
