@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README's picture: two sentences, explained by the demo's model and photographed in a browser.
 
-    ./scripts/demo.sh && .venv/bin/python scripts/figure_highlight.py --model demo-output/model --output docs/highlight.png
+    ./scripts/demo.sh
+    .venv/bin/python scripts/figure_highlight.py --model demo-output/model --output docs/highlight.png
 
 Needs playwright and a chromium.
 """
