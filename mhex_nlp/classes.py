@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
+
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig
@@ -10,19 +14,19 @@ from transformers import PretrainedConfig
 from .explanation import ClassRef, HeadsChoice, Prediction
 from .supervision import ProblemType, problem_type
 
-ClassName = str | int
+ClassName = str | SupportsIndex
 
 
 class ClassTable:
     """Class names of one model in id order, with the checks of what a caller asks for.
 
     Raises:
-        ValueError: two classes of one name, which nobody could ask for.
+        ValueError: no names for the classes 0, 1, 2, ..., or two classes of one name, which nobody could ask for.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
+        self.labels = _labels(config.id2label)
         self.task: ProblemType = problem_type(config)
-        self.labels = tuple(str(config.id2label[index]) for index in range(config.num_labels))
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"the names in model.config.id2label must differ, got {list(self.labels)}.")
 
@@ -42,8 +46,9 @@ class ClassTable:
         """The id of a class given by name or id; ValueError lists the known ones."""
         if isinstance(name, str) and name in self.labels:
             return self.labels.index(name)
-        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(self):
-            return name
+        index = _integer(name)
+        if index is not None and 0 <= index < len(self):
+            return index
         known = ", ".join(f"{index} {label!r}" for index, label in enumerate(self.labels))
         raise ValueError(f"{argument} must be a class of the model, got {name!r}; the known ones are {known}.")
 
@@ -53,19 +58,36 @@ class ClassTable:
             raise ValueError(f"foil must be left out for regression, which has no classes to compare, got {foil!r}.")
         return self.id_of(foil, "foil")
 
-    def targets(self, logits: Tensor, target: int | None, foil: int | None) -> Tensor:
-        """The class each text is explained for: (B, C) logits to (B,) int64.
+    def asked(self, target: ClassName | None, foil: ClassName | None) -> tuple[int | None, int | None]:
+        """The ids of what a caller asks for.
 
         Raises:
-            ValueError: none is given for several regression outputs, or the foil is the target of some text.
+            ValueError: an unknown class, a foil that is the target or that there is nothing to compare with, no target
+                for several regression outputs.
         """
-        if target is None and self.task == "regression" and len(self) > 1:
+        wanted = None if target is None else self.id_of(target, "target")
+        other = None if foil is None else self.foil_id(foil)
+        if wanted is None and self.task == "regression" and len(self) > 1:
             raise ValueError(
                 f"target must be given for a model with several regression outputs: one of {list(self.labels)}."
             )
+        if other is not None and other == wanted:
+            raise ValueError(f"foil must be another class than the target, got {self.labels[other]!r} for both.")
+        return wanted, other
+
+    def targets(self, logits: Tensor, target: int | None, foil: int | None, places: Sequence[str]) -> Tensor:
+        """The class each text is explained for, target or prediction: (B, C) logits to (B,) int64.
+
+        Raises:
+            ValueError: the foil is what the model predicts; names the text by its place.
+        """
         targets = logits.argmax(-1) if target is None else torch.full((len(logits),), target)
-        if foil is not None and bool((targets == foil).any()):
-            raise ValueError(f"foil must be another class than the target, got {self.labels[foil]!r} for both.")
+        for where, chosen in zip(places, targets.tolist(), strict=True):
+            if chosen == foil:
+                raise ValueError(
+                    f"foil must be another class than the target, got {self.labels[chosen]!r}, which is what the model "
+                    f"predicts for {where}; give a target as well, or leave that text out."
+                )
         return targets
 
     def prediction(self, logits: Tensor) -> Prediction:
@@ -86,3 +108,26 @@ class ClassTable:
             return None
         chosen = int(head_logits.argmax())
         return HeadsChoice(self.labels[chosen], chosen, chosen == int(logits.argmax()))
+
+
+def _labels(names: Any) -> tuple[str, ...]:
+    """`id2label` in order; digits will do for an id, as in JSON."""
+    given = names if isinstance(names, Mapping) else {}
+    named = {
+        int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key: str(name)
+        for key, name in given.items()
+    }
+    if not named or named.keys() != set(range(len(given))):
+        came = f"the ids {list(given)}" if given else repr(names)
+        raise ValueError(f"model.config.id2label must name the classes 0, 1, 2 and so on without a gap, got {came}.")
+    return tuple(named[index] for index in range(len(named)))
+
+
+def _integer(value: Any) -> int | None:
+    """What an integer of Python, numpy or torch is; `None` for anything else, truth values included."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

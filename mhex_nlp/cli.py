@@ -16,6 +16,10 @@ from .training.command import add_finetune_arguments, run_finetune
 DEMO_EXAMPLE = """example:
   mhex demo --output demo-output
 """
+FIT_EXAMPLE = """examples:
+  mhex fit --model demo-output/model --data reviews.csv --text-column review --output fitted
+  mhex fit --model distilbert-base-uncased-finetuned-sst-2-english --data reviews.jsonl --output explained
+"""
 HIGHLIGHT_EXAMPLE = """examples:
   mhex highlight --model demo-output/model --text "The soup was cold, but the staff were lovely."
   mhex highlight --model demo-output/model --data reviews.csv --text-column review --output highlights
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     try:
         return int(args.run(args))
-    except (OSError, TypeError, ValueError, ImportError) as error:
+    except (OSError, TypeError, ValueError, ImportError, MemoryError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
         print(f"mhex {args.verb}: {sentence}", file=sys.stderr)
         return 2
@@ -64,6 +68,28 @@ def _parser() -> argparse.ArgumentParser:
     add_finetune_arguments(finetune)
     finetune.set_defaults(run=run_finetune)
 
+    fit = verbs.add_parser(
+        "fit",
+        help="fit a model's equivalent matrices to its own behaviour, without labels",
+        epilog=FIT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fit.add_argument("--model", required=True, help="folder or hub name of a classifier; one without heads gets some")
+    fit.add_argument("--data", required=True, help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset")
+    fit.add_argument("--output", type=Path, required=True, help="folder for the fitted model")
+    fit.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
+    fit.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
+    fit.add_argument("--text-pair-column", help="column of a second text")
+    fit.add_argument("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
+    fit.add_argument(
+        "--held-out", type=float, default=0.1, help="share of the texts to judge on (default: %(default)s)"
+    )
+    fit.add_argument("--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)")
+    fit.add_argument("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
+    fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    fit.add_argument("--device", help="such as cuda:0 (default: cpu)")
+    fit.set_defaults(run=_fit)
+
     highlight = verbs.add_parser(
         "highlight",
         help="explain texts with a model that has trained heads",
@@ -81,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     highlight.add_argument("--format", default="jsonl,html", help="files to write (default: %(default)s)")
     highlight.add_argument("--target", help="class to explain, by name or id; by default the predicted one")
     highlight.add_argument("--foil", help="class to compare with")
-    highlight.add_argument("--aggregation", default="auto", help="mean, last, ema (default: %(default)s)")
+    highlight.add_argument("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
     highlight.add_argument("--unit", default="words", choices=["words", "tokens"], help="(default: %(default)s)")
     highlight.add_argument("--layers", action="store_true", help="add what each layer contributes")
     highlight.add_argument("--non-negative", action="store_true", help="show only what speaks for the target")
@@ -99,10 +125,53 @@ def _demo(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fit(args: argparse.Namespace) -> int:
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    from .config import MhexConfig
+    from .devices import resolve
+    from .fitting import fit_equivalent_matrices
+    from .highlights import read_texts
+    from .modeling import AutoMhexModelForSequenceClassification
+    from .tokenizing import load_tokenizer
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    texts, pairs = read_texts(args.data, args.text_column, args.text_pair_column, args.split)
+    device, _ = resolve(args.device, None)
+    # heads that are new only read: no prediction of the model changes
+    fresh = getattr(AutoConfig.from_pretrained(args.model), "mhex", None) is None
+    given = {"mhex": MhexConfig(gate=False)} if fresh else {}
+    model = AutoMhexModelForSequenceClassification.from_pretrained(args.model, **given).to(device)
+    tokenizer = load_tokenizer(args.model, None)
+    report = fit_equivalent_matrices(
+        model,
+        tokenizer,
+        texts,
+        pairs,
+        masks=args.masks,
+        held_out=args.held_out,
+        max_features=args.max_features,
+        removal=args.removal,
+        seed=args.seed,
+    )
+    model.save_pretrained(args.output)
+    tokenizer.save_pretrained(args.output)
+    low, high = report.skill_interval
+    print(f"skill {report.skill:.3f} [{low:.3f}, {high:.3f}]  R² {report.r2:.3f}  on {report.held_out} held-out texts")
+    if not report.trusted:
+        print("The interval reaches 0: do not trust single words; more texts may help.")
+    print(args.output)
+    return 0
+
+
 def _highlight(args: argparse.Namespace) -> int:
     from .highlights import check_formats, read_texts, show_explanations, write_explanations
 
     formats = check_formats(args.format)
+    if args.text and args.text_pair_column is not None:
+        raise ValueError("--text-pair-column names a column of --data, which --text takes the place of.")
     texts, pairs = (
         (args.text, None) if args.text else read_texts(args.data, args.text_column, args.text_pair_column, args.split)
     )
@@ -119,7 +188,7 @@ def _highlight(args: argparse.Namespace) -> int:
         non_negative=args.non_negative,
         batch_tokens=args.batch_tokens,
     )
-    target, foil = _class_name(args.target), _class_name(args.foil)
+    target, foil = (_class_name(given, explainer.classes.labels) for given in (args.target, args.foil))
     explanations = explainer.stream(texts, pairs, target=target, foil=foil, layers=args.layers)
     if args.output is None:
         show_explanations(explanations, unit=args.unit)
@@ -129,9 +198,11 @@ def _highlight(args: argparse.Namespace) -> int:
     return 0
 
 
-def _class_name(given: str | None) -> Any:
-    """Digits are a class id."""
-    return int(given) if given is not None and given.isdigit() else given
+def _class_name(given: str | None, labels: Sequence[str]) -> str | int | None:
+    """Digits are a class id, but where a class has them for its name."""
+    if given is None or given in labels or not (given.isascii() and given.isdigit()):
+        return given
+    return int(given)
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .modeling import MhexMixin
+from .modes import evaluating
 from .supervision import check_labels, deep_supervision_loss
 
 
@@ -53,10 +54,10 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
         return embedded[-1]
 
     encoder = model.base_model.get_encoder() if model.config.is_encoder_decoder else model
-    training, hook = model.training, encoder.get_input_embeddings().register_forward_hook(cut)
+    hook = encoder.get_input_embeddings().register_forward_hook(cut)
     try:
-        with torch.enable_grad():
-            output = model.eval()(**inputs, return_dict=True)
+        with evaluating(model), torch.enable_grad():
+            output = model(**inputs, return_dict=True)
             logits = torch.cat([output.head_logits, output.logits[:, None].float()], dim=1)  # (B, L + 1, C)
             gradients = []
             for depth in range(logits.shape[1]):
@@ -66,6 +67,5 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
                 gradients.append(torch.where(real[..., None], gradient, 0.0).flatten(1).float())
     finally:
         hook.remove()
-        model.train(training)
     unit = torch.nn.functional.normalize(torch.stack(gradients, dim=1), dim=-1)  # (B, L + 1, T * H), zeros stay zeros
     return torch.einsum("bkf,bmf->bkm", unit, unit).mean(0).clamp(-1, 1)

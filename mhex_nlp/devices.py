@@ -21,6 +21,8 @@ def resolve(
         where = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise ValueError(f"device must name a torch device such as 'cpu' or 'cuda:0', got {device!r}.") from error
+    if where.type == "meta":
+        raise ValueError("device must hold data, got 'meta', which knows shapes alone.")
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype is not None and kind not in FLOAT_DTYPES:
         raise ValueError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")

@@ -38,7 +38,7 @@ class Explanation:
     """Signed scores of one text's T tokens for one class, `target`.
 
     Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
-    Unicode code points. Raises ValueError where the parts contradict each other.
+    Unicode code points. Equal and hashed by value. Raises ValueError where the parts contradict each other.
     """
 
     id: str

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -30,7 +30,7 @@ class Prediction:
     label: str | None
     id: int | None
     probability: float | None
-    probabilities: dict[str, float] | None
+    probabilities: dict[str, float] | None = field(hash=False)  # a dict has no hash; equality looks at it
     labels: tuple[str, ...] | None = None
     value: float | tuple[float, ...] | None = None
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,8 +24,18 @@ from torch import Tensor
 
 from .batching import token_batches
 from .classes import ClassTable
-from .inputs import TokenisedText, check_pairs, check_texts, collate_features, longest_input, pad_id, tokenise
+from .inputs import (
+    TokenisedText,
+    check_pairs,
+    check_texts,
+    collate_features,
+    end_count,
+    longest_input,
+    pad_id,
+    tokenise,
+)
 from .modeling import MhexMixin, forward_arguments
+from .modes import evaluating
 from .removal import Removal, choose_removal, remove
 from .ridge import RidgeStream
 from .sites import find_site
@@ -146,7 +155,7 @@ def fit_equivalent_matrices(
                 [checked[i] for i in chosen], None if pairs is None else [pairs[i] for i in chosen], chosen, seed
             )
 
-    with _inference(model):
+    with evaluating(model), torch.inference_mode():
         widths = source.widths(checked[0], None if pairs is None else pairs[0])
         depths = _thin(widths, max_features)
         source.depths = depths
@@ -198,6 +207,15 @@ class _RowSource:
         self.contrast = "centred" if ClassTable(model.config).exclusive else "none"
         self.site = find_site(model.config.model_type)
         self.accepts = forward_arguments(model)
+        if self.removal == "deletion":
+            raise ValueError(
+                "removal must be 'mask', 'attention' or 'auto' to fit, got 'deletion', which moves tokens."
+            )
+        if self.removal == "attention" and ("attention_mask" not in self.accepts or model.config.is_encoder_decoder):
+            raise ValueError(
+                "removal='attention' needs a model that takes an attention mask and has no decoder beside its encoder, "
+                f"got {type(model).__name__}: use removal='mask'."
+            )
         self.depths: Sequence[int] = ()
         self._longest = longest_input(tokenizer, model.config, self.site)
 
@@ -241,15 +259,19 @@ class _RowSource:
         device = self.model.device
         return [self.model(**{k: v.to(device) for k, v in batch.items()}, output_states=states, return_dict=True)]
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        alone = pad_id(self.model.config, self.tokenizer, self.site) is None
-        for batch in token_batches(lengths, self.batch_tokens, equal_lengths=not self.site.pads):
+    def _batches(self, rows: Sequence[Tensor]) -> Iterator[list[int]]:
+        """Indices of the (T,) input ids that go through the model together."""
+        config = self.model.config
+        pad = pad_id(config, self.tokenizer, self.site)
+        alone, ends = pad is None, [end_count(ids, config) for ids in rows]
+        equal = not self.site.pads or (any(ends) and pad == config.eos_token_id)
+        for batch in token_batches([len(ids) for ids in rows], self.batch_tokens, equal_lengths=equal, kinds=ends):
             yield from ([index] for index in batch) if alone else [batch]
 
     def _logits(self, variants: Sequence[dict[str, Tensor]]) -> Tensor:
         """(S, C) float32 on the CPU, contrasted."""
         found = torch.empty(len(variants), self.model.config.num_labels)
-        for batch in self._batches([len(each["input_ids"]) for each in variants]):
+        for batch in self._batches([each["input_ids"] for each in variants]):
             (output,) = self._forward([variants[index] for index in batch], states=False)
             found[batch] = output.logits.float().cpu()
         if not torch.isfinite(found).all():
@@ -259,7 +281,7 @@ class _RowSource:
     def _states(self, items: Sequence[TokenisedText]) -> list[Tensor]:
         """(T, F) float32 for each text: a one for the constant, then its states at every depth read."""
         found: dict[int, Tensor] = {}
-        for batch in self._batches([len(item) for item in items]):
+        for batch in self._batches([item.features["input_ids"] for item in items]):
             (output,) = self._forward([dict(items[index].features) for index in batch], states=True)
             joined = torch.cat([output.states[depth].float().cpu() for depth in self.depths], dim=-1)
             for row, index in enumerate(batch):
@@ -335,14 +357,3 @@ def _depth_share(weights: Tensor, held: Sequence[_Rows], widths: Sequence[int]) 
     sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
     size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
     return tuple((size / size.sum().clamp(min=1e-12)).tolist())
-
-
-@contextmanager
-def _inference(model: Any) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(training)

@@ -33,17 +33,17 @@ def read_texts(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such split or column (lists those there are), an empty text (with its row).
+        ValueError: a file that cannot be read or without a text, no such split or column (lists those there are), an
+            empty text (with its row).
     """
     from .training.data import checked_columns, read_source
 
-    if Path(source).suffix.lower() == ".txt":
-        lines = Path(source).read_text("utf-8-sig").splitlines()
-        return [line for line in lines if line.strip()], None
     splits = read_source(source)
     if split not in splits:
         raise ValueError(f"{source} has no split {split!r}; it has {', '.join(splits)}.")
     wanted = {"text": text_column} | ({} if text_pair_column is None else {"text_pair": text_pair_column})
+    if not len(splits[split]):
+        raise ValueError(f"data must have at least one text, got none in {source!r}.")
     rows = checked_columns(splits[split], wanted, split)
     return rows["text"], None if text_pair_column is None else rows["text_pair"]
 

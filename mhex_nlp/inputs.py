@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts as users give them: checked at the door, tokenised once, padded by batch. Never changes the tokenizer."""
+"""Texts tokenised once, cut where they are too long, padded by batch. Never changes the tokenizer."""
 
 from __future__ import annotations
 
-import re
-import warnings
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .sites import Site
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from .texts import check_pairs as check_pairs
+from .texts import check_texts as check_texts
+from .texts import place
+from .tokenizing import private_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,15 @@ class TokenisedText:
     encoding: Encoding
     features: Mapping[str, Tensor]
     truncated: bool
+    place: str = "text"  # what to call it in a sentence
 
     def __len__(self) -> int:
         return len(self.encoding)
+
+    def content_positions(self, causal: bool) -> list[int]:
+        """Positions of the tokens that are the text's own: not of the template, nor the one a decoder reads."""
+        own = [i for i, sequence in enumerate(self.encoding.sequence_ids) if sequence is not None]
+        return own[:-1] if causal and own and own[-1] == len(self) - 1 else own
 
     def cut_note(self) -> str:
         """One sentence on how much of the text the model saw."""
@@ -41,78 +48,49 @@ class TokenisedText:
                 for offset, owner in zip(self.encoding.offsets, self.encoding.sequence_ids, strict=True)
                 if owner == sequence
             ]
+            half = f" of the pair's {'second' if sequence else 'first'} half" if not places or sequence else ""
             kept = max(end for _, end in places) - min(start for start, _ in places) if places else 0
-            parts.append(f"{kept:,} of {len(text):,} characters" + (" of the pair's second half" if sequence else ""))
+            parts.append(f"{kept:,} of {len(text):,} characters{half}" if places else f"nothing at all{half}")
         return f"Explained in part: the model takes {len(self)} tokens and saw {' and '.join(parts)}."
 
 
-def check_texts(texts: Any, name: str = "text") -> list[str]:
-    """The texts as a list of non-empty strings; lone surrogates become U+FFFD, one for one, with a warning.
-
-    Raises:
-        TypeError: `None`, a number, or anything but strings; names the position.
-        ValueError: an empty or blank text, or no text at all.
-    """
-    if isinstance(texts, str):
-        return [_check_text(texts, name)]
-    if isinstance(texts, bytes | Mapping) or not hasattr(texts, "__iter__"):
-        raise TypeError(f"{name} must be a string or a list of strings, got {type(texts).__name__}.")
-    return [_check_text(text, f"{name}[{index}]") for index, text in enumerate(texts)]
-
-
-def _check_text(text: Any, name: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, got {'None' if text is None else f'{text!r:.80}'}.")
-    if not text.strip():
-        raise ValueError(f"{name} must hold at least one character that is not whitespace, got {text[:20]!r}.")
-    if _SURROGATE.search(text):
-        warnings.warn(f"{name} holds lone surrogates, which were replaced by U+FFFD.", stacklevel=5)
-        text = _SURROGATE.sub("\ufffd", text)
-    return text
-
-
-def check_pairs(texts: Sequence[str], pairs: Any) -> list[str] | None:
-    """The second halves, one for each text, or `None` where there are none.
-
-    Raises:
-        ValueError: as many halves as texts are needed; one half missing (names its position).
-        TypeError: not strings.
-    """
-    if pairs is None:
-        return None
-    given = [pairs] if isinstance(pairs, str) else list(pairs) if hasattr(pairs, "__iter__") else pairs
-    if isinstance(given, list):
-        if len(given) != len(texts):
-            raise ValueError(f"text_pair must have one entry for each of the {len(texts)} texts, got {len(given)}.")
-        for index, half in enumerate(given):
-            if half is None:
-                raise ValueError(f"text_pair[{index}] is missing: got None beside the text {texts[index][:40]!r}.")
-    return check_texts(given, "text_pair")
-
-
 def tokenise(
-    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None, accepts: frozenset[str]
+    tokenizer: Any,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    max_length: int | None,
+    accepts: frozenset[str],
+    *,
+    name: str = "text",
+    start: int | None = 0,
 ) -> list[TokenisedText]:
     """Tokenises texts, or pairs of texts, cutting each at `max_length` tokens; keeps the inputs the model accepts.
 
+    `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
+
     Raises:
-        ValueError: a text of which the tokenizer makes no token at all.
+        ValueError: a text of which the tokenizer makes no token at all, or a `max_length` without room for any.
     """
-    batch = tokenizer(
+    if max_length is not None and max_length < (least := least_length(tokenizer, pairs is not None)):
+        halves = "two texts, one token each" if pairs is not None else "one token of a text"
+        raise ValueError(f"max_length must be at least {least}, the template's tokens and {halves}, got {max_length}.")
+    batch = private_copy(tokenizer)(
         list(texts), None if pairs is None else list(pairs), truncation=max_length is not None, max_length=max_length
     )
-    names = [name for name in batch if name in accepts and name != "attention_mask"]
+    kept = [key for key in batch if key in accepts and key != "attention_mask"]
     result = []
     for index, encoding in enumerate(batch.encodings):
+        where = place(name, None if start is None else start + index)
         if all(sequence is None for sequence in encoding.sequence_ids):
-            raise ValueError(f"text[{index}] has no token the tokenizer knows: {texts[index][:40]!r}.")
+            raise ValueError(f"{where} has no token the tokenizer knows: {texts[index][:40]!r}.")
         result.append(
             TokenisedText(
                 text=texts[index],
                 text_pair=None if pairs is None else pairs[index],
                 encoding=encoding,
-                features={name: torch.tensor(batch[name][index]) for name in names},
+                features={key: torch.tensor(batch[key][index]) for key in kept},
                 truncated=bool(encoding.overflowing),
+                place=where,
             )
         )
     return result
@@ -120,17 +98,41 @@ def tokenise(
 
 def collate(items: Sequence[TokenisedText], pad_token_id: int, accepts: frozenset[str]) -> dict[str, Tensor]:
     """One batch, padded on the right: each input (B, T) int64, with an attention mask where the model takes one."""
-    features = {
+    return collate_features([item.features for item in items], pad_token_id, accepts)
+
+
+def collate_features(
+    rows: Sequence[Mapping[str, Tensor]], pad_token_id: int, accepts: frozenset[str]
+) -> dict[str, Tensor]:
+    """As `collate`, from the inputs of each text; an attention mask that is there is kept."""
+    given = [
+        {"attention_mask": torch.ones_like(row["input_ids"]), **row} if "attention_mask" in accepts else row
+        for row in rows
+    ]
+    return {
         name: pad_sequence(
-            [item.features[name] for item in items],
-            batch_first=True,
-            padding_value=pad_token_id if name == "input_ids" else 0,
+            [row[name] for row in given], batch_first=True, padding_value=pad_token_id if name == "input_ids" else 0
         )
-        for name in items[0].features
+        for name in given[0]
     }
-    if "attention_mask" in accepts:
-        features["attention_mask"] = pad_sequence([torch.ones(len(i), dtype=torch.long) for i in items], True)
-    return features
+
+
+def pad_id(config: Any, tokenizer: Any, site: Site) -> int | None:
+    """The id to pad with; `None`: one text a batch, since a decoder finds its last token by its own pad id alone."""
+    pad = config.pad_token_id
+    if pad is None and not site.causal:
+        pad = tokenizer.pad_token_id
+    return None if pad is None else int(pad)
+
+
+def end_count(ids: Tensor, config: Any) -> int:
+    """How many end tokens (T,) ids hold, 0 for other models than encoder-decoders.
+
+    transformers takes the label off the last end token and wants equally many of them in every text of a batch, so one
+    that somebody typed into a text must not meet a text without it.
+    """
+    end = getattr(config, "eos_token_id", None) if config.is_encoder_decoder else None
+    return 0 if end is None else int((ids == end).sum())
 
 
 def longest_input(tokenizer: Any, config: Any, site: Site) -> int | None:
@@ -142,3 +144,32 @@ def longest_input(tokenizer: Any, config: Any, site: Site) -> int | None:
     if tokenizer.model_max_length and tokenizer.model_max_length < 10**9:  # transformers writes 1e30 for "not known"
         limits.append(tokenizer.model_max_length)
     return min(limits, default=None)
+
+
+def least_length(tokenizer: Any, pair: bool) -> int:
+    """Tokens that a text, or a pair, has at the least: those of the template and one of each text."""
+    return int(tokenizer.num_special_tokens_to_add(pair=pair)) + (2 if pair else 1)
+
+
+def check_max_length(max_length: Any, tokenizer: Any, longest: int | None) -> int | None:
+    """The tokens a text is cut at: `max_length`, or `longest` where that is None.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: no room for a single token of a text, or more than the model takes.
+    """
+    if max_length is None:
+        return longest
+    try:
+        length = None if isinstance(max_length, bool) else operator.index(max_length)
+    except TypeError:
+        length = None
+    if length is None:
+        raise TypeError(f"max_length must be an integer, got {max_length!r}.")
+    least = least_length(tokenizer, pair=False)
+    if length < least or (longest is not None and length > longest):
+        most = "" if longest is None else f" and at most {longest}, which the model takes"
+        raise ValueError(
+            f"max_length must be at least {least}, the template's tokens and one of a text{most}, got {length}."
+        )
+    return length

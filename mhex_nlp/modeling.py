@@ -83,6 +83,12 @@ class MhexMixin(_Mixed):
         self.mhex_fit = FittedReadout(fit["depths"], fit["widths"], self.config.num_labels)
         return self.mhex_fit
 
+    def drop_readout(self) -> None:
+        """Takes fitted matrices out: training changes the model that they explain."""
+        if getattr(self, "mhex_fit", None) is not None:
+            del self.mhex_fit
+            self.config.mhex_fit = None
+
     @property
     def _site(self) -> Site:
         return find_site(self.config.model_type)

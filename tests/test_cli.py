@@ -32,6 +32,22 @@ def reviews(tmp_path):
     return str(tmp_path / "reviews.csv")
 
 
+@pytest.fixture
+def broken_files(tmp_path):
+    files = {
+        "empty.csv": b"",
+        "empty.txt": b"",
+        "blank.txt": b"\n  \n",
+        "header.csv": b"text\n",
+        "latin.txt": "caf\u00e9".encode("latin-1"),
+        "broken.jsonl": b'{"text": "good"',
+        "broken.parquet": b"PAR1nonsense",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
 def test_highlight_writes_jsonl_and_html(folder, reviews, tmp_path, capsys):
     output = tmp_path / "out"
     status = main(
@@ -52,6 +68,25 @@ def test_highlight_options(folder, reviews, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["explanations.jsonl"]
     e = next(read_jsonl(tmp_path / "out" / "explanations.jsonl"))
     assert (e.target.label, e.foil.label) == ("bad", "good") and e.layer_scores.shape[1] == 2 and (e.scores >= 0).all()
+
+
+def test_a_class_whose_name_is_a_number(tmp_path, capsys):
+    """Star ratings: class 0 is called "1". A name goes before an id."""
+    model = tiny_bert(num_labels=5, id2label={i: str(i + 1) for i in range(5)}).eval()
+    train_heads(get_mhex_model(model)).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    command = ["highlight", "--model", str(tmp_path), "--text", "good film", "--output", str(tmp_path / "out")]
+
+    def classes(target, foil):
+        assert main([*command, "--target", target, "--foil", foil]) == 0
+        e = next(read_jsonl(tmp_path / "out" / "explanations.jsonl"))
+        return (e.target.label, e.target.id), (e.foil.label, e.foil.id)
+
+    assert classes("1", "5") == (("1", 0), ("5", 4))
+    assert classes("0", "2") == (("1", 0), ("2", 1))  # no class is called 0: an id
+    for name in ("\N{SUPERSCRIPT TWO}", "6", "\N{ARABIC-INDIC DIGIT ONE}"):
+        assert main([*command, "--target", name]) == 2
+        assert "target must be a class of the model, got" in capsys.readouterr().err
 
 
 def test_highlight_on_the_terminal(folder, capsys):
@@ -93,10 +128,19 @@ def test_pairs(folder, tmp_path):
         (["--text", "good", "--dtype", "int8"], "dtype must be"),
         (["--text", "good", "--batch-tokens", "0"], "batch_tokens must be"),
         (["--text", "good", "--output", "{reviews}"], "must be a folder"),
+        (["--text", "good", "--device", "meta"], "device must hold data, got 'meta'"),
+        (["--text", "good", "--text-pair-column", "b"], "--text-pair-column names a column of --data"),
+        (["--data", "{empty}/empty.csv"], "data must have at least one row, got none"),
+        (["--data", "{empty}/empty.txt"], "data must have at least one row, got none"),
+        (["--data", "{empty}/blank.txt"], "data must have at least one row, got none"),
+        (["--data", "{empty}/header.csv"], "data must have at least one (row|text), got none"),
+        (["--data", "{empty}/latin.txt"], "data must be UTF-8 text"),
+        (["--data", "{empty}/broken.jsonl"], "data must be readable"),
+        (["--data", "{empty}/broken.parquet"], "data must be readable"),
     ],
 )
-def test_bad_input_gets_one_sentence(folder, reviews, options, message, capsys):
-    given = [option.format(reviews=reviews) for option in options]
+def test_bad_input_gets_one_sentence(folder, reviews, broken_files, options, message, capsys):
+    given = [option.format(reviews=reviews, empty=broken_files) for option in options]
     assert main(["highlight", "--model", folder, *given]) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert told.startswith("mhex highlight: ")
@@ -110,7 +154,29 @@ def test_a_model_without_heads(tmp_path, capsys):
     assert "never trained" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [[], ["demo"], ["finetune"], ["highlight"]])
+def test_fit_then_highlight(folder, tmp_path, capsys):
+    from datasets import Dataset
+    from tiny import BAD, GOOD, NEUTRAL
+
+    lines = [f"the {a} was {b} and {c}" for a in NEUTRAL[1:4] for b in GOOD for c in BAD]
+    Dataset.from_dict({"text": lines}).to_parquet(str(tmp_path / "t.parquet"))
+    command = ["fit", "--model", folder, "--data", str(tmp_path / "t.parquet"), "--output", str(tmp_path / "fitted")]
+    assert main(command) == 0
+    assert "skill" in capsys.readouterr().out
+    command = ["highlight", "--model", str(tmp_path / "fitted"), "--text", "good film", "--output", str(tmp_path / "o")]
+    assert main(command) == 0
+    e = next(read_jsonl(tmp_path / "o" / "explanations.jsonl"))
+    assert e.method.fitted and e.method.explains == "model" and e.method.removal == "mask" and e.heads is None
+
+
+def test_fit_needs_texts(folder, tmp_path, capsys):
+    (tmp_path / "few.txt").write_text("good\nbad\n")
+    command = ["fit", "--model", folder, "--data", str(tmp_path / "few.txt"), "--output", str(tmp_path / "x")]
+    assert main(command) == 2
+    assert "texts must be at least 20 to fit, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [[], ["demo"], ["finetune"], ["fit"], ["highlight"]])
 def test_help_has_an_example(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*verb, "--help"])

@@ -99,6 +99,8 @@ def test_reruns_are_identical(explainer):
 def test_targets_by_name_and_id(explainer):
     by_name, by_id = explainer(TEXTS[0], target="fair"), explainer(TEXTS[0], target=1)
     assert by_name.to_json() == by_id.to_json() and by_name.target.label == "fair"
+    for same in (np.int64(1), np.array([0, 1]).argmax(), torch.tensor(1)):
+        assert explainer(TEXTS[0], target=same, foil=np.uint8(0)).target == by_id.target
     every = explainer(TEXTS[0], classes="all")
     np.testing.assert_allclose(every.class_scores[:, 1], by_id.scores, rtol=1e-6)
     np.testing.assert_allclose(every.class_scores.sum(1), 0, atol=1e-6)  # centred
@@ -247,7 +249,7 @@ def test_half_pairs(explainer):
 
 
 def test_unknown_classes_list_the_known_ones(explainer):
-    for name in ("great", 3, -1, True, 1.0):
+    for name in ("great", "1", 3, -1, True, np.True_, torch.tensor(True), 1.0, np.float32(1)):
         with pytest.raises(ValueError, match=r"target must be a class .* known ones are 0 'bad', 1 'fair', 2 'good'"):
             explainer(TEXTS[0], target=name)
     with pytest.raises(ValueError, match="foil must be a class"):
@@ -270,8 +272,92 @@ def test_models_that_cannot_explain():
     broken = make_model()
     with torch.no_grad():
         broken.classifier.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="logits are not finite"):
-        MhexExplainer(broken, TOKENIZER)(TEXTS[0])
+    with pytest.raises(ValueError, match=r"logits are not finite, .*: text\[1\]"):
+        MhexExplainer(broken, TOKENIZER)(TEXTS[2:])
+
+
+@pytest.mark.parametrize(
+    "names", [None, {}, {0: "bad", 2: "good"}, {1: "bad", 2: "good"}, {"a": "bad"}, ["bad", "good"]]
+)
+def test_class_names_with_gaps(model, names):
+    from types import SimpleNamespace
+
+    from mhex_nlp.classes import ClassTable
+
+    with pytest.raises(ValueError, match="id2label must name the classes 0, 1, 2 and so on without a gap, got"):
+        ClassTable(SimpleNamespace(id2label=names, problem_type=None, num_labels=2))
+    if names:
+        with pytest.raises(ValueError, match="id2label must name the classes"):
+            changed = make_model()
+            changed.config.id2label = names
+            MhexExplainer(changed, TOKENIZER)
+
+
+def test_class_ids_in_digits(explainer):
+    """As JSON has them; transformers turns them into integers only where it reads a config."""
+    model = make_model()
+    model.config.id2label = {"2": "good", "0": "bad", "1": "fair"}
+    assert MhexExplainer(model, TOKENIZER)(TEXTS[0]).to_json() == explainer(TEXTS[0]).to_json()
+    model.config.id2label = {0: "bad", 1: "good"}
+    with pytest.raises(ValueError, match="id2label must name the 3 classes of the model, got 2"):
+        MhexExplainer(model, TOKENIZER)(TEXTS[0])
+
+
+def test_the_task_that_the_first_labels_tell():
+    """With several labels and no problem_type, transformers takes the task from the first batch it trains on."""
+    model = make_model()
+    explainer, strict = MhexExplainer(model, TOKENIZER), MhexExplainer(model, TOKENIZER, contrast="centred")
+    assert explainer(TEXTS[0]).method.contrast == "centred" and explainer.contrast == "centred"
+    model(**TOKENIZER(TEXTS[0], return_tensors="pt"), labels=torch.tensor([[1.0, 0.0, 1.0]]))
+    e = explainer(TEXTS[0])
+    assert e.method.contrast == explainer.contrast == "none" and e.prediction.labels is not None and e.heads is None
+    with pytest.raises(ValueError, match="compares classes that exclude each other"):
+        strict(TEXTS[0])
+
+
+def test_models_inside_wrappers(model, explainer):
+    """`token_type_ids` and all: the arguments are those of the model inside, whatever the wrapper's forward names."""
+
+    class Adapted(torch.nn.Module):  # as PEFT wraps: a module of modules, with a forward of its own
+        def __init__(self, inner):
+            super().__init__()
+            self.base_model = torch.nn.ModuleDict({"model": inner})
+
+        def forward(self, input_ids=None, attention_mask=None, **kwargs):
+            raise AssertionError("the model inside is what runs")
+
+    expected = explainer(TEXTS[0], TEXTS[2])
+    for wrapped in (Adapted(model), torch.compile(model), torch.nn.DataParallel(model), Adapted(torch.compile(model))):
+        e = MhexExplainer(wrapped, TOKENIZER)(TEXTS[0], TEXTS[2])
+        assert e.to_json() == expected.to_json()
+    prompted = Adapted(model)
+    prompted.active_peft_config = type("PromptTuningConfig", (), {"is_prompt_learning": True})()
+    with pytest.raises(ValueError, match="a text's own tokens alone, got a Adapted that learned a prompt"):
+        MhexExplainer(prompted, TOKENIZER)
+    with pytest.raises(ValueError, match="must have MHEX heads, got a str"):
+        MhexExplainer("bert-base-uncased", TOKENIZER)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks for it
+def test_lora(model):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(
+        make_model(), peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.3)
+    e, pair = MhexExplainer(adapted, TOKENIZER)(TEXTS[0], TEXTS[2]), TOKENIZER(TEXTS[0], TEXTS[2], return_tensors="pt")
+    with torch.no_grad():
+        expected = adapted(**pair).logits.softmax(-1)[0].tolist()
+    assert list(e.prediction.probabilities.values()) == pytest.approx(expected)
+    assert e.prediction != MhexExplainer(model, TOKENIZER)(TEXTS[0], TEXTS[2]).prediction
+
+
+def test_explanations_are_values(explainer):
+    one, same, other = explainer(TEXTS[0]), explainer(TEXTS[0]), explainer(TEXTS[1])
+    assert one == same and hash(one) == hash(same) and one != other and len({one, same, other}) == 2
 
 
 def test_slow_tokenizers_are_refused(model, tmp_path):
@@ -287,7 +373,7 @@ def test_options_are_checked(model, tmp_path):
         ({"aggregation": "fitted"}, "needs fitted equivalent matrices"),
         ({"contrast": "softmax"}, "contrast must be"),
         ({"batch_tokens": 0}, "batch_tokens must be a positive integer"),
-        ({"max_length": 65}, "between 1 and the 64 tokens"),
+        ({"max_length": 65}, "at least 3, .* at most 64, which the model takes, got 65"),
         ({"language": "klingon"}, "language"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -296,6 +382,7 @@ def test_options_are_checked(model, tmp_path):
         ({"dtype": "int8"}, "dtype must be float32, bfloat16 or float16, got 'int8'"),
         ({"device": "gpu"}, "device must name a torch device"),
         ({"device": "cuda:99"}, "cannot compute in torch.float32"),
+        ({"device": "meta"}, "device must hold data, got 'meta'"),
     ]:
         with pytest.raises(ValueError, match=message):
             MhexExplainer.from_pretrained(str(tmp_path), **options)
@@ -304,4 +391,4 @@ def test_options_are_checked(model, tmp_path):
     with pytest.raises(ValueError, match="ids must have one entry"):
         MhexExplainer(model, TOKENIZER)(TEXTS, ids=["a"])
     with pytest.raises(TypeError, match="texts must be an iterable"):
-        next(MhexExplainer(model, TOKENIZER).stream("good"))
+        MhexExplainer(model, TOKENIZER).stream("good")

@@ -9,7 +9,13 @@ import torch
 from families import train_heads
 from tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
 
-from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp import (
+    AutoMhexModelForSequenceClassification,
+    MhexConfig,
+    MhexExplainer,
+    fit_equivalent_matrices,
+    get_mhex_model,
+)
 from mhex_nlp.fitting import _subsets, _thin
 from mhex_nlp.readout import FittedReadout
 from mhex_nlp.ridge import RidgeStream
@@ -122,6 +128,20 @@ def test_saved_and_loaded(tmp_path):
     assert not hasattr(loaded.without_heads(), "mhex_fit")
 
 
+def test_training_drops_the_fit(tmp_path):
+    """The matrices explain the model as it was."""
+    from tiny import tiny_trainer
+
+    from mhex_nlp import MhexCallback
+
+    model = train_heads(small_model(gate=True))
+    fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    trainer = tiny_trainer(model, tmp_path, callbacks=[MhexCallback()])
+    trainer.train()
+    assert not hasattr(model, "mhex_fit") and model.config.mhex_fit is None
+    assert MhexExplainer(model, TOKENIZER).aggregation == "mean"
+
+
 def test_pairs():
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60), text_pairs=texts(60, seed=1))
@@ -150,6 +170,7 @@ def test_removal_by_attention_without_a_mask_token():
         ({"held_out": 1.0}, ValueError, "held_out must be between 0 and 1"),
         ({"max_features": 10}, ValueError, "max_features must be at least 65"),
         ({"removal": "delete"}, ValueError, "removal must be one of"),
+        ({"removal": "deletion"}, ValueError, "got 'deletion', which moves tokens"),
         ({"model": tiny_bert()}, ValueError, "get_mhex_model"),
         ({"text_pairs": ["good"]}, ValueError, "one entry for each of the 30 texts"),
     ],
@@ -158,3 +179,54 @@ def test_bad_input(options, error, message):
     given = {"model": small_model(), "tokenizer": TOKENIZER, "texts": texts(30), **options}
     with pytest.raises(error, match=message):
         fit_equivalent_matrices(**given)
+
+
+def test_explanations_of_a_fitted_model():
+    """base_value + sum is the model's own centred logit; template tokens have no score; depths add up."""
+    model = small_model()
+    explainer = MhexExplainer(train_heads(model), TOKENIZER)
+    assert explainer.aggregation == "mean"
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(200))
+    assert explainer.aggregation == "fitted"
+    for e in explainer(texts(6, seed=5), layers=True, classes="all"):
+        with torch.no_grad():
+            logits = model.eval()(**TOKENIZER(e.text, return_tensors="pt")).logits[0]
+        expected = (logits[e.target.id] - logits.mean()).item()
+        assert e.base_value + e.sum == pytest.approx(expected, abs=1e-4)
+        assert all(token.score == 0 for token in e.tokens if token.special)
+        np.testing.assert_allclose(e.layer_scores.sum(1), e.scores, atol=1e-5)
+        np.testing.assert_allclose(e.class_scores[:, e.target.id], e.scores, atol=1e-5)
+        assert (e.method.explains, e.method.fitted, e.method.removal) == ("model", True, "mask")
+        assert e.method.skill == report.skill and e.method.r2 == report.r2 and not e.notes
+    foil, plain = explainer("good film", target=0, foil=1), explainer("good film", target=0)
+    assert foil.base_value + foil.sum == pytest.approx(2 * (plain.base_value + plain.sum), abs=1e-4)  # two classes
+    assert MhexExplainer(model, TOKENIZER, aggregation="mean")("good film").method.explains == "heads"
+    with pytest.raises(ValueError, match="contrast='none' cannot be had of fitted matrices"):
+        MhexExplainer(model, TOKENIZER, contrast="none")
+
+
+def test_one_forward_pass_explains():
+    model = small_model()
+    fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    passes = []
+    model.bert.register_forward_pre_hook(lambda *_: passes.append(1))
+    MhexExplainer(model, TOKENIZER)("the film was good", layers=True, classes="all")
+    assert len(passes) == 1
+
+
+def test_an_untrusted_fit_says_so_on_the_explanation():
+    model = small_model()
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+    fit_equivalent_matrices(model, TOKENIZER, texts(60))
+    (note,) = MhexExplainer(model, TOKENIZER)("good film").notes
+    assert note.startswith("Do not trust single words")
+
+
+def test_padding_changes_no_fitted_score():
+    model = small_model()
+    fit_equivalent_matrices(model, TOKENIZER, texts(100))
+    explainer = MhexExplainer(model, TOKENIZER)
+    several = texts(8, seed=3)
+    for e, text in zip(explainer(several), several, strict=True):
+        np.testing.assert_allclose(e.scores, explainer(text).scores, atol=1e-5 * max(1, np.abs(e.scores).max()))

@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import tiny_bert, tiny_dataset, tiny_mhex, tiny_texts, tiny_tokenizer, tiny_trainer, tokenised
-from torch import nn
 from torch.nn import functional as F
-from transformers import TrainerCallback
 
 from mhex_nlp import MhexCallback
 
@@ -21,10 +20,6 @@ FIGURES = {
     *("mhex/layer_0_accuracy", "mhex/layer_1_accuracy", "mhex/layer_0_loss", "mhex/layer_1_loss"),
 }
 TEXTS = ["a superb film .", "the dull plot was awful ."]
-
-
-def hook_count(model: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def test_figures_reach_console_state_and_tensorboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,22 +153,6 @@ def test_two_evaluation_sets_keep_their_figures_apart(tmp_path: Path) -> None:
     assert near["eval_near_loss"] == pytest.approx(whole, abs=1e-5)
 
 
-def test_hooks_are_gone_after_training(tmp_path: Path) -> None:
-    model = tiny_mhex()
-    before = hook_count(model)
-    running = []
-
-    class Count(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-            running.append(hook_count(kwargs["model"]))
-
-    trainer = tiny_trainer(model, tmp_path, callbacks=[MhexCallback(), Count()])
-    trainer.train()
-    trainer.train()
-    assert hook_count(model) == before
-    assert set(running) == {before + 4}  # begin and end of the model, one gate in each of two layers
-
-
 def test_label_smoothing_raises(tmp_path: Path) -> None:
     trainer = tiny_trainer(tiny_mhex(), tmp_path, callbacks=[MhexCallback()], label_smoothing_factor=0.1)
     with pytest.raises(ValueError, match="label_smoothing_factor=0.1.*deep_supervision_loss"):
@@ -182,7 +161,7 @@ def test_label_smoothing_raises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attached", [True, False])
 def test_compute_loss_func_raises(tmp_path: Path, attached: bool) -> None:
-    """Attached the callback sees it at once; else the first forward pass without labels tells."""
+    """Attached the callback sees it at once; else the first step without labels tells, before it changes a weight."""
     trainer = tiny_trainer(
         tiny_mhex(),
         tmp_path,
@@ -191,8 +170,10 @@ def test_compute_loss_func_raises(tmp_path: Path, attached: bool) -> None:
     )
     if attached:
         callback.attach(trainer)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     with pytest.raises(ValueError, match="compute_loss_func.*") as raised:
         trainer.train()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
     assert "deep_supervision_loss" in str(raised.value)
     assert attached or "label_smoothing_factor" in str(raised.value)
 
@@ -203,13 +184,36 @@ def test_a_model_without_heads_raises(tmp_path: Path) -> None:
         trainer.train()
 
 
+def test_tuples_out_of_the_model_raise(tmp_path: Path) -> None:
+    """Else nothing would be logged, and labels kept from the model would pass unnoticed."""
+    trainer = tiny_trainer(tiny_mhex(return_dict=False), tmp_path, callbacks=[MhexCallback()])
+    with pytest.raises(ValueError, match="config.return_dict must be True"):
+        trainer.train()
+
+
 def test_arguments_are_checked() -> None:
-    with pytest.raises(TypeError, match="list of strings"):
-        MhexCallback("one text")
+    for given in ("one text", b"text", {"a": "text"}, 3, ["fine", None]):
+        with pytest.raises(TypeError, match="list of strings"):
+            MhexCallback(given)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="empty"):
         MhexCallback(["fine", " "])
     with pytest.raises(ValueError, match="'evaluate', 'epoch'"):
         MhexCallback(every="hour")  # type: ignore[arg-type]
+
+
+def test_texts_may_be_anything_that_yields_strings() -> None:
+    assert MhexCallback(text for text in TEXTS).texts == TEXTS
+    assert MhexCallback(pd.Series(TEXTS)).texts == MhexCallback(tuple(TEXTS)).texts == TEXTS
+    assert MhexCallback().texts == MhexCallback([]).texts == []
+
+
+def test_a_text_without_a_token_stops_training_before_it_begins(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tiny_mhex(), tmp_path, callbacks=[MhexCallback(["fine", "\u200b"])], eval_strategy="steps", eval_steps=2
+    )
+    with pytest.raises(ValueError, match=r"texts\[1\] has no token"):
+        trainer.train()
+    assert trainer.state.global_step == 0
 
 
 def test_a_regression_head_logs_its_error(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_class_of_one_row_does_not_stop_the_split() -> None:
         ({"text": ["a", "b"], "label": ["x", "x"]}, {}, "two classes.*'x'"),
         ({"text": ["a", "b"], "label": ["x", "y"]}, {"label_column": "text"}, "columns of their own"),
         ({"text": ["a", "b"], "label": ["x", "y"]}, {"validation_share": 1.0}, "validation_share"),
+        ({"text": ["a"] * 4, "label": ["x", "y"] * 2}, {"validation_share": 0.99}, "validation_share.*0.99 of 4 rows"),
+        (
+            {"text": ["a"] * 9, "number": list(range(9))},
+            {"label_column": "number"},
+            "label_column.*'number' with 9 different values in 9 rows",
+        ),
+        ({"text": ["a"] * 9, "label": [*"abcdex"] + ["x"] * 3}, {}, "label_column.*6 different values in 9 rows"),
     ],
 )
 def test_refused(columns: dict[str, list[Any]], options: dict[str, Any], message: str) -> None:
@@ -118,11 +125,51 @@ def test_refused(columns: dict[str, list[Any]], options: dict[str, Any], message
 
 def test_labels_of_the_splits_must_agree() -> None:
     train = Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
-    with pytest.raises(ValueError, match="occur in training.*'z'"):
+    with pytest.raises(ValueError, match=r"validation split must occur in training, which has \['x', 'y'\].*'z'"):
         load_splits(train, validation=Dataset.from_dict({"text": ["c"], "label": ["z"]}))
     unlabelled = tiny_dataset(4).map(lambda row: {"label": -1})
     with pytest.raises(ValueError, match="'validation'.*-1"):
         load_splits(tiny_dataset(4), validation=unlabelled)
+    with pytest.raises(ValueError, match="'validation'.*-1"):
+        load_splits(Dataset.from_dict({"text": ["a", "b"], "label": ["negative", "positive"]}), validation=unlabelled)
+    with pytest.raises(ValueError, match=r"\['negative', 'positive'\], got \['0', '1'\]"):
+        load_splits(tiny_dataset(4), validation=Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}))
+
+
+@pytest.mark.parametrize("kind", ["names", "ids", "reordered"])
+def test_labels_of_the_validation_split_are_matched_by_name(kind: str) -> None:
+    """Class names beside a ClassLabel, either way round, and a ClassLabel of another order."""
+    names = Dataset.from_dict({"text": ["a", "b", "c", "d"], "label": ["positive", "negative"] * 2})
+    other = ClassLabel(names=["positive", "neutral", "negative"])
+    train, validation = {
+        "names": (tiny_dataset(4), names),
+        "ids": (names, tiny_dataset(4)),
+        "reordered": (names, names.cast_column("label", other)),
+    }[kind]
+    splits = load_splits(train, validation=validation)
+    assert splits["train"].features["label"].names == splits["validation"].features["label"].names
+    told = splits["validation"].features["label"].int2str(list(splits["validation"]["label"]))
+    tone = ["negative", "positive"] if kind == "ids" else ["positive", "negative"]
+    assert told == tone * 2
+
+
+def test_integers_match_the_names_of_a_class_label() -> None:
+    stars = ClassLabel(names=["10", "2"])
+    rows = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    splits = load_splits(
+        Dataset.from_dict({"text": ["a", "b"], "label": [2, 10]}), validation=rows.cast_column("label", stars)
+    )
+    assert splits["validation"].features["label"].names == ["2", "10"] and list(splits["validation"]["label"]) == [1, 0]
+
+
+def test_classes_that_are_declared_are_not_doubted() -> None:
+    declared = ClassLabel(names=[*"abcde"])
+    rows = Dataset.from_dict({"text": ["t"] * 5, "label": [*"abcde"]})
+    assert load_splits(rows.cast_column("label", declared))["train"].features["label"] == declared
+    with pytest.raises(ValueError, match="at least two classes"):
+        load_splits(
+            Dataset.from_dict({"text": ["t"] * 2, "label": [0, 0]}).cast_column("label", ClassLabel(names=["a"]))
+        )
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

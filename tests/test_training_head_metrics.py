@@ -8,7 +8,8 @@ import torch
 from tiny import tiny_bert, tiny_mhex, tiny_tokenizer
 from torch.nn import functional as F
 
-from mhex_nlp.training.head_metrics import HeadWatch, head_losses, head_scores
+from mhex_nlp.training.head_metrics import head_losses, head_scores
+from mhex_nlp.training.watch import HeadWatch
 
 TEXTS = ["a superb film .", "the dull plot was awful ."]
 
@@ -19,6 +20,7 @@ def test_gate_figures() -> None:
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     watch = HeadWatch(model)
     model(**batch, labels=labels)
+    watch.step_ends()
     fresh = watch.take(training=True)
     assert (fresh["gate_mean"], fresh["gate_std"], fresh["gate_saturated"]) == (1.0, 0.0, 0.0)
     with torch.no_grad():
@@ -27,6 +29,7 @@ def test_gate_figures() -> None:
     gates: list[torch.Tensor] = []
     handles = [head.activation.register_forward_hook(lambda m, a, out: gates.append(out)) for head in model.mhex]
     model(**batch, labels=labels)
+    watch.step_ends()
     values = torch.stack(gates).flatten()
     figures = watch.take(training=True)
     assert figures["gate_mean"] == pytest.approx(values.mean().item(), abs=1e-5)
@@ -42,7 +45,9 @@ def test_gateless_heads_have_no_gate_figures() -> None:
     model = tiny_mhex(gate=False)
     watch = HeadWatch(model.eval())
     model(**tiny_tokenizer()(TEXTS, padding=True, return_tensors="pt"), labels=torch.tensor([0, 1]))
-    assert not any("gate" in name for name in watch.take(training=False))
+    watch.evaluated()
+    figures = watch.take(training=False)
+    assert "task_loss" in figures and not any("gate" in name for name in figures)
 
 
 def test_phases_are_kept_apart_and_unlabelled_passes_do_not_count() -> None:
@@ -51,6 +56,8 @@ def test_phases_are_kept_apart_and_unlabelled_passes_do_not_count() -> None:
     watch = HeadWatch(model)
     model.train()(**batch, labels=torch.tensor([0, 1]))
     model.eval()(**batch)
+    watch.step_ends()
+    watch.evaluated()
     assert watch.take(training=False) == {}
     assert set(watch.take(training=True)) >= {"task_loss", "supervision_loss"}
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,44 +16,57 @@ from ..highlights import write_explanations
 from ..render import render_terminal
 from .corpus import CorpusSentence, as_dataset, load_corpus
 from .encoder import minilm_path
+from .output import check_output, put_in_place, scratch
 
 SHOWN = 6  # sentences on the terminal
+MASKS = 16  # subsets of each sentence in the fit: many, since the sentences are few
 
 
 def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool = True) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on the embedded corpus, prints figures and highlights, writes files to `output`.
 
-    Writes `model/`, `report.html`, `explanations.jsonl`. With `comparison` the same model is trained a second time
-    without gates and without head loss, which is plain fine-tuning: the heads only read, and nothing they do reaches
-    the backbone.
+    Writes `model/`, `report.html`, `explanations.jsonl`, and `mhex-demo.json`, by which a later demo knows that it may
+    replace them. With `comparison` the same model is trained a second time without gates and without head loss, which
+    is plain fine-tuning: the heads only read, and nothing they do reaches the backbone.
 
     Returns:
-        the printed figures: accuracies on the held-out sentences, the share of them whose top word lies in the words
-        that people marked, and the same for a word drawn at random.
+        the printed figures: accuracies on the held-out sentences, the skill of the fit, and the share of sentences
+        whose top word lies in the words that people marked, also without the fit and for a word drawn at random.
 
     Raises:
         FileNotFoundError: the encoder is not installed.
+        NotADirectoryError: `output` is a file.
+        ValueError: `output` holds files of these names that are not a demo's.
     """
     console = Console()
     start = time.perf_counter()
+    check_output(output)
     encoder = minilm_path()
     import datasets
     from transformers.utils import logging
+
+    from ..explainer import MhexExplainer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     held_out = load_corpus("test")
-    console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
-    explainer = _train(encoder, output, "model", epochs, seed)
+    figures: dict[str, Any] = {"texts": len(held_out)}
+    with scratch(output) as folder:
+        console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
+        _train(encoder, folder / "model", epochs, seed)
+        console.print("Fitting the equivalent matrices to what the model does when words are masked ...")
+        figures["skill"] = _fit(folder / "model", seed)
+        if comparison:
+            console.print("... and once more without heads, to compare ...")
+            _train(encoder, folder / "plain", epochs, seed, gate=False, loss_weight=0.0)
+            figures["plain_accuracy"] = _plain_accuracy(MhexExplainer.from_pretrained(str(folder / "plain")), held_out)
+        put_in_place(folder, output, {"seed": seed, "epochs": epochs})
+    explainer = MhexExplainer.from_pretrained(str(output / "model"))
     explanations = explainer([s.text for s in held_out], layers=True, ids=[s.id for s in held_out])
-    figures: dict[str, Any] = {"texts": len(held_out), "accuracy": _accuracy(explanations, held_out)}
-    if comparison:
-        console.print("... and once more without heads, to compare ...")
-        plain = _train(encoder, output, "plain", epochs, seed, gate=False, loss_weight=0.0)
-        figures["plain_accuracy"] = _plain_accuracy(plain, held_out)
-        shutil.rmtree(output / "plain")
-    figures |= _pointing(explanations, held_out)
+    supervised = MhexExplainer(explainer.model, explainer.tokenizer, aggregation="mean")([s.text for s in held_out])
+    figures |= {"accuracy": _accuracy(explanations, held_out), **_pointing(explanations, held_out)}
+    figures["supervised_pointing"] = _pointing(supervised, held_out)["pointing"]
 
     console.print()
     for explanation in _chosen(explanations, held_out):
@@ -64,7 +76,8 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     console.print(f"Accuracy on {len(held_out)} held-out sentences: {figures['accuracy']:.3f}{beside}", highlight=False)
     console.print(
         f"Top word is one that people marked: {figures['pointing']:.0%} of the sentences "
-        f"(a random word: {figures['random_pointing']:.0%})",
+        f"(without the fit: {figures['supervised_pointing']:.0%}, a random word: {figures['random_pointing']:.0%}); "
+        f"skill of the fit {figures['skill']:.2f}",
         highlight=False,
     )
     written = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
@@ -74,19 +87,15 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     return figures
 
 
-def _train(encoder: Path, output: Path, name: str, epochs: int, seed: int, **options: Any) -> Any:
+def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) -> None:
     from datasets import DatasetDict
 
-    from ..explainer import MhexExplainer
     from ..training import FinetuneConfig, finetune
 
-    folder = output / name
-    shutil.rmtree(folder, ignore_errors=True)  # an earlier demo's
-    data = DatasetDict({split: as_dataset(split) for split in ("train", "validation")})
     finetune(
         FinetuneConfig(
             model=encoder,
-            data=data,
+            data=DatasetDict({split: as_dataset(split) for split in ("train", "validation")}),
             output_dir=folder,
             epochs=epochs,
             lr=5e-5,
@@ -96,7 +105,18 @@ def _train(encoder: Path, output: Path, name: str, epochs: int, seed: int, **opt
             **options,
         )
     )
-    return MhexExplainer.from_pretrained(str(folder))
+
+
+def _fit(folder: Path, seed: int) -> float:
+    """Fits the saved model on the sentences it was trained on, which needs no labels; the held-out skill."""
+    from ..explainer import MhexExplainer
+    from ..fitting import fit_equivalent_matrices
+
+    explainer = MhexExplainer.from_pretrained(str(folder))
+    texts = [sentence.text for split in ("train", "validation") for sentence in load_corpus(split)]
+    report = fit_equivalent_matrices(explainer.model, explainer.tokenizer, texts, masks=MASKS, seed=seed)
+    explainer.model.save_pretrained(folder)
+    return report.skill
 
 
 def _accuracy(explanations: Sequence[Explanation], sentences: Sequence[CorpusSentence]) -> float:
@@ -109,7 +129,8 @@ def _plain_accuracy(explainer: Any, sentences: Sequence[CorpusSentence]) -> floa
 
     model, tokenizer = explainer.model, explainer.tokenizer
     with torch.inference_mode():
-        batch = tokenizer([s.text for s in sentences], padding=True, return_tensors="pt")
+        texts, longest = [s.text for s in sentences], explainer.max_length
+        batch = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         predicted = model(**batch).logits.argmax(-1).tolist()
     names = model.config.id2label
     return sum(names[index] == s.label for index, s in zip(predicted, sentences, strict=True)) / len(sentences)

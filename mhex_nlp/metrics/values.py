@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..batching import token_batches
 from ..classes import ClassTable
 from ..inputs import TokenisedText, check_pairs, check_texts, longest_input, tokenise
 from ..modeling import forward_arguments
+from ..modes import evaluating
 from ..removal import choose_removal, remove
 from ..sites import SITES, Site
 from .text_values import TextValues
@@ -167,7 +167,7 @@ class ModelValues:
             name: pad_sequence([row[name] for row in rows], batch_first=True, padding_value=pads.get(name, 0))
             for name in rows[0]
         }
-        with self._inference():
+        with evaluating(self.model), torch.inference_mode():
             output = self.model(**{name: value.to(self.model.device) for name, value in inputs.items()})
         logits = output.logits.double().cpu()
         self.rows += len(rows)
@@ -187,13 +187,3 @@ class ModelValues:
                 "removal='attention' does not hide tokens from the decoder of an encoder-decoder model: use "
                 "removal='deletion'."
             )
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.model.train(training)

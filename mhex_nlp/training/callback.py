@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from .head_metrics import HeadWatch
-from .optimizer import require_heads
-from .snapshots import heads_untrained, write_highlights
+from ..heads import trained
+from .optimizer import find_heads, require_heads
+from .snapshots import check_highlights, write_highlights
+from .watch import HeadWatch
 
 logger = logging.get_logger(__name__)
 Moment = Literal["evaluate", "epoch"]
@@ -29,10 +30,12 @@ class MhexCallback(TrainerCallback):
     Added to every training log, averaged over the texts since the last one: `mhex/task_loss`,
     `mhex/supervision_loss`, for each depth `mhex/layer_0_accuracy` (regression: `mhex/layer_0_mse`) and
     `mhex/layer_0_loss`, and of the gates `mhex/gate_mean`, `mhex/gate_std` and `mhex/gate_saturated`, the share below
-    0.1 or above 1.9. To every evaluation the same with its own prefix, `eval_mhex/...`, which `metric_for_best_model`
-    may name. They are measured on the forward passes that run anyway and read once a log. With several processes each
-    one measures its own texts: what is logged is the share of process 0. (Inside causal models, whose gates differ
-    from token to token, padding is counted in the gates' figures.)
+    0.1 or above 1.9. To every evaluation, before, during or after training, the same with its own prefix,
+    `eval_mhex/...`, which `metric_for_best_model` may name. (A callback that came by `trainer.add_callback` sees those
+    before training once it is attached.) They are measured by forward hooks on the passes that run anyway and read
+    once a log; the hooks go when trainer and callback do. With several processes each one measures its own texts: what
+    is logged is the share of process 0. (Inside causal models, whose gates differ from token to token, padding is
+    counted in the gates' figures.)
 
     Args:
         texts: highlighted at each `every`, into `step-000120.html` and `.jsonl`, by process 0; training goes on
@@ -44,27 +47,31 @@ class MhexCallback(TrainerCallback):
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or value. At the begin of training ValueError for a model
-            without heads, and for what makes Trainer keep the labels from the model, where the heads would not learn.
+            without heads or with `config.return_dict=False`, for a text without any token, and for what makes Trainer
+            keep the labels from the model, where the heads would not learn.
     """
 
     def __init__(
         self,
-        texts: Sequence[str] | None = None,
+        texts: Iterable[str] | None = None,
         output_dir: str | PathLike[str] | None = None,
         tokenizer: Any = None,
         every: Moment = "evaluate",
     ) -> None:
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts or ()):
+        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable | None):
             raise TypeError("texts must be a list of strings, such as ['The plot was thin.'].")
-        if not all(text.strip() for text in texts or ()):
+        self.texts = [] if texts is None else list(texts)
+        if not all(isinstance(text, str) for text in self.texts):
+            raise TypeError("texts must be a list of strings, such as ['The plot was thin.'].")
+        if not all(text.strip() for text in self.texts):
             raise ValueError("texts must not be empty, got one without a single character to highlight.")
         if every not in get_args(Moment):
             raise ValueError(f"every must be one of {list(get_args(Moment))}, got {every!r}.")
-        self.texts = list(texts or ())
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.tokenizer, self.every = tokenizer, every
         self._watch: HeadWatch | None = None
         self._trainer: Trainer | None = None
+        self._loader: Any = None  # of the evaluation that runs now
         self._written = -1  # step of the last highlights
 
     def attach(self, trainer: Trainer) -> MhexCallback:
@@ -72,12 +79,21 @@ class MhexCallback(TrainerCallback):
         callbacks = trainer.callback_handler.callbacks
         trainer.callback_handler.callbacks = [self, *(callback for callback in callbacks if callback is not self)]
         self._trainer = trainer
+        self._follow(trainer.model)
         return self
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._follow(kwargs.get("model"))
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        require_heads(kwargs["model"])
+        model = require_heads(kwargs["model"])
+        if getattr(model, "mhex_fit", None) is not None:
+            logger.warning("The fitted matrices are dropped, since training changes the model: fit again afterwards.")
+            model.drop_readout()
+        if not model.config.return_dict:
+            raise ValueError("config.return_dict must be True in training with MhexCallback, got False.")
         withheld = [f"label_smoothing_factor={args.label_smoothing_factor}"] if args.label_smoothing_factor > 0 else []
         if self._trainer is not None and self._trainer.compute_loss_func is not None:
             withheld.append("a compute_loss_func")
@@ -88,14 +104,40 @@ class MhexCallback(TrainerCallback):
             )
         if self.texts and self._tokenizer(kwargs) is None:
             raise ValueError("tokenizer must be given to MhexCallback or, as processing_class, to Trainer.")
-        self._stop()
+        if self.texts:
+            check_highlights(model, self._tokenizer(kwargs), self.texts)
         self._written = -1
-        self._watch = HeadWatch(kwargs["model"])
+        self._follow(model)
 
-    def on_train_end(
+    def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._stop()
+        if self._watch is not None:
+            self._watch.step_begins()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._watch is not None:
+            self._watch.check_step()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._watch is not None:
+            self._watch.step_ends()
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._watch is None:
+            return
+        if kwargs.get("eval_dataloader") is not self._loader:  # what an interrupted evaluation has left goes
+            self._loader = kwargs.get("eval_dataloader")
+            self._watch.drop(training=False)
+        self._watch.evaluated()
+
+    def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._watch is not None:
+            self._watch.drop(training=False)
 
     def on_log(
         self,
@@ -107,13 +149,14 @@ class MhexCallback(TrainerCallback):
     ) -> None:
         if self._watch is None or logs is None:
             return
+        # an evaluation logs eval_samples_per_second, under whatever prefix it was given; so does the end of training
+        speeds = [key for key in logs if key.endswith("_samples_per_second") and "total_flos" not in logs]
         if "loss" in logs:
             prefix, values = "", self._watch.take(training=True)
-        else:  # an evaluation logs eval_samples_per_second, under whatever prefix it was given
-            speeds = [key for key in logs if key.endswith("_samples_per_second") and not key.startswith("train_")]
-            if not speeds:
-                return
+        elif speeds:
             prefix, values = speeds[0].removesuffix("samples_per_second"), self._watch.take(training=False)
+        else:
+            return
         figures = {f"{prefix}mhex/{name}": value for name, value in values.items()}
         logs.update(figures)
         if state.log_history:
@@ -134,7 +177,7 @@ class MhexCallback(TrainerCallback):
         if not self.texts or not state.is_world_process_zero or state.global_step == self._written:
             return
         self._written, model = state.global_step, require_heads(kwargs["model"])
-        if heads_untrained(model):
+        if not trained(model.mhex):
             logger.warning(f"step {state.global_step}: no highlights yet, the MHEX heads are untrained.")
             return
         directory = self.output_dir or Path(args.output_dir or ".") / "highlights"
@@ -143,7 +186,13 @@ class MhexCallback(TrainerCallback):
     def _tokenizer(self, kwargs: dict[str, Any]) -> Any:
         return kwargs.get("processing_class") if self.tokenizer is None else self.tokenizer
 
-    def _stop(self) -> None:
+    def _follow(self, model: Any) -> None:
+        """Watches the heads of `model`, if it has any, from now on and them alone."""
+        heads = None if model is None else find_heads(model)
+        if self._watch is not None and self._watch.model is heads:
+            self._watch.drop(training=True)
+            self._watch.drop(training=False)
+            return
         if self._watch is not None:
             self._watch.remove()
-            self._watch = None
+        self._watch = None if heads is None else HeadWatch(heads)

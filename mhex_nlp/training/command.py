@@ -42,9 +42,13 @@ def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
     option("text_column", "column of the text")
     option("text_pair_column", "column of a second text, such as a hypothesis")
     option("label_column", "column of the label")
-    option("max_length", "tokens a text is cut at", int)
-    parser.add_argument("--no-gate", dest="gate", action="store_false", help="heads read only and change no prediction")
-    option("loss_weight", "weight of the heads' loss beside the task's", float)
+    option("max_length", "tokens a text is cut at, by default what the model takes", int)
+    parser.add_argument(
+        "--gate",
+        action=argparse.BooleanOptionalAction,
+        help="heads take part in the predictions or read only; by default as a checkpoint with heads says, else --gate",
+    )
+    option("loss_weight", "weight of the heads' loss beside the task's, by default the checkpoint's, else 0.3", float)
     option("epochs", "passes over the training texts", int)
     option("max_steps", "stop after that many optimiser steps", int)
     option("batch_size", "texts per process and forward pass", int)

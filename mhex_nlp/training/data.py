@@ -5,23 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import ClassLabel, Dataset, DatasetDict
 
-_READERS: dict[str, tuple[str, dict[str, Any]]] = {
-    # pandas would read the words "None" and "NA" as missing
-    ".csv": ("csv", {"keep_default_na": False}),
-    ".tsv": ("csv", {"keep_default_na": False, "delimiter": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".parquet": ("parquet", {}),
-}
+from .sources import Source
+from .sources import read_source as read_source
+
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 _CHUNK = 10_000  # rows looked at in one go
-
-Source: TypeAlias = str | PathLike[str] | Dataset | DatasetDict
 
 
 def load_splits(
@@ -42,7 +34,7 @@ def load_splits(
     Args:
         source: name of a hub dataset, a local folder, a CSV, TSV, JSON, JSONL or Parquet file, or a dataset at hand.
         text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers,
-            booleans or a ClassLabel; class ids follow the sorted values.
+            booleans or a ClassLabel; class ids follow the sorted values. Validation labels are matched by name.
         validation: a source of its own for the validation split.
         config_name: configuration of a hub dataset.
         train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
@@ -50,9 +42,10 @@ def load_splits(
             `seed`, each class in proportion where every class has rows enough.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a missing column or split (the sentence lists those there are), an empty or missing text or label
-            (with its row), labels of a kind that are no classes, fewer than two classes.
+        FileNotFoundError, TypeError: as `read_source`.
+        ValueError: a file that cannot be read, a missing column or split (the sentence lists those there are), an empty
+            or missing text or label (with its row), labels of a kind that are no classes, fewer than two classes, or
+            more classes than half the rows, a share that leaves no row for training.
     """
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
@@ -69,7 +62,7 @@ def load_splits(
         if name is not None:
             chosen["validation"] = _split(splits, name, source)
     checked = {name: checked_columns(dataset, wanted, name) for name, dataset in chosen.items()}
-    encoded = DatasetDict(_encode(checked))
+    encoded = DatasetDict(_encode(checked, label_column))
     return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
 
 
@@ -81,27 +74,6 @@ def tokenise_splits(splits: DatasetDict, tokenizer: Any, max_length: int | None 
 
     texts = [name for name in splits["train"].column_names if name != "label"]
     return splits.map(tokenise, batched=True, remove_columns=texts, desc="tokenise")
-
-
-def read_source(source: Source, config_name: str | None = None) -> DatasetDict:
-    """The splits of a file ("train"), a folder, a hub dataset or a dataset at hand.
-
-    Raises:
-        FileNotFoundError: no such file.
-    """
-    if isinstance(source, DatasetDict):
-        return source
-    if isinstance(source, Dataset):
-        return DatasetDict(train=source)
-    path = Path(source)
-    if path.suffix.lower() in _READERS:
-        if not path.is_file():
-            raise FileNotFoundError(f"data must be a file that exists or the name of a dataset, got {str(source)!r}.")
-        reader, options = _READERS[path.suffix.lower()]
-        return load_dataset(reader, data_files={"train": str(path)}, **options)
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return read_source(load_from_disk(path), config_name)
-    return load_dataset(str(source), config_name)
 
 
 def _split(splits: DatasetDict, name: str, source: Source) -> Dataset:
@@ -156,38 +128,60 @@ def _check_label(value: Any, where: str) -> None:
         raise ValueError(f"{where}: a label must be a class name or an integer, got {value!r}.")
 
 
-def _encode(splits: dict[str, Dataset]) -> dict[str, Dataset]:
-    """The same splits with one ClassLabel over all of them."""
+def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]:
+    """The same splits with one ClassLabel over all of them; validation labels are matched by the classes' names."""
     feature = splits["train"].features["label"]
-    if isinstance(feature, ClassLabel):
-        for name, dataset in splits.items():
-            if -1 in _values(dataset, "label"):
-                raise ValueError(f"split {name!r} must be labelled, got rows with label -1.")
-            if dataset.features["label"] != feature:
-                raise ValueError(f"the labels of split {name!r} must be {feature.names}, as in training.")
-        return splits
-    classes = {name: set(_values(dataset, "label")) for name, dataset in splits.items()}
-    if unseen := sorted(map(str, set().union(*classes.values()) - classes["train"])):
-        raise ValueError(f"the labels of the validation split must occur in training, got {unseen}.")
-    if len({type(label) for label in classes["train"]}) > 1:
-        raise ValueError("labels must be of one type, got strings and integers.")
-    ordered = sorted(classes["train"])
-    if len(ordered) < 2:
-        raise ValueError(f"labels must be of at least two classes, got only {ordered[0]!r}.")
-    ids = {label: index for index, label in enumerate(ordered)}
-    names = ClassLabel(names=[str(label) for label in ordered])
-    encoded = {}
     for name, dataset in splits.items():
-        labels = [ids[label] for label in _values(dataset, "label")]
-        encoded[name] = dataset.remove_columns("label").add_column("label", labels).cast_column("label", names)
+        if isinstance(dataset.features["label"], ClassLabel) and -1 in _values(dataset, "label"):
+            raise ValueError(f"split {name!r} must be labelled, got rows with label -1.")
+    names = feature.names if isinstance(feature, ClassLabel) else _class_names(splits["train"], label_column)
+    if len(names) < 2:
+        raise ValueError(f"labels must be of at least two classes, got only {names[0]!r}.")
+    ids = {name: index for index, name in enumerate(names)}
+    encoded = {}
+    for split, dataset in splits.items():
+        given = dataset.features["label"]
+        if isinstance(given, ClassLabel) and given.names == names:
+            encoded[split] = dataset
+            continue
+        own = given.int2str if isinstance(given, ClassLabel) else str
+        labels = [own(label) for label in _values(dataset, "label")]
+        if unseen := sorted(set(labels) - ids.keys()):
+            raise ValueError(
+                f"the labels of the {split} split must occur in training, which has {_shortened(names)}, got "
+                f"{_shortened(unseen)}."
+            )
+        column = [ids[label] for label in labels]
+        labelled = dataset.remove_columns("label").add_column("label", column)
+        encoded[split] = labelled.cast_column("label", ClassLabel(names=names))
     return encoded
+
+
+def _class_names(train: Dataset, label_column: str) -> list[str]:
+    """The classes of plain labels, sorted: integers as numbers."""
+    labels = set(_values(train, "label"))
+    if len({type(label) for label in labels}) > 1:
+        raise ValueError("labels must be of one type, got strings and integers.")
+    if len(labels) > 2 and len(labels) > len(train) / 2:
+        raise ValueError(
+            f"label_column must name a column of classes, got {label_column!r} with {len(labels)} different values in "
+            f"{len(train)} rows (a ClassLabel would say that they are classes)."
+        )
+    return [str(label) for label in sorted(labels)]
+
+
+def _shortened(names: list[str]) -> str:
+    return str(names) if len(names) <= 10 else f"{names[:10]} and {len(names) - 10} more"
 
 
 def _cut(train: Dataset, share: float, seed: int) -> DatasetDict:
     """Two parts of `train`: stratified, unless a class is too small for that."""
     if len(train) < 2:
         raise ValueError("data must have at least two rows where no validation split is given, got one.")
-    options = {"test_size": max(1, round(share * len(train))), "seed": seed}
+    held_out = max(1, round(share * len(train)))
+    if held_out == len(train):
+        raise ValueError(f"validation_share must leave a row for training, got {share!r} of {len(train)} rows.")
+    options = {"test_size": held_out, "seed": seed}
     try:
         parts = train.train_test_split(stratify_by_column="label", **options)
     except ValueError:  # fewer rows than classes in one part, or a class with a single row

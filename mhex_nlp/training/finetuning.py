@@ -16,8 +16,10 @@ from datasets import DatasetDict
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
-from ..config import MhexConfig
+from ..inputs import check_max_length, longest_input
 from ..modeling import AutoMhexModelForSequenceClassification
+from ..sites import find_site
+from .checkpoints import check_checkpoints, resume
 from .data import load_splits, tokenise_splits
 from .evaluation import Evaluator
 from .loop import Progress, Run
@@ -32,15 +34,16 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
 
     Returns:
         what `metrics.json` holds, on every process: the figures of `Evaluator` on the validation split, its `step`,
-        `history` (those figures after each epoch), `labels`, and the `settings`.
+        `history` (those figures after each epoch), `labels`, `mhex` (the heads' settings), and the `settings`.
 
     Raises:
-        FileNotFoundError, ValueError: data that cannot be used (see `load_splits`), a precision that the device cannot
-            do, a number of processes other than expected, nothing to resume from, or checkpoints of an earlier run in
-            the way.
+        FileNotFoundError, TypeError, ValueError: data that cannot be used (see `load_splits`), a `max_length` beyond
+            what the model takes, a `gate` other than that of the checkpoint's heads, a precision that the device
+            cannot do, a number of processes other than expected, nothing to resume from, or checkpoints of an earlier
+            run in the way.
     """
     accelerator = _accelerator(config)
-    _check_checkpoints(config)
+    checkpoint = check_checkpoints(config)
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
     with accelerator.main_process_first():  # the others find it in the cache
@@ -58,7 +61,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         )
         labels = splits["train"].features["label"].names
         tokenizer, model = _tokenizer_and_model(config, labels)
-        splits = tokenise_splits(splits, tokenizer, config.max_length)
+        longest = longest_input(tokenizer, model.config, find_site(model.config.model_type))
+        splits = tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest))
     loaders = _loaders(splits, tokenizer, config, accelerator)
     optimizer = torch.optim.AdamW(mhex_param_groups(model, config.lr, config.head_lr, config.weight_decay))
     model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, *loaders)
@@ -72,8 +76,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     progress = Progress()
     accelerator.register_for_checkpointing(progress)
     set_seed(config.seed, device_specific=True)  # dropout differs between processes, weights did not
-    if config.resume_from is not None:
-        _resume(accelerator, config, progress)
+    if checkpoint is not None:
+        resume(accelerator, config, checkpoint)
     if config.log_with is not None:
         tracked = {name: value if value is not None else "default" for name, value in config.to_dict().items()}
         accelerator.init_trackers("mhex", tracked)
@@ -91,11 +95,12 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         run.report("validation", history[-1])
         if config.save_steps is None:
             run.save()
-    bar.close()
-
-    if not history:  # resumed at the very end
+    if not history or history[-1]["step"] != progress.step:  # resumed at the very end, from a checkpoint of a step
         history.append({"step": progress.step, **evaluator(model, eval_loader)})
-    report = {**history[-1], "labels": labels, "history": history, "settings": config.to_dict()}
+        run.report("validation", history[-1])
+    bar.close()
+    mhex = accelerator.unwrap_model(model).mhex_config.to_dict()
+    report = {**history[-1], "labels": labels, "history": history, "mhex": mhex, "settings": config.to_dict()}
     _write(accelerator, model, tokenizer, report, Path(config.output_dir))
     accelerator.end_training()
     return report
@@ -129,15 +134,18 @@ def _accelerator(config: FinetuneConfig) -> Accelerator:
 
 def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
+    given = {"gate": config.gate, "loss_weight": config.loss_weight}
+    chosen = {name: value for name, value in given.items() if value is not None}  # the rest is the checkpoint's
     model = AutoMhexModelForSequenceClassification.from_pretrained(
         config.model,
-        mhex=MhexConfig(gate=config.gate, loss_weight=config.loss_weight).to_dict(),  # a config prints itself as JSON
+        mhex=chosen or None,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="single_label_classification",
         ignore_mismatched_sizes=True,  # a classifier of other classes starts anew
         dtype=torch.float32,  # the optimiser's weights, whatever the checkpoint's are; autocast does the rest
     )
+    model.drop_readout()
     if tokenizer.pad_token is None:  # decoder families
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -165,24 +173,6 @@ def _loaders(
         generator=torch.Generator().manual_seed(config.seed),
     )
     return train, held_out
-
-
-def _resume(accelerator: Accelerator, config: FinetuneConfig, progress: Progress) -> None:
-    accelerator.load_state(None if config.resume_from == "latest" else str(config.resume_from))
-    accelerator.project_configuration.iteration = progress.saved
-
-
-def _check_checkpoints(config: FinetuneConfig) -> None:
-    """Refuses now what accelerate would refuse after the first epoch."""
-    folder = Path(config.output_dir) / "checkpoints"
-    found = folder.is_dir() and any(folder.iterdir())
-    if config.resume_from == "latest" and not found:
-        raise ValueError(f"resume_from='latest' needs a checkpoint in {folder}, got none.")
-    if config.resume_from is None and found:
-        raise ValueError(
-            f"output_dir must hold no checkpoints of an earlier run, got some in {folder}; go on with them by "
-            "resume_from='latest', or remove them."
-        )
 
 
 def _write(accelerator: Accelerator, model: Any, tokenizer: Any, report: dict[str, Any], folder: Path) -> None:

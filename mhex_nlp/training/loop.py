@@ -19,7 +19,6 @@ class Progress:
     step: int = 0  # optimiser steps done
     epoch: int = 0
     batch: int = 0  # batches of this epoch done, on each process
-    saved: int = 0  # checkpoints written, this one included
     history: list[dict[str, Any]] = field(default_factory=list)  # the figures after each epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,5 +98,4 @@ class Run:
 
     def save(self) -> None:
         """A checkpoint to resume from."""
-        self.progress.saved += 1
         self.accelerator.save_state()

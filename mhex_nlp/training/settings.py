@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 PRECISIONS = ("no", "bf16", "fp16")
+_COUNTS = (
+    *("epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "eval_batch_size", "max_length"),
+    *("logging_steps", "save_steps", "save_limit", "num_processes"),
+)
+_RATES = (
+    ("lr", 0.0, math.inf),
+    ("head_lr", 0.0, math.inf),
+    ("max_grad_norm", 0.0, math.inf),
+    ("validation_share", 0.0, 1.0),
+)
+_NAMES = (
+    *("config_name", "train_split", "validation_split", "text_column", "text_pair_column", "label_column"),
+    *("log_with", "mixed_precision"),
+)
 
 
 @dataclass(kw_only=True)
@@ -27,9 +41,10 @@ class FinetuneConfig:
         train_split, validation_split: names of the data's splits.
         validation_share: part of the training split that validates where there is no validation split.
         text_column, text_pair_column, label_column: their names in the data.
-        max_length: tokens a text is cut at; by default what the tokenizer knows.
-        gate: heads scale what attention adds; `False` leaves the heads to read only.
-        loss_weight: weight of the mean head loss beside the task loss.
+        max_length: tokens a text is cut at; by default what the model takes.
+        gate: heads scale what attention adds; `False` leaves the heads to read only. By default as a checkpoint with
+            heads says, which cannot be changed, else `True`.
+        loss_weight: weight of the mean head loss beside the task loss; by default as the checkpoint says, else 0.3.
         epochs: passes over the training split.
         max_steps: optimiser steps after which to stop, whatever `epochs` says.
         batch_size: texts per process and forward pass.
@@ -66,8 +81,8 @@ class FinetuneConfig:
     text_pair_column: str | None = None
     label_column: str = "label"
     max_length: int | None = None
-    gate: bool = True
-    loss_weight: float = 0.3
+    gate: bool | None = None
+    loss_weight: float | None = None
     epochs: int = 3
     max_steps: int | None = None
     batch_size: int = 16
@@ -89,32 +104,37 @@ class FinetuneConfig:
     num_processes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            *("epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "eval_batch_size", "max_length"),
-            *("logging_steps", "save_steps", "save_limit", "num_processes"),
-        ):
-            value = getattr(self, name)
-            if value is None and FinetuneConfig.__dataclass_fields__[name].default is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, got {value!r}.")
-            if value < 1:
+        for name in _COUNTS:
+            value = self._typed(name, int, "an integer")
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        for name, least, most in (
-            ("lr", 0.0, math.inf),
-            ("head_lr", 0.0, math.inf),
-            ("max_grad_norm", 0.0, math.inf),
-            ("validation_share", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
+        for name, least, most in _RATES:
+            value = self._typed(name, int | float, "a number")
             if value is not None and not least < value < most:
                 raise ValueError(f"{name} must be between {least:g} and {most:g}, got {value!r}.")
-        if not 0 <= self.warmup < 1:
+        for name in ("weight_decay", "loss_weight"):
+            value = self._typed(name, int | float, "a number")
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {value!r}.")
+        if not 0 <= self._typed("warmup", int | float, "a number") < 1:
             raise ValueError(f"warmup must be in [0, 1), a share of the steps, got {self.warmup!r}.")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay!r}.")
+        if not 0 <= self._typed("seed", int, "an integer") < 2**32:
+            raise ValueError(f"seed must be between 0 and {2**32 - 1}, got {self.seed}.")
+        for name in ("gate", "gradient_checkpointing"):
+            self._typed(name, bool, "True or False")
+        for name in _NAMES:
+            self._typed(name, str, "a string")
         if self.mixed_precision is not None and self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {self.mixed_precision!r}.")
+
+    def _typed(self, name: str, kind: Any, told: str) -> Any:
+        """The value, `None` only where that is the default."""
+        value = getattr(self, name)
+        if value is None and FinetuneConfig.__dataclass_fields__[name].default is None:
+            return None
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise TypeError(f"{name} must be {told}, got {value!r}.")
+        return value
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON: paths as strings, a dataset by its type and number of rows."""

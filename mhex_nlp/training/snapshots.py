@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-
-def heads_untrained(model: Any) -> bool:
-    """Whether every equivalent matrix is still zero, as in a model fresh from injection."""
-    return not any(bool(head.equivalent_matrix.any()) for head in model.mhex)
+from ..modes import evaluating
 
 
 @contextmanager
@@ -25,18 +22,27 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     big_bird seeds numpy in each forward pass, so torch's generator alone is not enough.
     """
-    modes = {module: module.training for module in model.modules()}
     python, numpy = random.getstate(), np.random.get_state()
     device = next(model.parameters()).device
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            model.eval()
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), evaluating(model):
             yield
     finally:
-        for module, training in modes.items():
-            module.training = training
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
+    """Refuses before training what `write_highlights` would refuse in the midst of it.
+
+    Raises:
+        ValueError: a text of which the tokenizer makes no token, a slow tokenizer.
+    """
+    from ..explainer import MhexExplainer
+    from ..inputs import tokenise
+
+    explainer = MhexExplainer(model, tokenizer)
+    tokenise(tokenizer, texts, None, explainer.max_length, frozenset(), name="texts")
 
 
 def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts as users give them, checked at the door: every complaint names the argument and the row."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_END = object()
+
+
+def place(name: str, index: int | None) -> str:
+    """What to call a row in a sentence: `text[3]`, or `text` where there is only one."""
+    return name if index is None else f"{name}[{index}]"
+
+
+def warn(message: str) -> None:
+    """Warns from the first frame outside the package, however deep inside it, or in a generator, the cause is."""
+    package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+def iterate(values: Any, name: str, expected: str = "an iterable of strings") -> Iterator[Any]:
+    """The rows of `values`; TypeError for what has none, or has rows nobody can mean: a string, a mapping, a table."""
+    kind = type(values).__name__
+    if hasattr(values, "columns") or hasattr(values, "column_names"):
+        raise TypeError(f"{name} must be {expected}, got a {kind}; pass one column of it, such as df['text'].")
+    if not isinstance(values, str | bytes | Mapping):
+        try:
+            return iter(values)
+        except TypeError:  # numpy's 0-d arrays have __iter__ and still no rows
+            pass
+    raise TypeError(f"{name} must be {expected}, got {'one string' if isinstance(values, str) else kind}.")
+
+
+def check_texts(texts: Any, name: str = "text", *, start: int = 0) -> list[str]:
+    """The texts as a list of non-empty strings.
+
+    Surrogates that make a pair become the character they stand for, so that offsets refer to the joined text; lone ones
+    become U+FFFD, one for one, with a warning.
+
+    Args:
+        texts: a string, or an iterable of strings.
+        name: what to call them in a sentence.
+        start: number of the first one.
+
+    Raises:
+        TypeError: `None`, a number, a table, or anything but strings; names the position.
+        ValueError: an empty or blank text.
+    """
+    if isinstance(texts, str):
+        return [_check_text(texts, name)]
+    rows = iterate(texts, name, "a string or a list of strings")
+    return [_check_text(text, place(name, index)) for index, text in enumerate(rows, start)]
+
+
+def _check_text(text: Any, name: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, got {'None' if text is None else f'{text!r:.80}'}.")
+    if not text.strip():
+        raise ValueError(f"{name} must hold at least one character that is not whitespace, got {text[:20]!r}.")
+    if _SURROGATE.search(text):
+        text = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    if _SURROGATE.search(text):
+        warn(f"{name} holds lone surrogates, which were replaced by U+FFFD.")
+        text = _SURROGATE.sub("\ufffd", text)
+    return text
+
+
+def check_pairs(texts: Sequence[str], pairs: Any, name: str = "text_pair", *, start: int = 0) -> list[str] | None:
+    """The second halves, one for each text, or `None` where there are none; `name` and `start` as in `check_texts`.
+
+    Raises:
+        ValueError: as many halves as texts are needed; one half missing (names its position).
+        TypeError: not strings.
+    """
+    if pairs is None:
+        return None
+    if isinstance(pairs, str) and len(texts) == 1:
+        return check_texts(pairs, name)
+    given = [pairs] if isinstance(pairs, str) else list(iterate(pairs, name))
+    if len(given) != len(texts):
+        raise ValueError(f"{name} must have one entry for each of the {len(texts)} texts, got {len(given)}.")
+    for index, half in enumerate(given):
+        if half is None:
+            raise ValueError(
+                f"{place(name, start + index)} is missing: got None beside the text {texts[index][:40]!r}."
+            )
+    return check_texts(given, name, start=start)
+
+
+def check_ids(ids: Any, count: int, single: bool) -> list[str]:
+    """A name for each of `count` explanations: their numbers where `ids` is None; one string will do for one text.
+
+    Raises:
+        TypeError: one string for several texts, or nothing that has rows.
+        ValueError: as many ids as texts are needed.
+    """
+    if ids is None:
+        return [str(index) for index in range(count)]
+    names = [ids] if isinstance(ids, str) and single else [str(each) for each in iterate(ids, "ids")]
+    if len(names) != count:
+        raise ValueError(f"ids must have one entry for each of the {count} texts, got {len(names)}.")
+    return names
+
+
+def zip_rows(texts: Iterable[Any], **others: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
+    """Rows of the texts and of the columns beside them that are given, by name.
+
+    Raises:
+        TypeError: at once, for a column without rows, or one string.
+        ValueError: when it shows, that a column has not one row for each text.
+    """
+    given = {name: values for name, values in others.items() if values is not None}
+    return _zip({name: iterate(values, name) for name, values in {"texts": texts, **given}.items()})
+
+
+def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
+    for index in itertools.count():
+        row = {name: next(column, _END) for name, column in columns.items()}
+        ended = [name for name, value in row.items() if value is _END]
+        if len(ended) == len(row):
+            return
+        if "texts" in ended:
+            longer = next(name for name in row if name not in ended)
+            raise ValueError(f"{longer} must have one entry for each text, got more than the {index} texts.")
+        if ended:
+            raise ValueError(f"{ended[0]} must have one entry for each text, got none for {place('texts', index)}.")
+        yield row

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokenizers: loaded, found fit for a model, and shared without sharing their settings."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+_FEW = 1000  # no vocabulary of words or characters that is larger can be made of special tokens alone
+_PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+
+
+def private_copy(tokenizer: Any) -> Any:
+    """The same fast tokenizer with truncation and padding of its own, made in a few milliseconds.
+
+    transformers keeps both settings in the Rust tokenizer: two threads that cut at different lengths would overwrite
+    each other's, and the user's. The vocabulary, which a deep copy takes seconds for, is shared.
+    """
+    backend = tokenizer.backend_tokenizer
+    own = Tokenizer(backend.model)
+    for name in _PARTS:
+        if (part := getattr(backend, name)) is not None:
+            setattr(own, name, part)
+    own.encode_special_tokens = backend.encode_special_tokens
+    added = backend.get_added_tokens_decoder()
+    own.add_tokens([added[index] for index in sorted(added)])
+    copied = copy.copy(tokenizer)
+    # ids are given anew in order; a gap in them, which nobody makes on purpose, would shift those after it
+    copied._tokenizer = own if own.get_added_tokens_decoder() == added else copy.deepcopy(backend)
+    return copied
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """The tokenizer of a folder or hub name.
+
+    Raises:
+        ValueError: no tokenizer files are there, of which transformers makes a tokenizer that knows no word.
+    """
+    told = (
+        f"{name} has no tokenizer files that can be read, such as tokenizer.json; save them there with "
+        "tokenizer.save_pretrained, or give MhexExplainer the model and its tokenizer"
+    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    except ValueError as error:
+        raise ValueError(f"{told} ({str(error).strip().splitlines()[0]}).") from error
+    if not knows_words(tokenizer):
+        raise ValueError(f"{told}.")
+    return tokenizer
+
+
+def knows_words(tokenizer: Any) -> bool:
+    """Whether the vocabulary holds a letter or digit beside its special tokens."""
+    if len(tokenizer) > _FEW:
+        return True
+    own = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    return any(character.isalnum() for token in own for character in token)
+
+
+def check_tokenizer(tokenizer: Any, model: Any) -> None:
+    """Refuses a tokenizer that cannot be the model's.
+
+    Raises:
+        ValueError: a slow tokenizer, one that knows no word, or one with more ids than the model has embeddings.
+    """
+    kind = type(tokenizer).__name__
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"tokenizer must be a fast tokenizer, which knows the offsets of its tokens, got a slow {kind}."
+        )
+    if not knows_words(tokenizer):
+        raise ValueError(f"tokenizer must know words, got a {kind} with special tokens alone.")
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if rows is not None and len(tokenizer) > rows:
+        raise ValueError(
+            f"tokenizer must be the model's own, got a {kind} with {len(tokenizer):,} tokens for a model with {rows:,} "
+            "embeddings; after adding tokens call model.resize_token_embeddings(len(tokenizer))."
+        )

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forward hooks that average what the heads do over the batches of a log interval."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..heads import GateActivation
+from ..outputs import MhexOutput
+from .head_metrics import head_losses, head_scores, score_name
+from .optimizer import require_heads
+
+_CLOSED, _OPEN = 0.1, 1.9  # beyond these a gate hardly learns any more
+
+
+class RunningMeans:
+    """Weighted means that stay on the device until they are read: no synchronisation per step."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def add(self, name: str, value: Tensor, weight: Tensor) -> None:
+        """One batch. A value of weight 0 may be NaN: the loss of a batch without any label is."""
+        self._add(name, torch.where(weight > 0, value.detach().float() * weight, 0.0), weight)
+
+    def merge(self, other: RunningMeans) -> None:
+        """Adds what `other` holds and empties it."""
+        sums, other._sums = other._sums, {}
+        for name, (total, weight) in sums.items():
+            self._add(name, total, weight)
+
+    def _add(self, name: str, share: Tensor, weight: Tensor) -> None:
+        if name in self._sums:
+            total, weights = self._sums[name]
+            share, weight = total + share.to(total.device), weights + weight.to(total.device)
+        self._sums[name] = share, weight
+
+    def clear(self) -> None:
+        """Begins anew."""
+        self._sums = {}
+
+    def take(self) -> dict[str, list[float]]:
+        """The means since the last call, each as a flat list, and begins anew."""
+        sums, self._sums = self._sums, {}
+        return {name: (total / weight).flatten().tolist() for name, (total, weight) in sums.items() if weight > 0}
+
+
+class _Hook:
+    """A hook that idles once its watch is gone, and in copies of the model, pickled or not."""
+
+    def __init__(self, method: Callable[..., None] | None = None) -> None:
+        self._method = None if method is None else weakref.WeakMethod(method)
+
+    @torch.compiler.disable
+    def __call__(self, *args: Any) -> None:
+        method = None if self._method is None else self._method()
+        if method is not None:
+            method(*args)
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
+
+
+class HeadWatch:
+    """Averages what the heads of a model do, apart for training and evaluation, for as long as somebody holds it.
+
+    A forward pass counts once the trainer says that it was one of its own: of all those since `step_begins` at
+    `step_ends`, of the last one in evaluation mode at `evaluated`. So passes that others run, while training is
+    interrupted or over, neither count nor disturb. One without labels never counts.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model: Any = require_heads(model)
+        self._running = {True: RunningMeans(), False: RunningMeans()}  # of passes nobody has claimed yet
+        self._means = {True: RunningMeans(), False: RunningMeans()}
+        self._labelled, self._unlabelled = False, False  # passes of the step that runs now
+        self._gates: list[Tensor] = []  # of the forward pass that runs now
+        gates = [module for module in self.model.modules() if isinstance(module, GateActivation)]
+        handles = [
+            self.model.register_forward_pre_hook(_Hook(self._begin)),
+            self.model.register_forward_hook(_Hook(self._end), with_kwargs=True),
+            *(gate.register_forward_hook(_Hook(self._gate)) for gate in gates),
+        ]
+        self.remove: Callable[[], object] = weakref.finalize(self, _take_off, handles)
+
+    def step_begins(self) -> None:
+        """An optimiser step of the trainer begins."""
+        self._running[True].clear()
+        self._labelled = self._unlabelled = False
+
+    def check_step(self) -> None:
+        """ValueError where the model got no labels in this step, so that the heads would learn nothing."""
+        if self._unlabelled and not self._labelled:
+            raise ValueError(
+                "a model with MHEX heads must get its labels in training, so that deep_supervision_loss can reach "
+                "the heads: Trainer keeps them back with label_smoothing_factor > 0 or a compute_loss_func; leave "
+                "both out, or add deep_supervision_loss in a loop of your own."
+            )
+
+    def step_ends(self) -> None:
+        """The forward passes since `step_begins` count."""
+        self._means[True].merge(self._running[True])
+
+    def evaluated(self) -> None:
+        """The last forward pass in evaluation mode counts."""
+        self._means[False].merge(self._running[False])
+
+    def drop(self, training: bool) -> None:
+        """Forgets the means of one phase."""
+        self._means[training].clear()
+
+    def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._gates = []  # gradient checkpointing leaves those of its recomputation
+
+    @torch.no_grad()
+    def _gate(self, module: nn.Module, args: tuple[Any, ...], gate: Tensor) -> None:
+        gate = gate.detach().float()
+        saturated = (gate < _CLOSED) | (gate > _OPEN)
+        self._gates.append(torch.stack([(gate - 1).mean(), (gate - 1).square().mean(), saturated.float().mean()]))
+
+    @torch.no_grad()
+    def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        gates, self._gates = self._gates, []
+        means = self._running[module.training]
+        if not module.training and module is self.model:  # replicas of DataParallel make one pass together
+            means.clear()
+        if not isinstance(output, MhexOutput):  # return_dict=False
+            return
+        labels = kwargs.get("labels")
+        if labels is None or output.supervision_loss is None or output.head_logits is None:
+            self._unlabelled |= module.training
+            return
+        self._labelled |= module.training
+        scores, count = head_scores(output.head_logits, labels, self.model.config)
+        means.add("scores", scores, count)
+        means.add("losses", head_losses(output.head_logits, labels, self.model.config), count)
+        means.add("supervision_loss", output.supervision_loss, count)
+        if output.task_loss is not None:
+            means.add("task_loss", output.task_loss, count)
+        if gates:
+            device = gates[0].device
+            means.add("gates", torch.stack([g.to(device) for g in gates]).mean(0), count.to(device))
+
+    def take(self, training: bool) -> dict[str, float]:
+        """Means over the forward passes of one phase that count since the last call, by name; empty without any."""
+        means = self._means[training].take()
+        values: dict[str, float] = {name: means[name][0] for name in ("task_loss", "supervision_loss") if name in means}
+        score = score_name(self.model.config)
+        for depth, (one, loss) in enumerate(zip(means.get("scores", []), means.get("losses", []), strict=True)):
+            values[f"layer_{depth}_{score}"] = one
+            values[f"layer_{depth}_loss"] = loss
+        if "gates" in means:
+            shift, square, saturated = means["gates"]
+            values["gate_mean"] = 1 + shift
+            values["gate_std"] = max(square - shift**2, 0.0) ** 0.5
+            values["gate_saturated"] = saturated
+        return values
+
+
+def _take_off(handles: list[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model with heads inside whatever was put around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .modeling import MhexMixin
+
+
+def inner_model(model: Any) -> Any:
+    """The model with heads in `model` itself or inside PEFT, torch.compile or DataParallel.
+
+    Adapters are modules of the model inside, so its own forward is right, and has the plain model's arguments.
+
+    Raises:
+        ValueError: there is none, or a wrapper feeds it tokens that nobody typed.
+    """
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    found = next((module for module in modules if isinstance(module, MhexMixin)), None)
+    if found is None:
+        raise ValueError(
+            f"model must have MHEX heads, got a {type(model).__name__} without any; "
+            "get_mhex_model(model) gives it some."
+        )
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(
+            f"model must see a text's own tokens alone, got a {type(model).__name__} that learned a prompt in front."
+        )
+    return found
