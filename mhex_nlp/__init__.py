@@ -15,7 +15,7 @@ _HOMES = {
     "register_site": "sites",
     "save_explainer": "beside",
     "deep_supervision_loss": "supervision",
-    "AutoMhexModelForSequenceClassification": "modeling",
+    "AutoMhexModelForSequenceClassification": "auto",
     "get_mhex_model": "conversion",
     "Explanation": "explanation",
     "MhexExplainer": "explainer",
@@ -27,6 +27,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from .auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .beside import save_explainer as save_explainer
     from .collaboration import head_collaboration as head_collaboration
     from .config import MhexConfig as MhexConfig
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .explainer import MhexExplainer as MhexExplainer
     from .explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
-    from .modeling import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .sites import Site as Site
     from .sites import register_site as register_site
     from .supervision import deep_supervision_loss as deep_supervision_loss

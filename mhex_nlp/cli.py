@@ -129,11 +129,11 @@ def _fit(args: argparse.Namespace) -> int:
     from transformers import AutoConfig
     from transformers.utils import logging
 
+    from .auto import AutoMhexModelForSequenceClassification
     from .config import MhexConfig
     from .devices import resolve
     from .fitting import fit_equivalent_matrices
     from .highlights import read_texts
-    from .modeling import AutoMhexModelForSequenceClassification
     from .tokenizing import load_tokenizer
 
     logging.disable_progress_bar()

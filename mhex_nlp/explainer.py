@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import torch
 
 from .assembling import Request, assemble
+from .auto import AutoMhexModelForSequenceClassification
 from .batching import token_batches
 from .classes import ClassName, ClassTable
 from .config import AGGREGATIONS
@@ -18,7 +19,7 @@ from .devices import resolve
 from .explanation import Explanation, ModelRef
 from .heads import trained
 from .inputs import TokenisedText, check_max_length, collate, end_count, longest_input, pad_id, tokenise
-from .modeling import AutoMhexModelForSequenceClassification, forward_arguments
+from .modeling import forward_arguments
 from .modes import evaluating
 from .sites import find_site
 from .texts import check_ids, check_pairs, check_texts, warn, zip_rows

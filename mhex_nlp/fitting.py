@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from . import judging
 from .batching import token_batches
 from .classes import ClassTable
 from .inputs import (
@@ -34,6 +35,7 @@ from .inputs import (
     pad_id,
     tokenise,
 )
+from .judging import Rows
 from .modeling import MhexMixin, forward_arguments
 from .modes import evaluating
 from .removal import Removal, choose_removal, remove
@@ -81,16 +83,6 @@ class FitReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-
-@dataclass(slots=True)
-class _Rows:
-    """One text's rows, one for each subset; the last subset is the whole text."""
-
-    sums: Tensor  # (S, F), features summed over the subset
-    values: Tensor  # (S, C), v(S) - v(empty)
-    sizes: Tensor  # (S,), tokens in the subset
-    target: int  # the predicted class
 
 
 def fit_equivalent_matrices(
@@ -146,7 +138,7 @@ def fit_equivalent_matrices(
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
     judges, learners = order[:judged], order[judged:]
 
-    def rows(indices: Sequence[int], say: str) -> Iterator[_Rows]:
+    def rows(indices: Sequence[int], say: str) -> Iterator[Rows]:
         starts = range(0, len(indices), _CHUNK)
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
@@ -165,17 +157,18 @@ def fit_equivalent_matrices(
             stream.add(each.sums, each.values)
         held = list(rows(judges, "Judging"))
         weights, strength = max(
-            ((stream.solve(strength), strength) for strength in STRENGTHS), key=lambda found: _skill(found[0], held)
+            ((stream.solve(strength), strength) for strength in STRENGTHS),
+            key=lambda found: judging.skill(found[0], held),
         )
-    errors = _errors(weights, held)
-    low, high = _interval(errors, seed)
+    errors = judging.errors(weights, held)
+    low, high = judging.interval(errors, seed)
     base = np.array([float((each.values[-1] - each.sums[-1].double() @ weights)[each.target].abs()) for each in held])
     report = FitReport(
-        skill=_ratio(errors),
+        skill=judging.ratio(errors),
         skill_interval=(low, high),
-        r2=_r2(weights, held),
+        r2=judging.r2(weights, held),
         base_error=(float(base.mean()), float(np.quantile(base, 0.95))),
-        depth_share=_depth_share(weights, held, [widths[depth] for depth in depths]),
+        depth_share=judging.depth_share(weights, held, [widths[depth] for depth in depths]),
         depths=tuple(depths),
         widths=tuple(widths[depth] for depth in depths),
         strength=strength,
@@ -226,7 +219,7 @@ class _RowSource:
 
     def rows(
         self, texts: Sequence[str], pairs: Sequence[str] | None, names: Sequence[int], seed: int
-    ) -> Iterator[_Rows]:
+    ) -> Iterator[Rows]:
         """The rows of each text; the subsets depend on the text's own number and the seed alone."""
         items = tokenise(self.tokenizer, texts, pairs, self._longest, self.accepts)
         subsets = [
@@ -252,7 +245,7 @@ class _RowSource:
             position += len(kept) + 1
             content = item.content_positions(self.site.causal)
             sums = kept.to(own.dtype) @ own[content]
-            yield _Rows(sums, found[:-1] - found[-1], kept.sum(1), int(found[-2].argmax()))
+            yield Rows(sums, found[:-1] - found[-1], kept.sum(1), int(found[-2].argmax()))
 
     def _forward(self, features: Sequence[dict[str, Tensor]], states: bool) -> list[Any]:
         batch = collate_features(features, pad_id(self.model.config, self.tokenizer, self.site) or 0, self.accepts)
@@ -312,48 +305,3 @@ def _thin(widths: Sequence[int], max_features: int) -> list[int]:
         if 1 + sum(widths[depth] for depth in depths) <= max_features:
             return depths
     raise AssertionError("two depths fit, as checked above")
-
-
-def _residuals(weights: Tensor, rows: _Rows) -> tuple[Tensor, Tensor]:
-    """What the scores, and what the even spread, miss of each random subset: (S - 1, C) float64 each."""
-    total, share = rows.values[-1].double(), (rows.sizes[:-1].double() / rows.sizes[-1])[:, None]
-    predicted = rows.sums.double() @ weights
-    corrected = predicted[:-1] + share * (total - predicted[-1])
-    values = rows.values[:-1].double()
-    return values - corrected, values - share * total
-
-
-def _errors(weights: Tensor, held: Sequence[_Rows]) -> np.ndarray:
-    """(texts, 2): squared errors of the scores and of the even spread."""
-    found = [_residuals(weights, rows) for rows in held if len(rows.sizes) > 1]
-    return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in found])
-
-
-def _ratio(errors: np.ndarray) -> float:
-    ours, even = errors.sum(0)
-    return float(1 - ours / even) if even > 0 else 0.0
-
-
-def _skill(weights: Tensor, held: Sequence[_Rows]) -> float:
-    return _ratio(_errors(weights, held))
-
-
-def _interval(errors: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
-    picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
-    found = [_ratio(errors[pick]) for pick in picks]
-    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
-
-
-def _r2(weights: Tensor, held: Sequence[_Rows]) -> float:
-    missed = torch.cat([_residuals(weights, rows)[0] for rows in held if len(rows.sizes) > 1])
-    values = torch.cat([rows.values[:-1].double() for rows in held if len(rows.sizes) > 1])
-    spread = (values - values.mean(0)).square().sum()
-    return float(1 - missed.square().sum() / spread) if spread > 0 else 0.0
-
-
-def _depth_share(weights: Tensor, held: Sequence[_Rows], widths: Sequence[int]) -> tuple[float, ...]:
-    """The share of each depth in the mean absolute score of whole texts."""
-    parts = weights[1:].split(list(widths))
-    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
-    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
-    return tuple((size / size.sum().clamp(min=1e-12)).tolist())

@@ -166,6 +166,7 @@ def test_removal_by_attention_without_a_mask_token():
     [
         ({"texts": texts(5)}, ValueError, "texts must be at least 20 to fit, got 5"),
         ({"texts": [" "] * 30}, ValueError, r"texts\[0\] must hold at least one character"),
+        ({"texts": ["good"] * 30}, ValueError, "texts must have more than one token to judge a fit on"),
         ({"masks": 1}, ValueError, "masks must be an integer of at least 2"),
         ({"held_out": 1.0}, ValueError, "held_out must be between 0 and 1"),
         ({"max_features": 10}, ValueError, "max_features must be at least 65"),

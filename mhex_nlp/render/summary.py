@@ -12,7 +12,7 @@ _AGGREGATION = {
     "mean": "mean over depths",
     "last": "last depth alone",
     "ema": "depths smoothed one into the next",
-    "fitted": "fitted depth weights",
+    "fitted": "fitted equivalent matrices",
 }
 _CONTRAST = {"centred": "against the mean of the classes", "foil": "against the foil"}
 _EXPLAINS = {"heads": "its MHEX heads", "model": "the model itself"}

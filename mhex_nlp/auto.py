@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Auto class: `AutoModelForSequenceClassification` with MHEX heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+from .modeling import mhex_class, with_settings
+from .sites import find_site
+
+
+class _WithHeads(Mapping):
+    """A view of a transformers auto mapping that answers with MHEX classes; an unknown family raises and says why."""
+
+    def __init__(self, plain: Mapping) -> None:
+        self.plain = plain
+
+    def __getitem__(self, config_class: type) -> type[PreTrainedModel]:
+        found = self.plain[config_class]
+        find_site(config_class.model_type)  # type: ignore[attr-defined]
+        return mhex_class(found)
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(self.plain)
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+
+class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
+    """`AutoModelForSequenceClassification` with MHEX heads: fresh ones on a plain checkpoint, else its own.
+
+    `from_pretrained(name, mhex=MhexConfig(...), **as_for_transformers)`.
+    """
+
+    _model_mapping = _WithHeads(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far fitted scores predict what a model does with parts of held-out texts.
+
+Axes: S subsets of a text's tokens, F features, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Rows:
+    """One text's rows, one for each subset; the last subset is the whole text."""
+
+    sums: Tensor  # (S, F), features summed over the subset
+    values: Tensor  # (S, C), v(S) - v(empty)
+    sizes: Tensor  # (S,), tokens in the subset
+    target: int  # the predicted class
+
+
+def residuals(weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    """What the scores, and what the even spread, miss of each random subset: (S - 1, C) float64 each."""
+    total, share = rows.values[-1].double(), (rows.sizes[:-1].double() / rows.sizes[-1])[:, None]
+    predicted = rows.sums.double() @ weights
+    corrected = predicted[:-1] + share * (total - predicted[-1])
+    values = rows.values[:-1].double()
+    return values - corrected, values - share * total
+
+
+def errors(weights: Tensor, held: Sequence[Rows]) -> np.ndarray:
+    """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out.
+
+    Raises:
+        ValueError: every held-out text has a single token.
+    """
+    found = [residuals(weights, rows) for rows in _judgeable(held)]
+    return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in found])
+
+
+def ratio(errors: np.ndarray) -> float:
+    """The skill: 1 - squared error / squared error of the even spread; 0 where even that makes none."""
+    ours, even = errors.sum(0)
+    return float(1 - ours / even) if even > 0 else 0.0
+
+
+def skill(weights: Tensor, held: Sequence[Rows]) -> float:
+    """`ratio` of `errors`."""
+    return ratio(errors(weights, held))
+
+
+def interval(errors: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
+    """The 95 % interval of the skill, by bootstrap over texts."""
+    picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
+    found = [ratio(errors[pick]) for pick in picks]
+    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
+
+
+def r2(weights: Tensor, held: Sequence[Rows]) -> float:
+    """The share of variance of the random subsets that the scores explain."""
+    missed = torch.cat([residuals(weights, rows)[0] for rows in _judgeable(held)])
+    values = torch.cat([rows.values[:-1].double() for rows in _judgeable(held)])
+    spread = (values - values.mean(0)).square().sum()
+    return float(1 - missed.square().sum() / spread) if spread > 0 else 0.0
+
+
+def depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
+    """The share of each depth in the mean absolute score of whole texts."""
+    parts = weights[1:].split(list(widths))
+    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
+    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
+    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
+
+
+def _judgeable(held: Sequence[Rows]) -> list[Rows]:
+    found = [rows for rows in held if len(rows.sizes) > 1]
+    if not found:
+        raise ValueError("texts must have more than one token to judge a fit on, got held-out texts of a single one.")
+    return found
