@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from . import __version__
+from .heads import trained
 from .modeling import HEAD_PREFIXES, MhexMixin
 
 _SCHEMA = "mhex-explainer/1"
@@ -28,10 +29,22 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
 
     Raises:
         TypeError: a model without heads.
+        ValueError: heads with gates, which would change the deployed model's predictions, or heads that were neither
+            trained nor fitted and so explain nothing.
         NotADirectoryError: `directory` is a file.
     """
     if not isinstance(model, MhexMixin):
         raise TypeError(f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some.")
+    if model.config.mhex["gate"]:
+        raise ValueError(
+            "model must have heads that only read (MhexConfig(gate=False)), got gates, which change the predictions of "
+            "the model they are put on; save the whole model with save_pretrained."
+        )
+    if getattr(model.config, "mhex_fit", None) is None and not trained(model.mhex):
+        raise ValueError(
+            "the MHEX heads of this model were neither trained nor fitted, so there is nothing to save; "
+            "fit_equivalent_matrices(model, tokenizer, texts) fits them."
+        )
     folder = Path(directory)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"directory must be a folder, got the file {folder}.")

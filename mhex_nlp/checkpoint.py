@@ -44,8 +44,7 @@ This is a `{class_name}`, a text classifier with MHEX heads that explain its pre
 ```python
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer
 
-model = AutoMhexModelForSequenceClassification.from_pretrained("path-or-name-of-this-model")
-explainer = MhexExplainer.from_pretrained("path-or-name-of-this-model")
-explainer("Some text.").show()
+MhexExplainer.from_pretrained("path-or-name-of-this-model")("Some text.").show()
+model = AutoMhexModelForSequenceClassification.from_pretrained("path-or-name-of-this-model")  # the model alone
 ```
 """

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=FIT_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fit.add_argument("--model", required=True, help="folder or hub name of a classifier; one without heads gets some")
+    fit.add_argument("--model", required=True, help="folder or hub name of a fine-tuned classifier, with heads or not")
     fit.add_argument("--data", required=True, help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset")
     fit.add_argument("--output", type=Path, required=True, help="folder for the fitted model")
     fit.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
@@ -134,6 +134,7 @@ def _fit(args: argparse.Namespace) -> int:
     from .devices import resolve
     from .fitting import fit_equivalent_matrices
     from .highlights import read_texts
+    from .modeling import HEAD_PREFIXES
     from .tokenizing import load_tokenizer
 
     logging.disable_progress_bar()
@@ -143,7 +144,13 @@ def _fit(args: argparse.Namespace) -> int:
     # heads that are new only read: no prediction of the model changes
     fresh = getattr(AutoConfig.from_pretrained(args.model), "mhex", None) is None
     given = {"mhex": MhexConfig(gate=False)} if fresh else {}
-    model = AutoMhexModelForSequenceClassification.from_pretrained(args.model, **given).to(device)
+    model, info = AutoMhexModelForSequenceClassification.from_pretrained(args.model, output_loading_info=True, **given)
+    if untrained := sorted(key for key in info["missing_keys"] if not key.startswith(HEAD_PREFIXES)):
+        raise ValueError(
+            f"{args.model} must be a fine-tuned classifier, got one without weights for {', '.join(untrained)}: its "
+            "predictions would be random."
+        )
+    model.to(device)
     tokenizer = load_tokenizer(args.model, None)
     report = fit_equivalent_matrices(
         model,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
@@ -279,7 +280,7 @@ class MhexExplainer:
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
-            model=ModelRef(config._name_or_path or type(self.model).__name__, revision and str(revision)),
+            model=ModelRef(_shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )
 
     def _check_trained(self) -> None:
@@ -287,5 +288,10 @@ class MhexExplainer:
             raise ValueError(
                 "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
                 "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
-                "(fit_equivalent_matrices)."
+                "(fit_equivalent_matrices, `mhex fit`)."
             )
+
+
+def _shown_name(name: str | None) -> str | None:
+    """Explanations are passed on: a folder's own name stands in them, not where it lies on this machine."""
+    return Path(name).name if name and Path(name).is_dir() else name

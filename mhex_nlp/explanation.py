@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,14 +223,20 @@ class Explanation:
         """The explanation of a JSON string; errors as in `from_dict`, and ValueError for what is not JSON."""
         return cls.from_dict(loads(source))
 
-    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str:
-        """One self-contained page, written to `path` where one is given. `unit` is "words" or "tokens"."""
+    @overload
+    def to_html(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens"."""
         from .render import render_page
 
         page = render_page([self.to_dict()], title="Highlighted text", unit=unit)
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8", newline="\n")
-        return page
+        if path is None:
+            return page
+        Path(path).write_text(page, encoding="utf-8", newline="\n")
+        return None
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""

@@ -20,8 +20,8 @@ from mhex_nlp import MhexExplainer
 from mhex_nlp.render import render_page
 
 TEXTS = [
-    "The plot was thin but the acting was superb.",
-    "We waited two hours for cold soup, and nobody apologised.",
+    "The staff were kind, but the room was noisy and the bed was awful.",
+    "Slow service, but the cake was superb and the staff were lovely.",
 ]
 
 

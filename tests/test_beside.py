@@ -53,6 +53,10 @@ def test_bad_folders(saved, tmp_path):
         get_mhex_model(plain, tmp_path / "nowhere")
     with pytest.raises(TypeError, match="must have MHEX heads"):
         save_explainer(plain, tmp_path / "x")
+    with pytest.raises(ValueError, match="got gates, which change the predictions"):
+        save_explainer(train_heads(get_mhex_model(plain)), tmp_path / "x")
+    with pytest.raises(ValueError, match="neither trained nor fitted"):
+        save_explainer(get_mhex_model(plain, MhexConfig(gate=False)), tmp_path / "x")
     with pytest.raises(NotADirectoryError, match="must be a folder"):
         save_explainer(model, folder / "explainer.json")
     (folder / "explainer.safetensors").write_bytes(b"broken")

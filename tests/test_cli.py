@@ -169,6 +169,16 @@ def test_fit_then_highlight(folder, tmp_path, capsys):
     assert e.method.fitted and e.method.explains == "model" and e.method.removal == "mask" and e.heads is None
 
 
+def test_fit_needs_a_classifier_that_was_trained(folder, tmp_path, capsys):
+    tiny_bert().bert.save_pretrained(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
+    (tmp_path / "texts.txt").write_text("good film\n" * 30)
+    command = ["fit", "--model", str(tmp_path / "encoder"), "--data", str(tmp_path / "texts.txt")]
+    assert main([*command, "--output", str(tmp_path / "x")]) == 2
+    told = capsys.readouterr().err
+    assert "must be a fine-tuned classifier, got one without weights for classifier.bias, classifier.weight" in told
+
+
 def test_fit_needs_texts(folder, tmp_path, capsys):
     (tmp_path / "few.txt").write_text("good\nbad\n")
     command = ["fit", "--model", folder, "--data", str(tmp_path / "few.txt"), "--output", str(tmp_path / "x")]

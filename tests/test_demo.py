@@ -42,7 +42,7 @@ def test_a_second_demo_replaces_the_first(tmp_path: Path, capsys: pytest.Capture
     assert {path.name for path in tmp_path.iterdir()} == {"model", "report.html", "explanations.jsonl", MARKER}
     marker = json.loads((tmp_path / MARKER).read_text())
     assert (marker["seed"], marker["epochs"]) == (1, 1)
-    assert next(read_jsonl(tmp_path / "explanations.jsonl")).model.name == str(tmp_path / "model")
+    assert next(read_jsonl(tmp_path / "explanations.jsonl")).model.name == "model"
     report = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert report["settings"]["output_dir"] == str(tmp_path / "model")
     (tmp_path / "notes.txt").write_text("mine")

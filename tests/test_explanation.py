@@ -454,7 +454,8 @@ def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: bytes, message: s
 
 def test_displays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     explanation = make("superb <b>plot</b>", None)
-    page = explanation.to_html(tmp_path / "page.html")
+    assert explanation.to_html(tmp_path / "page.html") is None
+    page = explanation.to_html()
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
     assert page.startswith("<!DOCTYPE html>") or page.lower().startswith("<!doctype html>")
     assert "<b>plot" not in page and explanation.to_html(unit="tokens") != page
