@@ -19,7 +19,16 @@ from .config import AGGREGATIONS
 from .devices import resolve
 from .explanation import Explanation, ModelRef
 from .heads import trained
-from .inputs import TokenisedText, check_max_length, collate, end_count, longest_input, pad_id, tokenise
+from .inputs import (
+    TokenisedText,
+    check_max_length,
+    collate,
+    end_count,
+    forward_batches,
+    longest_input,
+    pad_id,
+    tokenise,
+)
 from .modeling import forward_arguments
 from .modes import evaluating
 from .sites import find_site
@@ -236,9 +245,11 @@ class MhexExplainer:
     def _explain(self, items: Sequence[TokenisedText], names: Sequence[str], asked: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
         found: dict[int, Explanation] = {}
-        pad = pad_id(self.model.config, self.tokenizer, self._site)
+        config, lengths = self.model.config, [len(item) for item in items]
+        pad = pad_id(config, self.tokenizer, self._site)
+        ends = [end_count(item.features["input_ids"], config) for item in items]
         with evaluating(self.model), torch.inference_mode():
-            for batch in self._batches(items, pad):
+            for batch in forward_batches(lengths, self.batch_tokens, config, self._site, pad, ends):
                 own = [items[index] for index in batch]
                 features = collate(own, pad or 0, self._accepts)
                 inputs = {name: value.to(self.model.device) for name, value in features.items()}
@@ -250,14 +261,6 @@ class MhexExplainer:
             more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
             warn(f"text {names[cut[0]]}{more}: {items[cut[0]].cut_note()}")
         return [found[index] for index in range(len(items))]
-
-    def _batches(self, items: Sequence[TokenisedText], pad: int | None) -> Iterator[list[int]]:
-        """Indices that go through the model together; one text a batch where there is nothing to pad with."""
-        config = self.model.config
-        ends = [end_count(item.features["input_ids"], config) for item in items]
-        equal = not self._site.pads or (any(ends) and pad == config.eos_token_id)  # padding would be one more end
-        for batch in token_batches([len(item) for item in items], self.batch_tokens, equal_lengths=equal, kinds=ends):
-            yield from [batch] if pad is not None else ([index] for index in batch)
 
     def _request(self, target: ClassName | None, foil: ClassName | None, classes: str, layers: bool) -> Request:
         if classes not in ("target", "all"):

@@ -31,6 +31,7 @@ from .inputs import (
     check_texts,
     collate_features,
     end_count,
+    forward_batches,
     longest_input,
     pad_id,
     tokenise,
@@ -199,6 +200,7 @@ class _RowSource:
         self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
         self.contrast = "centred" if ClassTable(model.config).exclusive else "none"
         self.site = find_site(model.config.model_type)
+        self.pad = pad_id(model.config, tokenizer, self.site)
         self.accepts = forward_arguments(model)
         if self.removal == "deletion":
             raise ValueError(
@@ -215,7 +217,7 @@ class _RowSource:
     def widths(self, text: str, pair: str | None) -> list[int]:
         """The width of every depth's states."""
         (item,) = tokenise(self.tokenizer, [text], None if pair is None else [pair], self._longest, self.accepts)
-        return [state.shape[-1] for state in self._forward([dict(item.features)], states=True)[0].states]
+        return [state.shape[-1] for state in self._forward([dict(item.features)], states=True).states]
 
     def rows(
         self, texts: Sequence[str], pairs: Sequence[str] | None, names: Sequence[int], seed: int
@@ -247,25 +249,22 @@ class _RowSource:
             sums = kept.to(own.dtype) @ own[content]
             yield Rows(sums, found[:-1] - found[-1], kept.sum(1), int(found[-2].argmax()))
 
-    def _forward(self, features: Sequence[dict[str, Tensor]], states: bool) -> list[Any]:
-        batch = collate_features(features, pad_id(self.model.config, self.tokenizer, self.site) or 0, self.accepts)
+    def _forward(self, features: Sequence[dict[str, Tensor]], states: bool) -> Any:
+        batch = collate_features(features, self.pad or 0, self.accepts)
         device = self.model.device
-        return [self.model(**{k: v.to(device) for k, v in batch.items()}, output_states=states, return_dict=True)]
+        return self.model(**{k: v.to(device) for k, v in batch.items()}, output_states=states, return_dict=True)
 
     def _batches(self, rows: Sequence[Tensor]) -> Iterator[list[int]]:
         """Indices of the (T,) input ids that go through the model together."""
         config = self.model.config
-        pad = pad_id(config, self.tokenizer, self.site)
-        alone, ends = pad is None, [end_count(ids, config) for ids in rows]
-        equal = not self.site.pads or (any(ends) and pad == config.eos_token_id)
-        for batch in token_batches([len(ids) for ids in rows], self.batch_tokens, equal_lengths=equal, kinds=ends):
-            yield from ([index] for index in batch) if alone else [batch]
+        ends = [end_count(ids, config) for ids in rows]
+        return forward_batches([len(ids) for ids in rows], self.batch_tokens, config, self.site, self.pad, ends)
 
     def _logits(self, variants: Sequence[dict[str, Tensor]]) -> Tensor:
         """(S, C) float32 on the CPU, contrasted."""
         found = torch.empty(len(variants), self.model.config.num_labels)
         for batch in self._batches([each["input_ids"] for each in variants]):
-            (output,) = self._forward([variants[index] for index in batch], states=False)
+            output = self._forward([variants[index] for index in batch], states=False)
             found[batch] = output.logits.float().cpu()
         if not torch.isfinite(found).all():
             raise ValueError("the model's logits are not finite, so nothing can be fitted.")
@@ -275,7 +274,7 @@ class _RowSource:
         """(T, F) float32 for each text: a one for the constant, then its states at every depth read."""
         found: dict[int, Tensor] = {}
         for batch in self._batches([item.features["input_ids"] for item in items]):
-            (output,) = self._forward([dict(items[index].features) for index in batch], states=True)
+            output = self._forward([dict(items[index].features) for index in batch], states=True)
             joined = torch.cat([output.states[depth].float().cpu() for depth in self.depths], dim=-1)
             for row, index in enumerate(batch):
                 own = joined[row, : len(items[index])]

@@ -20,9 +20,8 @@ FORMATS = ("jsonl", "html")
 def check_formats(given: str) -> list[str]:
     """The formats of a comma-separated list; ValueError for an unknown one."""
     formats = [name.strip() for name in given.split(",") if name.strip()]
-    if not formats or (unknown := [name for name in formats if name not in FORMATS]):
+    if not formats or not set(formats) <= set(FORMATS):
         raise ValueError(f"format must be one or more of {', '.join(FORMATS)}, got {given!r}.")
-    del unknown
     return formats
 
 

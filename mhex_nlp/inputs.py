@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from tokenizers import Encoding
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .batching import token_batches
 from .sites import Site
 from .texts import check_pairs as check_pairs
 from .texts import check_texts as check_texts
@@ -133,6 +134,18 @@ def end_count(ids: Tensor, config: Any) -> int:
     """
     end = getattr(config, "eos_token_id", None) if config.is_encoder_decoder else None
     return 0 if end is None else int((ids == end).sum())
+
+
+def forward_batches(
+    lengths: Sequence[int], batch_tokens: int, config: Any, site: Site, pad: int | None, ends: Sequence[int] = ()
+) -> Iterator[list[int]]:
+    """Indices of texts that go through the model together, by their tokens and, if given, their `end_count`s.
+
+    One text a batch where there is nothing to pad with; equal lengths alone where padding changes the model.
+    """
+    equal = not site.pads or (any(ends) and pad == config.eos_token_id)  # padding would be one more end
+    for batch in token_batches(lengths, batch_tokens, equal_lengths=equal, kinds=ends or None):
+        yield from [batch] if pad is not None else ([index] for index in batch)
 
 
 def longest_input(tokenizer: Any, config: Any, site: Site) -> int | None:

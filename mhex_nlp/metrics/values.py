@@ -14,12 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..alignment import align
 from ..batching import token_batches
 from ..classes import ClassTable
-from ..inputs import TokenisedText, check_pairs, check_texts, longest_input, tokenise
+from ..inputs import (
+    TokenisedText,
+    check_pairs,
+    check_texts,
+    collate_features,
+    forward_batches,
+    longest_input,
+    pad_id,
+    tokenise,
+)
 from ..modeling import forward_arguments
 from ..modes import evaluating
 from ..removal import choose_removal, remove
@@ -70,6 +78,7 @@ class ModelValues:
         self.rows = 0
         self._site = SITES.get(model.config.model_type, _UNKNOWN)
         self._accepts = forward_arguments(model)
+        self._pad = pad_id(model.config, tokenizer, self._site)
         if self.removal == "attention":
             self._check_attention()
         longest = longest_input(tokenizer, model.config, self._site)
@@ -150,23 +159,11 @@ class ModelValues:
         return found
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        for batch in token_batches(lengths, self.batch_tokens, equal_lengths=not self._site.pads):
-            yield from [batch] if self._pad_token_id() is not None else ([index] for index in batch)
-
-    def _pad_token_id(self) -> int | None:
-        """The id to pad with; `None`: one row a batch, since a decoder finds its last token by its own pad id alone."""
-        pad: int | None = self.model.config.pad_token_id
-        return self.tokenizer.pad_token_id if pad is None and not self._site.causal else pad
+        return forward_batches(lengths, self.batch_tokens, self.model.config, self._site, self._pad)
 
     def _run(self, rows: Sequence[dict[str, Tensor]]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(b, C) float64 logits of one batch."""
-        if "attention_mask" in self._accepts:
-            rows = [{"attention_mask": torch.ones_like(row["input_ids"]), **row} for row in rows]
-        pads = {"input_ids": self._pad_token_id() or 0}
-        inputs = {
-            name: pad_sequence([row[name] for row in rows], batch_first=True, padding_value=pads.get(name, 0))
-            for name in rows[0]
-        }
+        inputs = collate_features(rows, self._pad or 0, self._accepts)
         with evaluating(self.model), torch.inference_mode():
             output = self.model(**{name: value.to(self.model.device) for name, value in inputs.items()})
         logits = output.logits.double().cpu()
