@@ -20,6 +20,10 @@ class MhexConfig:
         loss_weight: weight of the mean head loss beside the task loss (the lambda of the deep supervision).
         aggregation: how depths become one map by default: "mean", "last", "ema" or "fitted".
         beta: smoothing of "ema", in [0, 1).
+        faithfulness_weight: weight of the faithfulness loss (`faithfulness.faithfulness_loss`) in training, which costs
+            a second forward pass a step; 0 leaves it out.
+        mask_token_id: what that second pass puts in the place of the tokens it removes, such as the tokenizer's; `None`
+            hides them by the attention mask.
 
     Raises:
         TypeError, ValueError: a field of the wrong type or out of its range.
@@ -29,16 +33,23 @@ class MhexConfig:
     loss_weight: float = 0.3
     aggregation: str = "mean"
     beta: float = 0.5
+    faithfulness_weight: float = 0.0
+    mask_token_id: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.gate, bool):
             raise TypeError(f"MhexConfig.gate must be True or False, got {self.gate!r}.")
-        for name in ("loss_weight", "beta"):
+        for name in ("loss_weight", "beta", "faithfulness_weight"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"MhexConfig.{name} must be a number, got {value!r}.")
-        if not 0 <= self.loss_weight < float("inf"):
-            raise ValueError(f"MhexConfig.loss_weight must be finite and at least 0, got {self.loss_weight!r}.")
+        for name in ("loss_weight", "faithfulness_weight"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"MhexConfig.{name} must be finite and at least 0, got {value!r}.")
+        mask = self.mask_token_id
+        if mask is not None and (isinstance(mask, bool) or not isinstance(mask, int) or mask < 0):
+            raise ValueError(f"MhexConfig.mask_token_id must be a token id or None, got {mask!r}.")
         if not 0 <= self.beta < 1:
             raise ValueError(f"MhexConfig.beta must be in [0, 1), got {self.beta!r}.")
         if self.aggregation not in AGGREGATIONS:

@@ -23,27 +23,14 @@ from rich.progress import track
 from torch import Tensor
 
 from . import judging
-from .batching import token_batches
-from .classes import ClassTable
-from .inputs import (
-    TokenisedText,
-    check_pairs,
-    check_texts,
-    collate_features,
-    end_count,
-    forward_batches,
-    longest_input,
-    pad_id,
-    tokenise,
-)
+from .inputs import check_pairs, check_texts
 from .judging import Rows
-from .modeling import MhexMixin, forward_arguments
+from .modeling import MhexMixin
 from .modes import evaluating
-from .removal import Removal, choose_removal, remove
+from .regression import RowSource
 from .ridge import RidgeStream
-from .sites import find_site
 
-STRENGTHS = tuple(10.0**power for power in range(-7, 0))
+STRENGTHS = tuple(10.0**power for power in range(-6, 1))  # then thirds and threefolds of the best
 MIN_TEXTS = 20
 MAX_HELD_OUT = 300  # more would only make the choice slower, and memory grow
 _CHUNK = 32  # texts whose rows are made together
@@ -66,6 +53,7 @@ class FitReport:
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
     depths: tuple[int, ...]
     widths: tuple[int, ...]
+    write_widths: tuple[int, ...]  # 0 where a depth's writes are not read
     strength: float
     texts: int
     held_out: int
@@ -134,7 +122,7 @@ def fit_equivalent_matrices(
     pairs = check_pairs(checked, text_pairs)
     if len(checked) < MIN_TEXTS:
         raise ValueError(f"texts must be at least {MIN_TEXTS} to fit, got {len(checked)}; some thousand are better.")
-    source = _RowSource(model, tokenizer, removal, masks, batch_tokens)
+    source = RowSource(model, tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
     judges, learners = order[:judged], order[judged:]
@@ -149,18 +137,13 @@ def fit_equivalent_matrices(
             )
 
     with evaluating(model), torch.inference_mode():
-        widths = source.widths(checked[0], None if pairs is None else pairs[0])
-        depths = _thin(widths, max_features)
-        source.depths = depths
-        features = 1 + sum(widths[depth] for depth in depths)
-        stream = RidgeStream(features, model.config.num_labels)
+        layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
+        source.layout = layout
+        stream = RidgeStream(layout.parts, model.config.num_labels)
         for each in rows(learners, "Fitting"):
             stream.add(each.sums, each.values)
         held = list(rows(judges, "Judging"))
-        weights, strength = max(
-            ((stream.solve(strength), strength) for strength in STRENGTHS),
-            key=lambda found: judging.skill(found[0], held),
-        )
+        weights, strength = _best(stream, held)
     errors = judging.errors(weights, held)
     low, high = judging.interval(errors, seed)
     base = np.array([float((each.values[-1] - each.sums[-1].double() @ weights)[each.target].abs()) for each in held])
@@ -169,9 +152,10 @@ def fit_equivalent_matrices(
         skill_interval=(low, high),
         r2=judging.r2(weights, held),
         base_error=(float(base.mean()), float(np.quantile(base, 0.95))),
-        depth_share=judging.depth_share(weights, held, [widths[depth] for depth in depths]),
-        depths=tuple(depths),
-        widths=tuple(widths[depth] for depth in depths),
+        depth_share=judging.depth_share(weights, held, layout.blocks),
+        depths=layout.depths,
+        widths=layout.widths,
+        write_widths=layout.write_widths,
         strength=strength,
         texts=len(learners),
         held_out=len(held),
@@ -189,118 +173,14 @@ def fit_equivalent_matrices(
     return report
 
 
-class _RowSource:
-    """Makes the regression's rows: one forward pass over a text, and one over each of its subsets."""
+def _best(stream: RidgeStream, held: Sequence[Rows]) -> tuple[Tensor, float]:
+    """The solution with the most skill on held-out rows, and its strength."""
 
-    def __init__(self, model: Any, tokenizer: Any, removal: str, masks: int, batch_tokens: int) -> None:
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(f"tokenizer must be a fast tokenizer, got a slow {type(tokenizer).__name__}.")
-        token_batches([], batch_tokens)
-        self.model, self.tokenizer, self.masks, self.batch_tokens = model, tokenizer, masks, batch_tokens
-        self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
-        self.contrast = "centred" if ClassTable(model.config).exclusive else "none"
-        self.site = find_site(model.config.model_type)
-        self.pad = pad_id(model.config, tokenizer, self.site)
-        self.accepts = forward_arguments(model)
-        if self.removal == "deletion":
-            raise ValueError(
-                "removal must be 'mask', 'attention' or 'auto' to fit, got 'deletion', which moves tokens."
-            )
-        if self.removal == "attention" and ("attention_mask" not in self.accepts or model.config.is_encoder_decoder):
-            raise ValueError(
-                "removal='attention' needs a model that takes an attention mask and has no decoder beside its encoder, "
-                f"got {type(model).__name__}: use removal='mask'."
-            )
-        self.depths: Sequence[int] = ()
-        self._longest = longest_input(tokenizer, model.config, self.site)
+    def attempt(strength: float) -> tuple[float, float, Tensor]:
+        weights = stream.solve(strength)
+        return judging.skill(weights, held), strength, weights
 
-    def widths(self, text: str, pair: str | None) -> list[int]:
-        """The width of every depth's states."""
-        (item,) = tokenise(self.tokenizer, [text], None if pair is None else [pair], self._longest, self.accepts)
-        return [state.shape[-1] for state in self._forward([dict(item.features)], states=True).states]
-
-    def rows(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, names: Sequence[int], seed: int
-    ) -> Iterator[Rows]:
-        """The rows of each text; the subsets depend on the text's own number and the seed alone."""
-        items = tokenise(self.tokenizer, texts, pairs, self._longest, self.accepts)
-        subsets = [
-            _subsets(len(item.content_positions(self.site.causal)), self.masks, np.random.default_rng([seed, name]))
-            for item, name in zip(items, names, strict=True)
-        ]
-        variants: list[dict[str, Tensor]] = []
-        for item, kept in zip(items, subsets, strict=True):
-            content = item.content_positions(self.site.causal)
-            removed = torch.zeros(len(kept) + 1, len(item), dtype=torch.bool)  # the last one keeps nothing
-            removed[:-1, content] = ~kept
-            removed[-1, content] = True
-            special = torch.ones(len(item), dtype=torch.bool)
-            special[content] = False
-            variants += remove(
-                dict(item.features), removed, self.removal, self.tokenizer.mask_token_id, special=special
-            )
-        logits = self._logits(variants)
-        states = self._states(items)
-        position = 0
-        for item, kept, own in zip(items, subsets, states, strict=True):
-            found = logits[position : position + len(kept) + 1]
-            position += len(kept) + 1
-            content = item.content_positions(self.site.causal)
-            sums = kept.to(own.dtype) @ own[content]
-            yield Rows(sums, found[:-1] - found[-1], kept.sum(1), int(found[-2].argmax()))
-
-    def _forward(self, features: Sequence[dict[str, Tensor]], states: bool) -> Any:
-        batch = collate_features(features, self.pad or 0, self.accepts)
-        device = self.model.device
-        return self.model(**{k: v.to(device) for k, v in batch.items()}, output_states=states, return_dict=True)
-
-    def _batches(self, rows: Sequence[Tensor]) -> Iterator[list[int]]:
-        """Indices of the (T,) input ids that go through the model together."""
-        config = self.model.config
-        ends = [end_count(ids, config) for ids in rows]
-        return forward_batches([len(ids) for ids in rows], self.batch_tokens, config, self.site, self.pad, ends)
-
-    def _logits(self, variants: Sequence[dict[str, Tensor]]) -> Tensor:
-        """(S, C) float32 on the CPU, contrasted."""
-        found = torch.empty(len(variants), self.model.config.num_labels)
-        for batch in self._batches([each["input_ids"] for each in variants]):
-            output = self._forward([variants[index] for index in batch], states=False)
-            found[batch] = output.logits.float().cpu()
-        if not torch.isfinite(found).all():
-            raise ValueError("the model's logits are not finite, so nothing can be fitted.")
-        return found - found.mean(-1, keepdim=True) if self.contrast == "centred" else found
-
-    def _states(self, items: Sequence[TokenisedText]) -> list[Tensor]:
-        """(T, F) float32 for each text: a one for the constant, then its states at every depth read."""
-        found: dict[int, Tensor] = {}
-        for batch in self._batches([item.features["input_ids"] for item in items]):
-            output = self._forward([dict(items[index].features) for index in batch], states=True)
-            joined = torch.cat([output.states[depth].float().cpu() for depth in self.depths], dim=-1)
-            for row, index in enumerate(batch):
-                own = joined[row, : len(items[index])]
-                found[index] = torch.cat([own.new_ones(len(own), 1), own], dim=1)
-        return [found[index] for index in range(len(items))]
-
-
-def _subsets(content: int, masks: int, generator: np.random.Generator) -> Tensor:
-    """(S, N) bool: random subsets with sizes drawn uniformly, each with its complement, and the whole set last."""
-    whole = np.ones((1, content), dtype=bool)
-    if content < 2:
-        return torch.from_numpy(whole)
-    kept = np.zeros((masks // 2, content), dtype=bool)
-    for row in kept:
-        row[generator.permutation(content)[: generator.integers(1, content)]] = True
-    return torch.from_numpy(np.concatenate([kept, ~kept, whole]))
-
-
-def _thin(widths: Sequence[int], max_features: int) -> list[int]:
-    """Depths, evenly thinned until their features fit; the first and the last are kept."""
-    if 1 + widths[0] + widths[-1] > max_features:
-        raise ValueError(
-            f"max_features must be at least {1 + widths[0] + widths[-1]}, the first and last depth, got {max_features}."
-        )
-    for count in range(len(widths), 1, -1):
-        depths = sorted({round(i) for i in np.linspace(0, len(widths) - 1, count)})
-        if 1 + sum(widths[depth] for depth in depths) <= max_features:
-            return depths
-    raise AssertionError("two depths fit, as checked above")
+    best = max(map(attempt, STRENGTHS), key=lambda found: found[0])
+    nearby = map(attempt, (best[1] / 3, best[1] * 3))
+    _, strength, weights = max([best, *nearby], key=lambda found: found[0])
+    return weights, strength

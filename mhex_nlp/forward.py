@@ -16,10 +16,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .attribution import layer_attributions
+from .faithfulness import faithfulness_loss, removed_part
 from .injection import close_frame, open_frame, unwire, wire
 from .outputs import EXTRA_OUTPUTS, MhexOutput
 from .sites import Site, find_site
 from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
+from .writes import pooled_weights, rolled_writes, watch_attention
 
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 
@@ -48,6 +50,22 @@ class ForwardMixin(_Mixed):
         tokens = _tokens(arguments)
         return (mask if tokens is None else mask[:, -tokens:]) != 0  # with a cache the mask covers the past as well
 
+    def _watches(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether what tokens write into the place that the label is read from can be followed."""
+        known = _inputs(arguments) is not None and arguments.get("past_key_values") is None
+        if not known or self._site.pooled_position(self.config) is None:
+            return False
+        watch_attention()
+        return True
+
+    def _writes(self, frame: Any) -> tuple[Tensor, ...]:
+        """(B, T, A) of each layer; none where attention did not show itself."""
+        if not frame.attended or len(frame.attended) != len(frame.records):
+            return ()
+        query = frame.attended[0].query
+        start = pooled_weights(self._site.pooled_position(self.config), frame.mask, query.shape[0], query.shape[2])
+        return rolled_writes(frame.attended, start.to(query.device))
+
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
         if self.config.mhex["gate"] and arguments.get("past_key_values") is not None:
@@ -62,8 +80,28 @@ class ForwardMixin(_Mixed):
             if getattr(base, field) != configured:
                 getattr(base, f"set_{field}")(configured)
 
-    def _explained(self, plain: Any, frame: Any, labels: Tensor | None, output_attributions: bool) -> MhexOutput:
-        """The plain output with the heads' share added."""
+    def _rest(
+        self, base: type[PreTrainedModel], given: dict[str, Any], mask: Tensor | None, tokens: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) of the texts without a random part of their tokens, and that part, (B, T) bool."""
+        mask_token_id = self.config.mhex["mask_token_id"]
+        changed, removed = removed_part(given, mask, mask_token_id)
+        left = mask if mask_token_id is not None else changed["attention_mask"] != 0
+        frame = open_frame(left, tokens)
+        try:
+            return base.forward(self, **changed, return_dict=True).logits, removed
+        finally:
+            close_frame(frame)
+
+    def _explained(
+        self,
+        plain: Any,
+        frame: Any,
+        labels: Tensor | None,
+        output_attributions: bool,
+        rest: tuple[Tensor, Tensor] | None = None,
+    ) -> MhexOutput:
+        """The plain output with the heads' share added; `rest`, of `_rest`, adds the faithfulness loss."""
         device = plain.logits.device
         depths = self.config.num_hidden_layers if "*" in self._site.layers else len(self.mhex)
         if len(frame.records) != depths:
@@ -77,7 +115,7 @@ class ForwardMixin(_Mixed):
             evidence = evidence[:, : frame.tokens]
         attributions = layer_attributions(evidence, frame.mask)
         head_logits = attributions.sum(1) + biases  # (B, L, C)
-        loss, supervision, own = plain.loss, None, None
+        loss, supervision, own, faithfulness = plain.loss, None, None, None
         if labels is not None:
             supervision = deep_supervision_loss(head_logits, labels, self.config)
             trainable = torch.is_grad_enabled() and any(p.requires_grad for p in self.mhex.parameters())
@@ -89,6 +127,11 @@ class ForwardMixin(_Mixed):
                 loss = task_loss(plain.logits, labels, self.config)
             own = loss.detach()
             loss = loss + self.config.mhex["loss_weight"] * supervision.to(loss.dtype)
+            if rest is not None:
+                single = problem_type(self.config) == "single_label_classification" and self.config.num_labels > 1
+                logits, removed = rest
+                faithfulness = faithfulness_loss(attributions, plain.logits, logits, removed, centred=single)
+                loss = loss + self.config.mhex["faithfulness_weight"] * faithfulness.to(loss.dtype)
         known = MhexOutput.__dataclass_fields__
         extra = {key: value for key, value in plain.items() if key in known and key not in ("loss", "logits")}
         return MhexOutput(
@@ -98,6 +141,7 @@ class ForwardMixin(_Mixed):
             layer_attributions=attributions if output_attributions else None,
             task_loss=own,
             supervision_loss=None if supervision is None else supervision.detach(),
+            faithfulness_loss=None if faithfulness is None else faithfulness.detach(),
             **extra,
         )
 
@@ -128,17 +172,27 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         mask, tokens = self._token_mask(given, "attention_mask" in positions), _tokens(given)
         fit = getattr(self, "mhex_fit", None) if output_attributions else None
         states: list[Tensor] = []
-        frame = open_frame(mask, tokens, states.append if output_states or fit is not None else None)
+        watched = output_states or fit is not None
+        flows = (output_states or (fit is not None and fit.reads_writes)) and self._watches(given)
+        frame = open_frame(mask, tokens, states.append if watched else None, flows)
         try:
             plain = base.forward(self, **given, return_dict=True)
         finally:
             close_frame(frame)
-        output = self._explained(plain, frame, labels, output_attributions)
+        faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
+        rest = self._rest(base, given, mask, tokens) if faithful else None
+        output = self._explained(plain, frame, labels, output_attributions, rest)
         states = [state[:, :tokens] for state in states]  # longformer and big_bird pad T inside
+        writes = self._writes(frame)
         if output_states:
-            output.states = tuple(states)
+            output.states, output.writes = tuple(states), writes
         if fit is not None:
-            output.fitted_attributions = fit(states)
+            if fit.reads_writes and not writes:
+                raise RuntimeError(
+                    "the fitted matrices read what tokens write through attention, which this attention implementation "
+                    "does not show: call model.set_attn_implementation('sdpa'), or fit again."
+                )
+            output.fitted_attributions = fit(states, writes)
         return output if return_dict else _as_tuple(output, output_attributions)
 
     signature = inspect.signature(base.forward)

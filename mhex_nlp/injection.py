@@ -49,7 +49,8 @@ class Frame:
     `mask` is (B, T) bool or `None`, `tokens` the T of the inputs; `records` gets (evidence (B, T, C), bias (C,)) from
     each head in order of depth. `recording` is off while gradient checkpointing recomputes a layer: the gate needs the
     mask again, the records are already there. `observe` is handed the states of each depth, (B, T, H), in order: the
-    stream entering the first layer, z of every layer, the last hidden state. `before` is what this frame interrupted.
+    stream entering the first layer, z of every layer, the last hidden state. Where `attended` is a list, it likewise
+    gets what each layer's attention was given. `before` is what this frame interrupted.
     """
 
     mask: Tensor | None = None
@@ -57,6 +58,7 @@ class Frame:
     recording: bool = True
     records: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     observe: Callable[[Tensor], None] | None = None
+    attended: list[Any] | None = None
     before: tuple[Frame | None, Tensor | None] = (None, None)
 
     def mask_for(self, state: Tensor) -> Tensor | None:
@@ -76,14 +78,29 @@ _stream: _Slot[Tensor] = _Slot("mhex_stream")  # what the layer now running adds
 
 
 def open_frame(
-    mask: Tensor | None, tokens: int | None = None, observe: Callable[[Tensor], None] | None = None
+    mask: Tensor | None,
+    tokens: int | None = None,
+    observe: Callable[[Tensor], None] | None = None,
+    watch_attention: bool = False,
 ) -> Frame:
     """Begins a forward pass in this thread; `close_frame` must follow, whatever happens."""
     # a hook inside one model may call another model: its pass goes on afterwards
-    frame = Frame(mask, tokens, observe=observe, before=(_frame.get(), _stream.get()))
+    before = (_frame.get(), _stream.get())
+    attended: list[Any] | None = [] if watch_attention else None
+    frame = Frame(mask, tokens, observe=observe, attended=attended, before=before)
     _frame.set(frame)
     _stream.set(None)
     return frame
+
+
+def watched_frame() -> Frame | None:
+    """The frame that watches the attention now running, between the two hooks of a layer; else `None`.
+
+    Attention outside those hooks, a decoder's own or across to its encoder, is nobody's business.
+    """
+    frame = _frame.get()
+    wanted = frame is not None and frame.attended is not None and frame.recording and _stream.get() is not None
+    return frame if wanted else None
 
 
 def close_frame(frame: Frame) -> None:

@@ -24,7 +24,7 @@ from .forward import ForwardMixin, make_forward, positions_of
 from .heads import MhexHead
 from .injection import checkpoint_contexts, shared_copy, unwire, wire
 from .outputs import EXTRA_OUTPUTS
-from .readout import FittedReadout
+from .readout import FittedReadout, Layout
 
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 
@@ -74,7 +74,7 @@ class MhexMixin(ForwardMixin):
     def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
         """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
         self.config.mhex_fit = fit
-        self.mhex_fit = FittedReadout(fit["depths"], fit["widths"], self.config.num_labels)
+        self.mhex_fit = FittedReadout(Layout.of(fit), self.config.num_labels)
         return self.mhex_fit
 
     def drop_readout(self) -> None:

@@ -1,55 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Equivalent matrices fitted to the model's own behaviour: one for each depth, read off its states. Pure torch."""
+"""Equivalent matrices fitted to the model's own behaviour, one a depth, read off states and writes. Pure torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class FittedReadout(nn.Module):
-    """phi[t, c] = constant[c] + sum over depths of W_depth[c] . state_depth[t]: scores in logits, linear in the states.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which features of a token are read, and in which order: a one, then by depth its state and its write.
 
-    Depths count from 0, the stream entering the first layer, over z of each layer to the last hidden state. The
-    matrices are buffers: no optimiser moves them, and they are saved with the model.
+    Depths count from 0, the stream entering the first layer, over z of each layer to the last hidden state; layer l's
+    writes (`writes.token_writes`) stand with its z, at depth l + 1.
 
     Args:
         depths: those that are read, ascending.
-        widths: the width of each one's states.
+        widths: the width H of each one's states.
+        write_widths: the width A of each one's writes, 0 where they are not read.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    write_widths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, fit: Mapping[str, Any]) -> Layout:
+        """From the record of a fit, `config.mhex_fit`."""
+        depths, widths = tuple(fit["depths"]), tuple(fit["widths"])
+        return cls(depths, widths, tuple(fit.get("write_widths") or [0] * len(depths)))
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Features of each depth."""
+        return tuple(h + a for h, a in zip(self.widths, self.write_widths, strict=True))
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Features of the constant, and of each depth's state and write, in order."""
+        pairs = zip(self.widths, self.write_widths, strict=True)
+        return (1, *(size for pair in pairs for size in pair if size))
+
+    @property
+    def features(self) -> int:
+        """F: all of them, with the constant."""
+        return sum(self.parts)
+
+    def thinned(self, max_features: int) -> Layout:
+        """As many depths, evenly spread, as have no more features than this; the first and the last are kept.
+
+        Raises:
+            ValueError: not even those two fit.
+        """
+        least = 1 + self.blocks[0] + self.blocks[-1]
+        if least > max_features:
+            raise ValueError(f"max_features must be at least {least}, the first and last depth, got {max_features}.")
+        for count in range(len(self.depths), 1, -1):
+            chosen = sorted({round(i * (len(self.depths) - 1) / (count - 1)) for i in range(count)})
+            kept = Layout(*(tuple(each[i] for i in chosen) for each in (self.depths, self.widths, self.write_widths)))
+            if kept.features <= max_features:
+                return kept
+        raise AssertionError("two depths fit, as checked above")
+
+    def join(self, states: Sequence[Tensor], writes: Sequence[Tensor]) -> Tensor:
+        """(..., F) float32 on the CPU, from the states of all depths and writes of all layers: (..., width) each."""
+        parts = [states[0].new_ones(*states[0].shape[:-1], 1)]
+        for depth, write_width in zip(self.depths, self.write_widths, strict=True):
+            parts += [states[depth], writes[depth - 1]] if write_width else [states[depth]]
+        return torch.cat([part.float().cpu() for part in parts], dim=-1)
+
+
+class FittedReadout(nn.Module):
+    """phi[t, c] = constant[c] + sum over depths of W_depth[c] . state[t] + U_depth[c] . write[t]: scores in logits.
+
+    The matrices are buffers: no optimiser moves them, and they are saved with the model.
+
+    Args:
+        layout: the features that are read.
         num_labels: C.
     """
 
-    def __init__(self, depths: Sequence[int], widths: Sequence[int], num_labels: int) -> None:
+    def __init__(self, layout: Layout, num_labels: int) -> None:
         super().__init__()
-        self.depths = tuple(depths)
+        self.layout = layout
         self.constant: Tensor
         self.register_buffer("constant", torch.zeros(num_labels))
-        for depth, width in zip(depths, widths, strict=True):
+        for depth, width, write_width in zip(layout.depths, layout.widths, layout.write_widths, strict=True):
             self.register_buffer(f"depth_{depth}", torch.zeros(num_labels, width))
+            if write_width:
+                self.register_buffer(f"write_{depth}", torch.zeros(num_labels, write_width))
 
-    def matrix(self, depth: int) -> Tensor:
-        """The equivalent matrix of one depth: (C, H)."""
-        return self.get_buffer(f"depth_{depth}")
+    @property
+    def reads_writes(self) -> bool:
+        """Whether any depth's writes are read."""
+        return any(self.layout.write_widths)
+
+    def matrices(self) -> list[Tensor]:
+        """The equivalent matrices, (C, H) or (C, A) each, in the order of the features."""
+        return [buffer for name, buffer in self.named_buffers() if name != "constant"]
 
     def fill(self, weights: Tensor) -> None:
-        """Sets everything from (F, C), the constant first, then each depth in order."""
-        sizes = [1, *(self.matrix(depth).shape[1] for depth in self.depths)]
-        constant, *matrices = weights.split(sizes)
+        """Sets everything from (F, C), the constant first."""
+        constant, *parts = weights.split(list(self.layout.parts))
         self.constant.copy_(constant[0])
-        for depth, matrix in zip(self.depths, matrices, strict=True):
-            self.matrix(depth).copy_(matrix.T)
+        for matrix, part in zip(self.matrices(), parts, strict=True):
+            matrix.copy_(part.T)
 
-    def forward(self, states: Sequence[Tensor]) -> Tensor:
+    def forward(self, states: Sequence[Tensor], writes: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.
 
         Args:
             states: those of all depths, (B, T, H) each.
+            writes: those of all layers, (B, T, A) each; may be left out where none is read.
 
         Returns:
             (B, T, depths read, C) float32; the constant is in the first.
         """
-        scores = [nn.functional.linear(states[d].to(self.constant.dtype), self.matrix(d)).float() for d in self.depths]
-        scores[0] = scores[0] + self.constant
+        scores = []
+        for depth, write_width in zip(self.layout.depths, self.layout.write_widths, strict=True):
+            score = _apply(self.get_buffer(f"depth_{depth}"), states[depth])
+            if write_width:
+                score = score + _apply(self.get_buffer(f"write_{depth}"), writes[depth - 1])
+            scores.append(score)
+        scores[0] = scores[0] + self.constant.float()
         return torch.stack(scores, dim=2)
+
+
+def _apply(matrix: Tensor, features: Tensor) -> Tensor:
+    return nn.functional.linear(features.to(matrix.dtype), matrix).float()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -28,6 +29,9 @@ class Site:
         pads: padding does not change the plain model's result; `False` makes the explainer batch equal lengths only.
         positions_after_pad: position ids begin after `pad_token_id`, so that many rows of the position table are lost.
         width: config field that holds the stream's width.
+        pooled: where the label is read from: the "first" position, the "last" real one, the "mean" of the real ones, or
+            the config field that says it ("cls", "bos", "late", "mean"). With it, and attention that goes through
+            transformers' `AttentionInterface`, what each token writes into that place can be followed (`writes`).
         sticky: field of the base model that a forward pass may change for good, put back before each call through the
             base model's `set_<field>`.
     """
@@ -43,12 +47,21 @@ class Site:
     positions_after_pad: bool = False
     width: str = "hidden_size"
     sticky: str | None = None
+    pooled: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("layers", "stream", "output"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise ValueError(f"Site.{name} must be a dotted submodule path, got {value!r}.")
+
+    def pooled_position(self, config: Any) -> str | None:
+        """ "first", "last" or "mean" by the table or the model's config; `None` where that is not known."""
+        if self.pooled in (None, "first", "last", "mean"):
+            return self.pooled
+        return {"cls": "first", "bos": "first", "late": "last", "mean": "mean"}.get(
+            getattr(config, str(self.pooled), "")
+        )
 
     def find_layers(self, base_model: nn.Module) -> list[nn.Module]:
         """The layer modules in order of depth; a shared layer (ALBERT) appears once.
@@ -71,9 +84,11 @@ class Site:
         return layers
 
 
-_BERT = Site("encoder.layer", "attention", "attention.output.dropout", "attention.output.LayerNorm")
+_BERT = Site("encoder.layer", "attention", "attention.output.dropout", "attention.output.LayerNorm", pooled="first")
 _ROBERTA = replace(_BERT, positions_after_pad=True)
-_LLAMA = Site("layers", "input_layernorm", "self_attn", "post_attention_layernorm", pre_norm=True, causal=True)
+_LLAMA = Site(
+    "layers", "input_layernorm", "self_attn", "post_attention_layernorm", pre_norm=True, causal=True, pooled="last"
+)
 
 
 def _pre_norm_bert(addition: str) -> Site:
@@ -85,13 +100,24 @@ SITES: dict[str, Site] = {
     **dict.fromkeys(["roberta", "xlm-roberta", "camembert", "data2vec-text", "longformer", "luke", "ibert"], _ROBERTA),
     **dict.fromkeys(["llama", "mistral", "qwen2", "qwen3"], _LLAMA),
     "albert": Site(
-        "encoder.albert_layer_groups.*.albert_layers", "attention", "attention.output_dropout", "attention.LayerNorm"
+        "encoder.albert_layer_groups.*.albert_layers",
+        "attention",
+        "attention.output_dropout",
+        "attention.LayerNorm",
+        pooled="first",
     ),
     "bart": Site("encoder.layers", "self_attn", "self_attn", "self_attn_layer_norm"),
     "big_bird": replace(_BERT, pads=False, sticky="attention_type"),
     "convbert": replace(_BERT, pads=False),
-    "distilbert": Site("transformer.layer", "attention", "attention", "sa_layer_norm"),
-    "eurobert": Site("layers", "input_layernorm", "self_attn", "post_attention_layernorm", pre_norm=True),
+    "distilbert": Site("transformer.layer", "attention", "attention", "sa_layer_norm", pooled="first"),
+    "eurobert": Site(
+        "layers",
+        "input_layernorm",
+        "self_attn",
+        "post_attention_layernorm",
+        pre_norm=True,
+        pooled="classifier_pooling",
+    ),
     "fnet": Site("encoder.layer", "fourier", "fourier.self", "fourier.output.LayerNorm", pads=False),
     "gemma2": Site(
         "layers",
@@ -100,8 +126,9 @@ SITES: dict[str, Site] = {
         "pre_feedforward_layernorm",
         pre_norm=True,
         causal=True,
+        pooled="last",
     ),
-    "gpt2": Site("h", "ln_1", "attn", "ln_2", pre_norm=True, causal=True),
+    "gpt2": Site("h", "ln_1", "attn", "ln_2", pre_norm=True, causal=True, pooled="last"),
     "megatron-bert": _pre_norm_bert("ln"),
     "mobilebert": Site(
         "encoder.layer",
@@ -111,8 +138,9 @@ SITES: dict[str, Site] = {
         arg=3,
         pads=False,  # its embeddings join each token with the next one, which is padding at a text's end
         width="true_hidden_size",
+        pooled="first",
     ),
-    "modernbert": Site("layers", "attn_norm", "attn", "mlp_norm", pre_norm=True),
+    "modernbert": Site("layers", "attn_norm", "attn", "mlp_norm", pre_norm=True, pooled="classifier_pooling"),
     "mpnet": Site("encoder.layer", "attention", "attention.attn", "attention.LayerNorm", positions_after_pad=True),
     "nystromformer": replace(_BERT, pads=False),
     "roberta-prelayernorm": replace(_pre_norm_bert("intermediate.LayerNorm"), positions_after_pad=True),

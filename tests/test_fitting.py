@@ -16,8 +16,8 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
-from mhex_nlp.fitting import _subsets, _thin
-from mhex_nlp.readout import FittedReadout
+from mhex_nlp.readout import FittedReadout, Layout
+from mhex_nlp.regression import random_subsets
 from mhex_nlp.ridge import RidgeStream
 
 TOKENIZER = tiny_tokenizer()
@@ -34,49 +34,69 @@ def small_model(gate: bool = False):
     return get_mhex_model(plain, MhexConfig(gate=gate))
 
 
-def test_ridge_is_the_textbook_solution():
+@pytest.mark.parametrize("block", [2, 4, 512])
+def test_ridge_is_the_textbook_solution(block, monkeypatch):
+    monkeypatch.setattr("mhex_nlp.ridge.BLOCK", block)
     torch.manual_seed(0)
-    x, y = torch.randn(700, 6), torch.randn(700, 2)
-    stream = RidgeStream(6, 2)
+    x, y = torch.randn(700, 6) * torch.tensor([1, 1, 1, 100, 100, 100]), torch.randn(700, 2)
+    stream = RidgeStream((1, 2, 3), 2)
     for rows in range(0, 700, 7):
         stream.add(x[rows : rows + 7], y[rows : rows + 7])
-    strength = 0.3
-    found = stream.solve(strength)
     gram = x.double().T @ x.double()
-    expected = torch.linalg.solve(gram + strength * gram.diagonal().mean() * torch.eye(6), x.double().T @ y.double())
-    torch.testing.assert_close(found, expected)
+    own = gram.diagonal()
+    scale = torch.stack([own[0] * 0, *[own[1:3].mean()] * 2, *[own[3:].mean()] * 3])  # the constant goes free
+    for strength in (0.3, 1e-6, 0.3):  # a second matrix would be needed if solving spoilt the first
+        found = stream.solve(strength)
+        torch.testing.assert_close(found, torch.linalg.solve(gram + strength * scale.diag(), x.double().T @ y.double()))
     assert stream.rows == 700
 
 
+def test_ridge_knows_no_units():
+    """Features measured in other units give other weights and the same predictions."""
+    torch.manual_seed(0)
+    x, y = torch.randn(50, 7), torch.randn(50, 1)
+    units = torch.tensor([1.0, 1, 1, 1, 1000, 1000, 1000])
+    found = []
+    for scale in (torch.ones(7), units):
+        stream = RidgeStream((1, 3, 3), 1)
+        stream.add(x * scale, y)
+        found.append((x * scale).double() @ stream.solve(0.1))
+    torch.testing.assert_close(*found)
+
+
 def test_ridge_says_what_does_not_fit_in_memory():
-    with pytest.raises(MemoryError, match=r"fitting 10,000,000 features needs 1600000.0 GB, more than half"):
-        RidgeStream(10_000_000, 2)
+    with pytest.raises(MemoryError, match=r"fitting 10,000,000 features needs 800000.0 GB, more than half"):
+        RidgeStream((10_000_000,), 2)
 
 
 def test_readout_is_linear_in_the_states():
     torch.manual_seed(0)
-    readout = FittedReadout([0, 2], [3, 5], 2)
-    weights = torch.randn(1 + 3 + 5, 2)
+    layout = Layout((0, 2), (3, 5), (0, 4))
+    readout = FittedReadout(layout, 2)
+    weights = torch.randn(layout.features, 2)
     readout.fill(weights)
     states = [torch.randn(1, 4, 3), torch.randn(1, 4, 9), torch.randn(1, 4, 5)]
-    features = torch.cat([torch.ones(1, 4, 1), states[0], states[2]], dim=-1)
-    torch.testing.assert_close(readout(states).sum(2), features @ weights)
+    writes = [torch.randn(1, 4, 7), torch.randn(1, 4, 4)]  # of layers 0 and 1: the second belongs to depth 2
+    features = torch.cat([torch.ones(1, 4, 1), states[0], states[2], writes[1]], dim=-1)
+    torch.testing.assert_close(layout.join(states, writes), features)
+    torch.testing.assert_close(readout(states, writes).sum(2), features @ weights)
 
 
 def test_subsets_come_in_complementary_pairs():
-    kept = _subsets(7, 8, np.random.default_rng(0))
+    kept = random_subsets(7, 8, [0])
     assert kept.shape == (9, 7) and kept[-1].all()
     assert (kept[:4] ^ kept[4:8]).all()
     assert ((kept[:8].sum(1) >= 1) & (kept[:8].sum(1) <= 6)).all()
-    assert _subsets(1, 8, np.random.default_rng(0)).tolist() == [[True]]
+    assert random_subsets(1, 8, [0]).tolist() == [[True]]
 
 
 def test_thinning_keeps_the_ends():
-    assert _thin([10] * 8, 81) == list(range(8))
-    thinned = _thin([10] * 8, 45)
-    assert len(thinned) == 4 and thinned[0] == 0 and thinned[-1] == 7
+    whole = Layout(tuple(range(8)), (10,) * 8, (0,) * 8)
+    assert whole.thinned(81) == whole
+    thinned = whole.thinned(45)
+    assert len(thinned.depths) == 4 and thinned.depths[0] == 0 and thinned.depths[-1] == 7
     with pytest.raises(ValueError, match="max_features must be at least 21"):
-        _thin([10] * 8, 20)
+        whole.thinned(20)
 
 
 def test_a_fit_finds_more_than_the_even_spread():
@@ -109,7 +129,7 @@ def test_reruns_are_identical_and_seeds_matter():
     for seed in (0, 0, 1):
         model = small_model()
         reports.append(fit_equivalent_matrices(model, TOKENIZER, texts(50), seed=seed))
-        matrices.append(model.mhex_fit.matrix(1).clone())
+        matrices.append(model.mhex_fit.depth_1.clone())
     assert torch.equal(matrices[0], matrices[1]) and not torch.equal(matrices[0], matrices[2])
     assert reports[0].skill == reports[1].skill != reports[2].skill
 

@@ -49,6 +49,7 @@ def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
         help="heads take part in the predictions or read only; by default as a checkpoint with heads says, else --gate",
     )
     option("loss_weight", "weight of the heads' loss beside the task's, by default the checkpoint's, else 0.3", float)
+    option("faithfulness_weight", "weight of the faithfulness loss, which doubles the cost of a step", float)
     option("epochs", "passes over the training texts", int)
     option("max_steps", "stop after that many optimiser steps", int)
     option("batch_size", "texts per process and forward pass", int)

@@ -11,6 +11,8 @@ from accelerate import Accelerator
 
 from .settings import FinetuneConfig
 
+_LOSSES = ("loss", "task_loss", "supervision_loss", "faithfulness_loss")
+
 
 @dataclass
 class Progress:
@@ -45,7 +47,7 @@ class Run:
         self.accelerator, self.config, self.model = accelerator, config, model
         self.optimizer, self.scheduler = optimizer, scheduler
         self.progress, self.steps, self.bar = progress, steps, bar
-        self.sums = torch.zeros(4, device=accelerator.device)  # loss, task loss, supervision loss, batches
+        self.sums = torch.zeros(len(_LOSSES) + 1, device=accelerator.device)  # the losses, and batches
 
     def epoch(self, batches: Any) -> None:
         """The rest of one epoch, or of the run."""
@@ -61,8 +63,9 @@ class Run:
                 self.optimizer.step()
                 self.scheduler.step()
                 self.optimizer.zero_grad()
-            losses = [output.loss.detach(), output.task_loss, output.supervision_loss]
-            self.sums += torch.stack([*(loss.float() for loss in losses), self.sums.new_ones(())])
+            losses = [getattr(output, name) for name in _LOSSES]
+            found = [self.sums.new_zeros(()) if loss is None else loss.detach().float() for loss in losses]
+            self.sums += torch.stack([*found, self.sums.new_ones(())])
             progress.batch += 1
             if not accelerator.sync_gradients:
                 continue
@@ -79,8 +82,9 @@ class Run:
         """Means since the last log, over all processes: the only place where training waits for the device."""
         *losses, batches = self.accelerator.reduce(self.sums, "sum").tolist()
         self.sums.zero_()
-        names = ("loss", "task_loss", "supervision_loss")
-        values = {name: loss / batches for name, loss in zip(names, losses, strict=True)}
+        values = {name: loss / batches for name, loss in zip(_LOSSES, losses, strict=True)}
+        if not self.accelerator.unwrap_model(self.model).config.mhex["faithfulness_weight"]:
+            del values["faithfulness_loss"]
         values["lr"] = self.scheduler.get_last_lr()[0]
         if norm is not None:
             values["grad_norm"] = float(norm)

@@ -45,6 +45,8 @@ class FinetuneConfig:
         gate: heads scale what attention adds; `False` leaves the heads to read only. By default as a checkpoint with
             heads says, which cannot be changed, else `True`.
         loss_weight: weight of the mean head loss beside the task loss; by default as the checkpoint says, else 0.3.
+        faithfulness_weight: weight of the faithfulness loss, which costs a second forward and backward pass a step; by
+            default as the checkpoint says, else 0.
         epochs: passes over the training split.
         max_steps: optimiser steps after which to stop, whatever `epochs` says.
         batch_size: texts per process and forward pass.
@@ -83,6 +85,7 @@ class FinetuneConfig:
     max_length: int | None = None
     gate: bool | None = None
     loss_weight: float | None = None
+    faithfulness_weight: float | None = None
     epochs: int = 3
     max_steps: int | None = None
     batch_size: int = 16
@@ -112,7 +115,7 @@ class FinetuneConfig:
             value = self._typed(name, int | float, "a number")
             if value is not None and not least < value < most:
                 raise ValueError(f"{name} must be between {least:g} and {most:g}, got {value!r}.")
-        for name in ("weight_decay", "loss_weight"):
+        for name in ("weight_decay", "loss_weight", "faithfulness_weight"):
             value = self._typed(name, int | float, "a number")
             if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}.")

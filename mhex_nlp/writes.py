@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each token writes, through attention, into the place that the label is read from.
+
+A classifier reads its label off one position p: the first token, or a decoder's last. What the last layer's attention
+adds there is a sum over source tokens, x[p] = W_O sum_t u[t] + bias, where u[t] joins a_h[p, t] v_h[t] over heads h. An
+equivalent matrix on u (W_O is absorbed) is thus the exact split of the same matrix on x[p] by source token: MHEX's
+class activation map with source tokens for positions. In earlier layers a token reaches p through other positions s as
+well. There the row of p is replaced by the row that attention rollout (Abnar and Zuidema 2020) gives for how much of s
+arrives at p later on, R[s]: u[t] = concat over h of (sum_s R[s] a_h[s, t]) v_h[t]. Ours, beyond the paper.
+
+Axes: B texts, T tokens, N attention heads, K of them with keys of their own, D units each, A = N D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+
+from .injection import Frame, watched_frame
+
+_LOWEST = torch.finfo(torch.float32).min
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What one layer's attention was given: query (B, N, T, D), key and value (B, K, T, D), K a divisor of N.
+
+    `seen` is added to the scores, 0 where a token sees another and very negative where not: (B or 1, N or 1, T or 1, T)
+    float32. Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    seen: Tensor
+    scaling: float
+    softcap: float | None = None
+
+    def weights(self) -> Tensor:
+        """(B, N, T, T) float32, rows attend to columns and add up to 1."""
+        scores = (self.query @ self._spread(self.key).transpose(-1, -2)).float() * self.scaling
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        return (scores + self.seen).softmax(-1)
+
+    def _spread(self, each: Tensor) -> Tensor:
+        return each.repeat_interleave(self.query.shape[1] // each.shape[1], 1)
+
+    def values(self) -> Tensor:
+        """(B, N, T, D): one for each head."""
+        return self._spread(self.value)
+
+
+def rolled_writes(layers: Sequence[Attended], start: Tensor) -> tuple[Tensor, ...]:
+    """u of each layer, in order of depth: (B, T, A) in the dtype of the values.
+
+    From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
+    R_{l-1} = (R_l + mean over h of w_h) / 2, as in rollout, with R_L = `start`. Summed over t, u_l is the R_l-weighted
+    mean of that layer's attention outputs, before W_O. One layer's weights are held at a time.
+
+    Args:
+        layers: L of them.
+        start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
+    """
+    arriving, found = start, []
+    for layer in reversed(layers):
+        weights = torch.einsum("bs,bnst->bnt", arriving, layer.weights())
+        values = layer.values()
+        found.append((weights.to(values.dtype)[..., None] * values).transpose(1, 2).flatten(2))
+        arriving = (arriving + weights.mean(1)) / 2
+    return tuple(reversed(found))
+
+
+def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> Tensor:
+    """(B, T) float32: where the label is read from, "first", "last" (real token) or "mean" (of the real ones)."""
+    real = torch.ones(batch, tokens, dtype=torch.bool) if mask is None else mask
+    if pooled == "mean":
+        return real / real.sum(1, keepdim=True).clamp(min=1)
+    places = torch.arange(tokens, device=real.device).expand(batch, -1)
+    position = (places * real).amax(1) if pooled == "last" else places[:, 0]
+    return torch.nn.functional.one_hot(position, tokens).float()
+
+
+def watch_attention() -> None:
+    """Lets the frame of a running forward pass see the queries, keys and values of its layers' attention.
+
+    transformers asks `AttentionInterface.get_interface` for the function of every layer: sdpa, flash, flex, a family's
+    own eager one. That lookup is what is wrapped, once and for all models. Registering functions of ours under names of
+    our own instead would have to repeat each one's mask, and could not reach the eager ones, which no registry holds.
+    Outside a forward pass that asks for writes the answer is what it was.
+    """
+    if getattr(AttentionInterface.get_interface, "_mhex_watched", False):
+        return
+    lookup = AttentionInterface.get_interface
+
+    @wraps(lookup)
+    def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
+        attend, frame = lookup(self, *args, **kwargs), watched_frame()
+        return attend if frame is None else partial(_attend, frame, attend)
+
+    get_interface._mhex_watched = True  # type: ignore[attr-defined]
+    AttentionInterface.get_interface = get_interface
+
+
+def _attend(
+    frame: Frame,
+    attend: Callable[..., Any],
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """The attention function `attend`, after its arguments were noted.
+
+    Nothing is noted where they are not whole rows of tokens (unpadded flash attention, a cache of past keys).
+    """
+    if frame.attended is not None and query.shape[2] == key.shape[2] == frame.tokens and "position_bias" not in kwargs:
+        causal = kwargs.get("is_causal")
+        causal = bool(getattr(module, "is_causal", False)) if causal is None else causal
+        scaling = kwargs.get("scaling")
+        noted = Attended(
+            query,
+            key,
+            value,
+            seen_by(attention_mask, frame.mask, query, causal, kwargs.get("sliding_window")),
+            query.shape[-1] ** -0.5 if scaling is None else scaling,
+            kwargs.get("softcap"),
+        )
+        frame.attended.append(noted)
+    return attend(module, query, key, value, attention_mask, *args, **kwargs)
+
+
+def seen_by(attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
+    """What is added to attention scores, (B or 1, N or 1, T or 1, T) float32: 0 for seen, very negative for not.
+
+    Args:
+        attention_mask: what the attention function was given; only a 4-D tensor, bool or additive, says it all.
+        real: (B, T) bool, `None` for all; counts where there is no such mask (flash attention, or nothing to hide).
+        query: (B, N, T, D).
+        causal: without a 4-D mask, tokens see themselves and earlier ones alone.
+        window: without a 4-D mask, tokens see only those nearer than this.
+    """
+    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
+        if attention_mask.dtype != torch.bool:
+            return attention_mask.float().clamp(min=_LOWEST)
+        hidden = ~attention_mask
+    else:
+        places = torch.arange(query.shape[2], device=query.device)
+        apart = places[:, None] - places  # (T, T), positive where the query comes after the key
+        hidden = torch.zeros_like(apart, dtype=torch.bool)
+        if causal:
+            hidden = hidden | (apart < 0)
+        if window is not None:
+            hidden = hidden | (apart.abs() >= window)
+        hidden = hidden[None, None]
+        if real is not None:
+            hidden = hidden | ~real.to(query.device)[:, None, None]
+    return torch.zeros(hidden.shape, device=query.device).masked_fill(hidden, _LOWEST)
