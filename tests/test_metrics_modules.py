@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from mhex_nlp import metrics
-from mhex_nlp.metrics import perturbation, plausibility, ranking
+from mhex_nlp.metrics import naopc, perturbation, plausibility, ranking
 
 FULL, CHANGED = [0.9, 0.5], [[0.8, 0.7, 0.4], [0.5, 0.6, 0.2]]
 SCORES, OTHER, MARKS = [[3.0, 1.0, 2.0], [1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0, 5.0]], [[1, 0, 1], [0, 1]]
 HARD = [[1, 1, 0], [0, 1]]
+SOFT, AOPCS, BOUNDS = [0.6, 0.7], [0.2, 0.5], [[0.1, 0.6], [-0.1, 0.5]]
 SPANS, TRUE_SPANS = [[[0, 2]], [[1, 2], [4, 6]]], [[[0, 3]], [[1, 2]]]
 # name: predictions, references, options, expected
 CASES = {
@@ -27,6 +28,8 @@ CASES = {
     "average_drop": (CHANGED, FULL, {}, perturbation.average_drop(FULL, CHANGED).mean()),
     "increase_in_confidence": (CHANGED, FULL, {}, perturbation.increase_in_confidence(FULL, CHANGED).mean()),
     "average_gain": (CHANGED, FULL, {}, perturbation.average_gain(FULL, CHANGED).mean()),
+    "soft_average_drop": (SOFT, FULL, {}, perturbation.soft_average_drop(FULL, SOFT).mean()),
+    "naopc": (AOPCS, BOUNDS, {"exact": False}, (0.2 + 1.0) / 2),
     "rank_agreement": (
         SCORES,
         OTHER,
@@ -75,6 +78,10 @@ try:
     metrics.load("log_odds").compute(predictions=[[float("nan")]], references=[0.5])
 except ValueError as error:
     found["nan"] = str(error)
+try:
+    metrics.load("naopc").compute(predictions=[0.9], references=[[0.0, 0.5]])
+except ValueError as error:
+    found["outside"] = str(error)
 print(json.dumps(found))
 """
     root = Path(__file__).parents[1]
@@ -97,3 +104,14 @@ print(json.dumps(found))
     assert found["token_f1"]["token_f1_micro"] == pytest.approx(2 / 3)
     assert "at least one text" in found["empty"]
     assert "must be finite" in found["nan"]
+    assert "aopc must be between its exact bounds 0 and 0.5, got 0.9" in found["outside"]
+
+
+def test_bounds_that_are_none_are_refused():
+    for pair in ([0.5, 0.1], [0.1], [0.0, float("nan")]):
+        with pytest.raises(ValueError, match=r"bounds\[1\] must be a finite \(lower, upper\), got "):
+            naopc.mean_naopc([0.2, 0.2], [[0.0, 1.0], pair])
+    with pytest.raises(ValueError, match="one entry a text, at least one text, got 0 and 0"):
+        naopc.mean_naopc([], [])
+    with pytest.raises(ValueError, match="must be finite, got nan"):
+        naopc.mean_naopc([float("nan")], [[0.0, 1.0]])

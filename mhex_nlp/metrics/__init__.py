@@ -16,6 +16,8 @@ METRICS = (
     "average_drop",
     "increase_in_confidence",
     "average_gain",
+    "soft_average_drop",
+    "naopc",
     "rank_agreement",
     "auprc",
     "token_f1",

@@ -97,6 +97,30 @@ def normalised_aopc(aopc: float, bounds: AopcBounds) -> float:
     return float(np.clip((aopc - bounds.lo) / width, 0.0, 1.0)) if width > _SAME else 0.0
 
 
+def mean_naopc(aopcs: Sequence[float], bounds: Sequence[Sequence[float]], exact: bool = True) -> float:
+    """The mean of `normalised_aopc` over texts, from bare numbers.
+
+    Args:
+        aopcs: the AOPC of each of B texts.
+        bounds: (lower, upper) of each text.
+        exact: the bounds hold for all orders, so that an AOPC outside them is an error; `False` for beam search's.
+
+    Raises:
+        ValueError: zero texts, lists of different lengths, bounds that are not a finite pair in order, or as
+            `normalised_aopc`.
+    """
+    if len(aopcs) != len(bounds) or not len(aopcs):
+        raise ValueError(
+            f"aopcs and bounds must have one entry a text, at least one text, got {len(aopcs)} and {len(bounds)}."
+        )
+    found = []
+    for index, (aopc, pair) in enumerate(zip(aopcs, bounds, strict=True)):
+        if len(pair) != 2 or not np.isfinite(pair).all() or pair[0] > pair[1]:
+            raise ValueError(f"bounds[{index}] must be a finite (lower, upper), got {list(pair)}.")
+        found.append(normalised_aopc(aopc, AopcBounds(float(pair[0]), float(pair[1]), (), (), exact)))
+    return float(np.mean(found))
+
+
 def _exact(value: ValueFunction, n: int) -> tuple[float, Order, float, Order]:
     gone = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1  # (2^n, n), row s holds the bits of s
     found = coalition_values(value, ~gone)
