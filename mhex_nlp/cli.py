@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .benchmark.command import add_evaluate_arguments, run_evaluate
 from .training.command import add_finetune_arguments, run_finetune
 
 DEMO_EXAMPLE = """example:
@@ -115,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     highlight.add_argument("--dtype", help="float32, bfloat16 or float16; by default the checkpoint's")
     highlight.add_argument("--device", help="such as cuda:0 (default: cpu)")
     highlight.set_defaults(run=_highlight)
+
+    evaluate = verbs.add_parser("evaluate", help="compare MHEX with other explanation methods on one model")
+    add_evaluate_arguments(evaluate)
+    evaluate.set_defaults(run=run_evaluate)
     return parser
 
 

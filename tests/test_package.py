@@ -18,6 +18,7 @@ FLOORS = {
     "__init__": 99,  # hands names on, lazily
     "cli": 7,
     "__main__": 7,
+    "benchmark": 6,
     "demo": 6,
     "highlights": 6,
     "training": 5,
@@ -53,6 +54,9 @@ FLOORS = {
     "removal": 1,
     "readout": 1,
     "ridge": 1,
+    "regression": 4,
+    "writes": 2,
+    "faithfulness": 1,
     "judging": 1,
     "render": 1,
     "checkpoint": 1,
