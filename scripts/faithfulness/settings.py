@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the faithfulness study does, in constants.
+
+After a change to fine-tuning remove the folders `<work>/<data>-<seed>`, after one to the fit their `fitted` alone;
+scores that were made of another model or fit, or with another budget, are made again by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DATA = ("sst2", "ag_news")
+NAMES = {"sst2": "SST-2, sentence level", "ag_news": "AG News test set, re-split"}
+MODEL = "all-MiniLM-L6-v2"
+SEEDS = (0, 1, 2)
+TABLES = ("A", "B", "C", "D", "E")
+
+# fine-tuning
+EPOCHS, BATCH, LR, WARMUP_STEPS, WEIGHT_DECAY = 1, 32, 5e-5, 50, 0.01
+MAX_LENGTH = {"sst2": 64, "ag_news": 128}
+
+# fit_equivalent_matrices, beside model, tokenizer, texts and seed
+FIT: dict[str, Any] = {"masks": 8}
+
+# measuring
+BATCH_TOKENS = 4096
+IG_STEPS = 50
+RANDOM_DRAWS = 5
+PERMUTATIONS = 64  # antithetic, reverses included
+# what a method may spend on a text: the argument of `available_methods` that says it, and the number
+BUDGETS = {
+    "integrated_gradients": ("steps", IG_STEPS),
+    "shapley": ("permutations", PERMUTATIONS),
+    "shap": ("shap_evaluations", 500),
+    "kernel_shap": ("kernel_samples", 200),
+    "lime": ("lime_samples", 500),
+}
+LABELS = {
+    "mhex_fitted": "MHEX, fitted",
+    "mhex_supervised": "MHEX, supervised",
+    "integrated_gradients": f"integrated gradients, {IG_STEPS} steps",
+    "leave_one_out": "leave one out",
+    "gradient_norm": "gradient norm",
+    "gradient_x_input": "gradient × input",
+    "rollout": "attention rollout",
+    "shap": f"shap, {BUDGETS['shap'][1]} evaluations",
+    "kernel_shap": f"Kernel SHAP, {BUDGETS['kernel_shap'][1]} samples",
+    "lime": f"LIME, {BUDGETS['lime'][1]} samples",
+    "shapley": f"Shapley, {PERMUTATIONS} permutations",
+    "random": f"random, mean of {RANDOM_DRAWS} draws",
+}
+# in the order in which they run: what is cheap first, so that a table fills early
+METHODS_A = (
+    "mhex_fitted",
+    "mhex_supervised",
+    "random",
+    "gradient_norm",
+    "gradient_x_input",
+    "integrated_gradients",
+    "leave_one_out",
+)
+METHODS_DELETION = ("mhex_fitted", "integrated_gradients", "random")
+METHODS_B = ("rollout", "kernel_shap", "lime", "shap")  # beside those of table A and the reference
+METHODS_D = (*METHODS_A, "rollout")
+RIVALS = ("integrated_gradients", "mhex_fitted")  # of which differences are taken
+
+# parameter randomisation
+RANDOMISED = {"backbone": "whole backbone", "layers": "encoder layers", "heads": "heads and fitted matrices"}
+RANDOMISED_TEXTS, RANDOMISATIONS = 200, (0, 1, 2)
+PLAUSIBLE_TEXTS = 300
+COST_TEXTS, COST_ROUNDS = 64, 30
+
+
+def training(data: str, train_texts: int | None) -> dict[str, Any]:
+    """What a trained model depends on, kept beside it."""
+    return {
+        "base": MODEL,
+        "data": data,
+        "train_texts": train_texts,
+        "epochs": EPOCHS,
+        "batch": BATCH,
+        "lr": LR,
+        "warmup_steps": WARMUP_STEPS,
+        "weight_decay": WEIGHT_DECAY,
+        "max_length": MAX_LENGTH[data],
+    }
