@@ -19,7 +19,7 @@ from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modes import evaluating
 from ..sites import SITES
-from .rows import check_finite, whole_texts
+from .explained import check_finite
 
 
 def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_tokens: int | None = None) -> list[Tensor]:
@@ -38,7 +38,7 @@ def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_token
         raise ValueError(f"attention needs a model without a decoder beside its encoder, got {kind}.")
     found: dict[int, Tensor] = {}
     with eager_attention(values.model), evaluating(values.model), torch.no_grad():
-        for batch, inputs in whole_texts(values, texts, batch_tokens or values.batch_tokens):
+        for batch, inputs in values.batches([text.item for text in texts], batch_tokens):
             length = inputs["input_ids"].shape[1]
             maps = getattr(values.model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
             if not maps or any(layer is None or layer.ndim != 4 or layer.shape[2] != length for layer in maps):

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..metrics.arrays import as_finite
 from ..metrics.text_values import TextValues
+from .explained import output_name
 from .gradients import midpoints, path_gradients, token_scores
 from .peers import load_peer
-from .rows import output_name
 
 GRADIENT_METHODS = ("gradient_norm", "gradient_x_input", "integrated_gradients")
 

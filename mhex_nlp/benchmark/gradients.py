@@ -18,7 +18,7 @@ from ..metrics.arrays import Floats
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modes import evaluating
-from .rows import check_finite, explained_output, whole_texts
+from .explained import check_finite, explained_output
 
 BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than those of ModelValues
 
@@ -80,7 +80,7 @@ def path_gradients(
     embed, device = values.model.get_input_embeddings(), values.model.device
     with evaluating(values.model), torch.enable_grad():
         blank = _blank(values, embed)
-        for batch, inputs in whole_texts(values, [texts[index] for index, _ in rows], batch_tokens):
+        for batch, inputs in values.batches([texts[index].item for index, _ in rows], batch_tokens):
             own = [rows[number][0] for number in batch]
             places = torch.tensor([rows[number][1] for number in batch], device=device)
             probe = _Probe(

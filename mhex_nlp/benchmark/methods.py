@@ -22,8 +22,8 @@ from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from . import peers
 from .attention import attention_rollout, last_attention
+from .explained import output_name
 from .gradients import gradient_norm, gradient_x_input, integrated_gradients, path_gradients
-from .rows import output_name
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
 

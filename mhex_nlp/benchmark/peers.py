@@ -23,8 +23,8 @@ from ..metrics.games import ValueFunction
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modes import evaluating
+from .explained import explained_output
 from .gradients import BATCH_TOKENS, check_gradients
-from .rows import explained_output
 
 Game = Callable[[ValueFunction, int], Floats]  # value function and n to (n,) scores
 

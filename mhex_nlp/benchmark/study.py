@@ -18,11 +18,11 @@ from ..metrics.shapley import sampled_shapley
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from .cost import Meter
+from .explained import output_name
 from .intervals import Interval, interval, mean_of
 from .measures import faithfulness_columns, plausibility_columns
 from .methods import available_methods
 from .report import Cost
-from .rows import output_name
 
 BOOTSTRAP_DRAWS = 2000
 _REFERENCE_SEED = 10_007  # the reference must not share its orders with the method "shapley"

@@ -130,6 +130,22 @@ class ModelValues:
                 text, key, _ = asked[index]
                 text.learn(key, logits)
 
+    def batches(
+        self, items: Sequence[TokenisedText], batch_tokens: int | None = None
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Whole texts as the model takes them, for whoever looks inside it: indices, and inputs (B, T) on its device.
+
+        Texts of like length go together and are padded on the right; equal lengths alone where padding changes the
+        model, and one text at a time where there is nothing to pad with.
+
+        Args:
+            items: the texts; one may stand there several times.
+            batch_tokens: texts times longest text of one batch; a longer text goes alone. By default as for the class.
+        """
+        for batch in self._batches([len(item) for item in items], batch_tokens):
+            inputs = collate_features([items[index].features for index in batch], self._pad or 0, self._accepts)
+            yield batch, {name: value.to(self.model.device) for name, value in inputs.items()}
+
     def soft_logits(self, item: TokenisedText, weights: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Logits with each token's embedding moved towards the mask token's: w * own + (1 - w) * mask.
 
@@ -158,8 +174,8 @@ class ModelValues:
                 hook.remove()
         return found
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        return forward_batches(lengths, self.batch_tokens, self.model.config, self._site, self._pad)
+    def _batches(self, lengths: Sequence[int], batch_tokens: int | None = None) -> Iterator[list[int]]:
+        return forward_batches(lengths, batch_tokens or self.batch_tokens, self.model.config, self._site, self._pad)
 
     def _run(self, rows: Sequence[dict[str, Tensor]]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(b, C) float64 logits of one batch."""
