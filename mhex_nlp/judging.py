@@ -16,12 +16,24 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Rows:
-    """One text's rows, one for each subset; the last subset is the whole text."""
+    """One text's rows, one for each subset: first halves, then their complements in the same order, last the whole."""
 
     sums: Tensor  # (S, F), features summed over the subset
     values: Tensor  # (S, C), v(S) - v(empty)
     sizes: Tensor  # (S,), tokens in the subset
     target: int  # the predicted class
+
+    def equations(self) -> tuple[Tensor, Tensor]:
+        """(R, F) and (R, C) of the regression: each subset less its complement, and the whole text at weight 1.
+
+        Where tokens i and j are worth I more together, v(S) - v(complement) has I (x_i x_j - (1 - x_i)(1 - x_j)), which
+        is I (x_i + x_j - 1), with x_i = 1 for tokens in S: linear, I shared evenly, as Shapley values have it. So the
+        difference is an exact sum of token scores in any game of pairs, which v(S) by itself is not (ours; antithetic
+        permutations use the same fact). The factor keeps the weight of a pair of rows.
+        """
+        half = (len(self.sums) - 1) // 2
+        x, y = (0.5**0.5 * (each[:half] - each[half : 2 * half]) for each in (self.sums, self.values))
+        return torch.cat([x, self.sums[-1:]]), torch.cat([y, self.values[-1:]])
 
 
 def residuals(weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:

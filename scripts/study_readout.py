@@ -84,8 +84,10 @@ class Collected:
 
 
 def weighted(row: Rows, how: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The regression's rows of a text: "plain"; "no whole text"; by the "Shapley kernel"; "less the even spread"."""
+    """The regression's rows of a text: "differences", as the package has them, or other ways."""
     sums, values = row.sums, row.values
+    if how == "differences":
+        return row.equations()
     if how == "no whole text":
         return sums[:-1], values[:-1]
     share = (row.sizes / row.sizes[-1])[:, None].float()
@@ -130,15 +132,16 @@ def measure(case: Case, texts: list[TextValues], targets: list[int], scores: lis
 
 # what it is called, direct or rolled writes, kinds of features, rows, one penalty for all features
 WAYS = (
-    ("states", True, "s", "plain", False),
-    ("writes into the pooled position", False, "w", "plain", False),
-    ("rolled-out writes", True, "w", "plain", False),
-    ("states and writes into the pooled position", False, "sw", "plain", False),
-    ("states and rolled-out writes (kept)", True, "sw", "plain", False),
-    ("... one penalty for all features", True, "sw", "plain", True),
-    ("... without the row of the whole text", True, "sw", "no whole text", False),
-    ("... rows weighted by the Shapley kernel", True, "sw", "Shapley kernel", False),
-    ("... rows less the even spread", True, "sw", "less the even spread", False),
+    ("states", True, "s", "differences", False),
+    ("writes into the pooled position", False, "w", "differences", False),
+    ("rolled-out writes", True, "w", "differences", False),
+    ("states and writes into the pooled position", False, "sw", "differences", False),
+    ("states and rolled-out writes (kept)", True, "sw", "differences", False),
+    ("... one penalty for all features", True, "sw", "differences", True),
+    ("... subsets alone instead of differences", True, "sw", "subsets", False),
+    ("... such, without the row of the whole text", True, "sw", "no whole text", False),
+    ("... such, weighted by the Shapley kernel", True, "sw", "Shapley kernel", False),
+    ("... such, less the even spread", True, "sw", "less the even spread", False),
 )
 
 

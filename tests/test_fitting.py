@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
+from mhex_nlp.judging import Rows
 from mhex_nlp.readout import FittedReadout, Layout
 from mhex_nlp.regression import random_subsets
 from mhex_nlp.ridge import RidgeStream
@@ -62,6 +65,21 @@ def test_ridge_knows_no_units():
         stream.add(x * scale, y)
         found.append((x * scale).double() @ stream.solve(0.1))
     torch.testing.assert_close(*found)
+
+
+def test_equations_are_exact_for_games_of_pairs():
+    """Shapley values of a game with pairwise interactions solve every equation, which single subsets do not allow."""
+    draw = torch.Generator().manual_seed(0)
+    n, own = 6, torch.randn(6, generator=draw)
+    pairs = torch.randn(n, n, generator=draw).triu(1)
+    kept = random_subsets(n, 8, [0]).float()
+    values = kept @ own + torch.einsum("si,ij,sj->s", kept, pairs, kept)
+    shapley = own + (pairs.sum(0) + pairs.sum(1)) / 2
+    rows = Rows(kept, values[:, None], kept.sum(1), 0)  # each token's feature is the token itself
+    x, y = rows.equations()
+    assert x.shape == (5, n)
+    torch.testing.assert_close(x @ shapley, y[:, 0])
+    assert (rows.sums[:-1] @ shapley - values[:-1]).abs().max() > 0.1
 
 
 def test_ridge_says_what_does_not_fit_in_memory():
@@ -233,6 +251,45 @@ def test_one_forward_pass_explains():
     model.bert.register_forward_pre_hook(lambda *_: passes.append(1))
     MhexExplainer(model, TOKENIZER)("the film was good", layers=True, classes="all")
     assert len(passes) == 1
+
+
+def test_writes_are_read_and_say_when_they_cannot_be(monkeypatch):
+    model = small_model()
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    assert report.widths == (32,) * 4 and report.write_widths == (0, 32, 32, 0)
+    monkeypatch.setattr("mhex_nlp.writes._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs))
+    with pytest.raises(RuntimeError, match=r"set_attn_implementation\('sdpa'\)"):
+        MhexExplainer(model, TOKENIZER)("good film")
+
+
+def test_a_fit_of_states_alone_from_an_earlier_version_still_loads():
+    """Records without `write_widths` read no writes."""
+    fit = {"depths": [0, 3], "widths": [32, 32]}
+    assert Layout.of(fit) == Layout((0, 3), (32, 32), (0, 0)) and not FittedReadout(Layout.of(fit), 2).reads_writes
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_fitted_model_compiles(implementation):
+    model = small_model()
+    model.set_attn_implementation(implementation)
+    fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    inputs = TOKENIZER(texts(3), padding=True, return_tensors="pt")
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        one, other = (each(**inputs, output_attributions=True) for each in (model, compiled))
+    torch.testing.assert_close(one.fitted_attributions, other.fitted_attributions)
+    assert torch.equal(one.logits, other.logits)
+
+
+def test_threads_do_not_mix_up_their_writes():
+    model = small_model()
+    fit_equivalent_matrices(model, TOKENIZER, texts(60))
+    explainer, several = MhexExplainer(model, TOKENIZER), texts(24, seed=4)
+    model.eval()
+    alone = [explainer(text).scores for text in several]
+    with ThreadPoolExecutor(8) as pool:
+        for one, other in zip(alone, pool.map(lambda text: explainer(text).scores, several), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_an_untrusted_fit_says_so_on_the_explanation():
