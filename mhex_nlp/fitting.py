@@ -2,9 +2,9 @@
 """`fit_equivalent_matrices`: closed-form equivalent matrices that explain the model's own behaviour under removal.
 
 Ours, beyond the paper. For a text with content tokens N and a subset S, v(S) is the model's (contrasted) logits when
-only S is kept, and S' is the rest of N. Token scores phi[t] = W f[t], read off the states and writes of one forward pass
-over the whole text, are to satisfy sum over S of phi - sum over S' of phi = v(S) - v(S') for random S, and sum over N of
-phi = v(N) - v(empty): a ridge regression, since f is fixed.
+only S is kept, and S' is the rest of N. Token scores phi[t] = W f[t], read off the states and writes of one forward
+pass over the whole text, are to satisfy sum over S of phi - sum over S' of phi = v(S) - v(S') for random S, and sum
+over N of phi = v(N) - v(empty): a ridge regression, since f is fixed.
 
 Axes: T tokens, N content tokens, S subsets, F features, C labels.
 """
