@@ -68,7 +68,7 @@ def faithfulness_loss(attributions: Tensor, whole: Tensor, rest: Tensor, removed
     Returns:
         () float32, in squared logits.
     """
-    scores = torch.where(removed[..., None], attributions.mean(2), 0.0).sum(1)  # (B, C)
+    scores = torch.where(removed.to(attributions.device)[..., None], attributions.mean(2), 0.0).sum(1)  # (B, C)
     missed = scores - (whole - rest).float().to(scores.device)
     if centred:
         missed = missed - missed.mean(-1, keepdim=True)

@@ -172,9 +172,18 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         mask, tokens = self._token_mask(given, "attention_mask" in positions), _tokens(given)
         fit = getattr(self, "mhex_fit", None) if output_attributions else None
         states: list[Tensor] = []
+        scores: list[Tensor | None] = []  # of the fit, depth by depth: states are kept only where they are asked for
+
+        def observe(state: Tensor) -> None:
+            state = state[:, :tokens]  # longformer and big_bird pad T inside
+            if output_states:
+                states.append(state)
+            if fit is not None:
+                scores.append(fit.read(len(scores), state))
+
         watched = output_states or fit is not None
         flows = (output_states or (fit is not None and fit.reads_writes)) and self._watches(given)
-        frame = open_frame(mask, tokens, states.append if watched else None, flows)
+        frame = open_frame(mask, tokens, observe if watched else None, flows)
         try:
             plain = base.forward(self, **given, return_dict=True)
         finally:
@@ -182,7 +191,6 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
         rest = self._rest(base, given, mask, tokens) if faithful else None
         output = self._explained(plain, frame, labels, output_attributions, rest)
-        states = [state[:, :tokens] for state in states]  # longformer and big_bird pad T inside
         writes = self._writes(frame)
         if output_states:
             output.states, output.writes = tuple(states), writes
@@ -192,7 +200,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
                     "the fitted matrices read what tokens write through attention, which this attention implementation "
                     "does not show: call model.set_attn_implementation('sdpa'), or fit again."
                 )
-            output.fitted_attributions = fit(states, writes)
+            output.fitted_attributions = fit.finish(scores, writes)
         return output if return_dict else _as_tuple(output, output_attributions)
 
     signature = inspect.signature(base.forward)

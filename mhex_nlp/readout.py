@@ -110,6 +110,24 @@ class FittedReadout(nn.Module):
         for matrix, part in zip(self.matrices(), parts, strict=True):
             matrix.copy_(part.T)
 
+    def read(self, depth: int, state: Tensor) -> Tensor | None:
+        """What one depth's states (B, T, H) say: (B, T, C) float32, `None` where that depth is not read."""
+        if depth not in self.layout.depths:
+            return None
+        score = _apply(self.get_buffer(f"depth_{depth}"), state)
+        return score + self.constant.float() if depth == self.layout.depths[0] else score
+
+    def finish(self, scores: Sequence[Tensor | None], writes: Sequence[Tensor] = ()) -> Tensor:
+        """The scores of `forward`, from those that `read` gave for all depths in order; so no state need be kept."""
+        found = []
+        for depth, write_width in zip(self.layout.depths, self.layout.write_widths, strict=True):
+            score = scores[depth]
+            assert score is not None
+            if write_width:
+                score = score + _apply(self.get_buffer(f"write_{depth}"), writes[depth - 1])
+            found.append(score)
+        return torch.stack(found, dim=2)
+
     def forward(self, states: Sequence[Tensor], writes: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.
 
@@ -120,14 +138,7 @@ class FittedReadout(nn.Module):
         Returns:
             (B, T, depths read, C) float32; the constant is in the first.
         """
-        scores = []
-        for depth, write_width in zip(self.layout.depths, self.layout.write_widths, strict=True):
-            score = _apply(self.get_buffer(f"depth_{depth}"), states[depth])
-            if write_width:
-                score = score + _apply(self.get_buffer(f"write_{depth}"), writes[depth - 1])
-            scores.append(score)
-        scores[0] = scores[0] + self.constant.float()
-        return torch.stack(scores, dim=2)
+        return self.finish([self.read(depth, state) for depth, state in enumerate(states)], writes)
 
 
 def _apply(matrix: Tensor, features: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from transformers import AttentionInterface
 
 from .injection import Frame, watched_frame
 
+_CACHED = 2**18  # attention weights that are looked at in one go on a CPU, 1 MB: they are read several times
 _LOWEST = torch.finfo(torch.float32).min
 
 
@@ -42,19 +43,32 @@ class Attended:
     scaling: float
     softcap: float | None = None
 
-    def weights(self) -> Tensor:
+    def weights(self, texts: slice = slice(None)) -> Tensor:
         """(B, N, T, T) float32, rows attend to columns and add up to 1."""
-        scores = (self.query @ self._spread(self.key).transpose(-1, -2)).float() * self.scaling
+        query, key = self.query[texts], self._spread(self.key[texts])
+        seen = self.seen if len(self.seen) == 1 else self.seen[texts]
+        # in place where autograd allows it: copies of (B, N, T, T) would be the main cost
+        scores = (query @ key.transpose(-1, -2)).float().mul_(self.scaling)
         if self.softcap is not None:
-            scores = self.softcap * torch.tanh(scores / self.softcap)
-        return (scores + self.seen).softmax(-1)
+            scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
+        return scores.add_(seen).softmax(-1)
+
+    def arriving(self, rows: Tensor) -> Tensor:
+        """sum_s R[s] a_h[s, t], (B, N, T) float32, for rows R (B, T)."""
+        batch, heads, tokens, _ = self.query.shape
+        if self.query.device.type != "cpu" or torch.compiler.is_compiling():
+            return (rows[:, None, None] @ self.weights()).squeeze(2)
+        step = max(1, _CACHED // (heads * tokens * tokens))
+        texts = [slice(start, start + step) for start in range(0, batch, step)]
+        return torch.cat([(rows[each, None, None] @ self.weights(each)).squeeze(2) for each in texts])
 
     def _spread(self, each: Tensor) -> Tensor:
-        return each.repeat_interleave(self.query.shape[1] // each.shape[1], 1)
+        groups = self.query.shape[1] // each.shape[1]
+        return each if groups == 1 else each.repeat_interleave(groups, 1)
 
     def values(self) -> Tensor:
-        """(B, N, T, D): one for each head."""
-        return self._spread(self.value)
+        """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
+        return self._spread(self.value).transpose(1, 2)
 
 
 def rolled_writes(layers: Sequence[Attended], start: Tensor) -> tuple[Tensor, ...]:
@@ -70,9 +84,9 @@ def rolled_writes(layers: Sequence[Attended], start: Tensor) -> tuple[Tensor, ..
     """
     arriving, found = start, []
     for layer in reversed(layers):
-        weights = torch.einsum("bs,bnst->bnt", arriving, layer.weights())
+        weights = layer.arriving(arriving)  # (B, N, T)
         values = layer.values()
-        found.append((weights.to(values.dtype)[..., None] * values).transpose(1, 2).flatten(2))
+        found.append((weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2))
         arriving = (arriving + weights.mean(1)) / 2
     return tuple(reversed(found))
 
