@@ -119,9 +119,11 @@ def _table_b(found: dict[str, Any]) -> list[str]:
         cells = [settings.LABELS[method], "1 (itself)" if method == "shapley" else span(row["spearman"])]
         differences = [span(row.get(f"spearman - {rival}"), signed=True) for rival in settings.RIVALS]
         cells += ["–"] * len(differences) if method == "shapley" else differences
-        cells += [span(row["comprehensiveness"]), span(row["sufficiency"])]
+        for name in ("comprehensiveness", "sufficiency"):
+            cells += [span(row[name]), span(row.get(f"{name} - mhex_fitted"), signed=True)]
         rows.append([*cells, f"{found['seconds_per_text'].get(method, 0):.3f}", str(row["spearman"]["n"])])
-    return [*lines, *grid([*head, "comprehensiveness ↑", "sufficiency ↓", "seconds a text", "n"], rows)]
+    head += ["comprehensiveness ↑", "Δ to MHEX, fitted", "sufficiency ↓", "Δ to MHEX, fitted", "seconds a text", "n"]
+    return [*lines, *grid(head, rows)]
 
 
 def _table_c(report: dict[str, Any]) -> list[str]:
