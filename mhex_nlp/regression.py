@@ -113,9 +113,8 @@ class RowSource:
         for batch in self._batches([variants[index]["input_ids"] for index in new]):
             output = self._forward([variants[new[place]] for place in batch], states=False)
             found.update((keys[new[place]], row) for place, row in zip(batch, self._contrasted(output), strict=True))
-        if (
-            self.removal == "mask"
-        ):  # no more of them than lengths of texts; the attention mask would keep each text's ids
+        # by mask token there are no more of them than lengths of texts; by attention mask each text would keep its ids
+        if self.removal == "mask":
             self._known |= {keys[index]: found[keys[index]] for index in empty}
         return torch.stack([found[key] for key in keys])
 
@@ -130,10 +129,8 @@ class RowSource:
         found: dict[int, tuple[Tensor, Tensor]] = {}
         for batch in self._batches([item.features["input_ids"] for item in items]):
             output = self._forward([dict(items[index].features) for index in batch], states=True)
-            joined, logits = (
-                self.layout.join(output.states, output.writes),
-                self._contrasted(output),
-            )  # (b, T, F), (b, C)
+            joined = self.layout.join(output.states, output.writes)  # (b, T, F)
+            logits = self._contrasted(output)  # (b, C)
             for row, index in enumerate(batch):
                 found[index] = joined[row, : len(items[index])], logits[row]
         return [found[index] for index in range(len(items))]
