@@ -19,6 +19,7 @@ from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modes import evaluating
 from ..sites import SITES
+from ..writes import pooled_weights
 from .explained import check_finite
 
 
@@ -110,6 +111,7 @@ def _pooled(values: ModelValues, text: TextValues, attended: Tensor) -> Floats:
             f"attention needs the position that the classifier reads, which is not known for the family "
             f"{config.model_type!r}; register_site makes it known."
         )
-    pooling = getattr(config, "classifier_pooling", "cls")  # of ModernBERT and EuroBERT
-    row = attended.mean(0) if pooling in ("mean", "late") else attended[-1] if site.causal else attended[0]
+    # a table row that names no position belongs to a family that reads its first token
+    where = pooled_weights(site.pooled_position(config) or "first", None, 1, len(attended))
+    row = where[0].to(attended) @ attended
     return text.unit_scores(row.numpy())
