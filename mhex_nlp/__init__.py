@@ -20,6 +20,7 @@ _HOMES = {
     "Explanation": "explanation",
     "MhexExplainer": "explainer",
     "fit_equivalent_matrices": "fitting",
+    "highlight_dataset": "highlights",
     "MhexCallback": "training",
     "mhex_param_groups": "training",
     "head_collaboration": "collaboration",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .explainer import MhexExplainer as MhexExplainer
     from .explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
+    from .highlights import highlight_dataset as highlight_dataset
     from .sites import Site as Site
     from .sites import register_site as register_site
     from .supervision import deep_supervision_loss as deep_supervision_loss

@@ -108,9 +108,20 @@ def load_weights(directory: str | PathLike[str], model: Any) -> None:
 
 def base_hash(model: PreTrainedModel) -> str:
     """sha256 over names, dtypes, shapes and bytes of all weights but the heads'."""
+    return _hash(model, heads=False)
+
+
+def model_hash(model: PreTrainedModel) -> str:
+    """sha256 over all weights, the heads' and the fit's as well, and over what the config says of them."""
+    record = {key: getattr(model.config, key, None) for key in ("mhex", "mhex_fit", "id2label", "problem_type")}
+    told = json.dumps(record, sort_keys=True, default=str)
+    return hashlib.sha256(f"{_hash(model, heads=True)} {told}".encode()).hexdigest()
+
+
+def _hash(model: PreTrainedModel, heads: bool) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
-        if not key.startswith(HEAD_PREFIXES):
+        if heads or not key.startswith(HEAD_PREFIXES):
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

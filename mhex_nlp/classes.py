@@ -102,6 +102,14 @@ class ClassTable:
         best = int(logits.argmax())
         return Prediction(self.labels[best], best, probabilities[best], named, held if multi else None)
 
+    def probabilities(self, logits: Tensor) -> list[list[float]] | None:
+        """Every class's probability, of (B, C) logits, as `prediction` gives them; `None` for regression."""
+        if self.task == "regression":
+            return None
+        multi = self.task == "multi_label_classification"
+        found: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
+        return found
+
     def heads_choice(self, head_logits: Tensor, logits: Tensor) -> HeadsChoice | None:
         """The class the aggregated heads choose, (C,) each; `None` where classes do not exclude each other."""
         if not self.exclusive:

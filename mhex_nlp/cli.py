@@ -8,10 +8,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from . import __version__
 from .benchmark.command import add_evaluate_arguments, run_evaluate
+from .highlights.command import add_highlight_arguments, run_highlight, show_warning
 from .training.command import add_finetune_arguments, run_finetune
 
 DEMO_EXAMPLE = """example:
@@ -20,10 +20,6 @@ DEMO_EXAMPLE = """example:
 FIT_EXAMPLE = """examples:
   mhex fit --model demo-output/model --data reviews.csv --text-column review --output fitted
   mhex fit --model distilbert-base-uncased-finetuned-sst-2-english --data reviews.jsonl --output explained
-"""
-HIGHLIGHT_EXAMPLE = """examples:
-  mhex highlight --model demo-output/model --text "The soup was cold, but the staff were lovely."
-  mhex highlight --model demo-output/model --data reviews.csv --text-column review --output highlights
 """
 
 
@@ -34,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "run" not in args:
         parser.print_help()
         return 0
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     try:
         return int(args.run(args))
     except (OSError, TypeError, ValueError, ImportError, MemoryError) as error:
@@ -91,31 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--device", help="such as cuda:0 (default: cpu)")
     fit.set_defaults(run=_fit)
 
-    highlight = verbs.add_parser(
-        "highlight",
-        help="explain texts with a model that has trained heads",
-        epilog=HIGHLIGHT_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    highlight.add_argument("--model", required=True, help="folder or hub name of a model with heads")
-    texts = highlight.add_mutually_exclusive_group(required=True)
-    texts.add_argument("--data", help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset")
-    texts.add_argument("--text", action="append", help="a text; may be given several times")
-    highlight.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
-    highlight.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
-    highlight.add_argument("--text-pair-column", help="column of a second text")
-    highlight.add_argument("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
-    highlight.add_argument("--format", default="jsonl,html", help="files to write (default: %(default)s)")
-    highlight.add_argument("--target", help="class to explain, by name or id; by default the predicted one")
-    highlight.add_argument("--foil", help="class to compare with")
-    highlight.add_argument("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
-    highlight.add_argument("--unit", default="words", choices=["words", "tokens"], help="(default: %(default)s)")
-    highlight.add_argument("--layers", action="store_true", help="add what each layer contributes")
-    highlight.add_argument("--non-negative", action="store_true", help="show only what speaks for the target")
-    highlight.add_argument("--batch-tokens", type=int, default=4096, help="tokens in a batch (default: %(default)s)")
-    highlight.add_argument("--dtype", help="float32, bfloat16 or float16; by default the checkpoint's")
-    highlight.add_argument("--device", help="such as cuda:0 (default: cpu)")
-    highlight.set_defaults(run=_highlight)
+    highlight = verbs.add_parser("highlight", help="explain texts, or whole datasets, with a model that has heads")
+    add_highlight_arguments(highlight)
+    highlight.set_defaults(run=run_highlight)
 
     evaluate = verbs.add_parser("evaluate", help="compare MHEX with other explanation methods on one model")
     add_evaluate_arguments(evaluate)
@@ -138,7 +112,7 @@ def _fit(args: argparse.Namespace) -> int:
     from .config import MhexConfig
     from .devices import resolve
     from .fitting import fit_equivalent_matrices
-    from .highlights import read_texts
+    from .highlights.showing import read_texts
     from .modeling import HEAD_PREFIXES
     from .tokenizing import load_tokenizer
 
@@ -178,46 +152,3 @@ def _fit(args: argparse.Namespace) -> int:
         print("The interval reaches 0: do not trust single words; more texts may help.")
     print(args.output)
     return 0
-
-
-def _highlight(args: argparse.Namespace) -> int:
-    from .highlights import check_formats, read_texts, show_explanations, write_explanations
-
-    formats = check_formats(args.format)
-    if args.text and args.text_pair_column is not None:
-        raise ValueError("--text-pair-column names a column of --data, which --text takes the place of.")
-    texts, pairs = (
-        (args.text, None) if args.text else read_texts(args.data, args.text_column, args.text_pair_column, args.split)
-    )
-    from transformers.utils import logging
-
-    from .explainer import MhexExplainer
-
-    logging.disable_progress_bar()
-    explainer = MhexExplainer.from_pretrained(
-        args.model,
-        dtype=args.dtype,
-        device=args.device,
-        aggregation=args.aggregation,
-        non_negative=args.non_negative,
-        batch_tokens=args.batch_tokens,
-    )
-    target, foil = (_class_name(given, explainer.classes.labels) for given in (args.target, args.foil))
-    explanations = explainer.stream(texts, pairs, target=target, foil=foil, layers=args.layers)
-    if args.output is None:
-        show_explanations(explanations, unit=args.unit)
-    else:
-        for path in write_explanations(explanations, args.output, formats, total=len(texts), unit=args.unit):
-            print(path)
-    return 0
-
-
-def _class_name(given: str | None, labels: Sequence[str]) -> str | int | None:
-    """Digits are a class id, but where a class has them for its name."""
-    if given is None or given in labels or not (given.isascii() and given.isdigit()):
-        return given
-    return int(given)
-
-
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    print(f"warning: {message}", file=sys.stderr)

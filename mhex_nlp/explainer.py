@@ -11,7 +11,8 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 
-from .assembling import Request, assemble
+from .assembling import assemble
+from .attributing import Attributed, Evidence, Request, attribute, read_evidence
 from .auto import AutoMhexModelForSequenceClassification
 from .batching import token_batches
 from .classes import ClassName, ClassTable
@@ -34,6 +35,7 @@ from .modes import evaluating
 from .sites import find_site
 from .texts import check_ids, check_pairs, check_texts, warn, zip_rows
 from .tokenizing import check_tokenizer, load_tokenizer
+from .windows import check_stride, merge, tokenise_in_windows
 from .wrappers import inner_model
 
 
@@ -64,6 +66,8 @@ class MhexExplainer:
         non_negative: clamp scores at 0 (the paper's map); sums then promise nothing.
         batch_tokens: texts times longest text of one batch, padding included.
         max_length: tokens a text is cut at; by default what the model takes.
+        stride: read longer texts in windows that share this many tokens, instead of cutting them; prediction and scores
+            are then means over the windows (`mhex_nlp.windows`).
         language: spaCy language whose tokenizer makes the words, such as "en"; by default runs of letters and digits.
 
     Raises:
@@ -81,6 +85,7 @@ class MhexExplainer:
         non_negative: bool = False,
         batch_tokens: int = 4096,
         max_length: int | None = None,
+        stride: int | None = None,
         language: str | None = None,
     ) -> None:
         self.model = inner_model(model)
@@ -95,6 +100,7 @@ class MhexExplainer:
         self.max_length = check_max_length(
             max_length, tokenizer, longest_input(tokenizer, self.model.config, self._site)
         )
+        self.stride = check_stride(stride, tokenizer, self.max_length)
 
     @classmethod
     def from_pretrained(
@@ -198,11 +204,10 @@ class MhexExplainer:
         texts = check_texts(text)
         pairs = check_pairs(texts, text_pair)
         names = check_ids(ids, len(texts), single)
-        asked = self._request(target, foil, classes, layers)
+        asked = self.request(target, foil, classes, layers)
         if not texts:
             return []
-        items = tokenise(self.tokenizer, texts, pairs, self.max_length, self._accepts, start=None if single else 0)
-        results = self._explain(items, names, asked)
+        results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, asked)
         return results[0] if single else results
 
     def stream(
@@ -229,7 +234,7 @@ class MhexExplainer:
         size = None if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") else batch_size
         if size is None or size < 1:
             raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-        return self._stream(rows, operator.index(size), self._request(target, foil, classes, layers))
+        return self._stream(rows, operator.index(size), self.request(target, foil, classes, layers))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, asked: Request) -> Iterator[Explanation]:
         start = 0
@@ -238,31 +243,82 @@ class MhexExplainer:
             halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
             pairs = check_pairs(texts, halves, "text_pairs", start=start)
             names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
-            items = tokenise(self.tokenizer, texts, pairs, self.max_length, self._accepts, name="texts", start=start)
+            items = self.tokenise(texts, pairs, name="texts", start=start)
             yield from self._explain(items, names, asked)
             start += len(chunk)
+
+    def tokenise(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
+    ) -> list[TokenisedText]:
+        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`.
+
+        `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
+
+        Raises:
+            ValueError: a text of which the tokenizer makes no token at all.
+        """
+        if self.stride is None or self.max_length is None:
+            return tokenise(self.tokenizer, texts, pairs, self.max_length, self._accepts, name=name, start=start)
+        return tokenise_in_windows(
+            self.tokenizer, texts, pairs, self.max_length, self.stride, self._accepts, name=name, start=start
+        )
+
+    def attribute(self, items: Sequence[TokenisedText], asked: Request) -> list[tuple[list[int], Attributed]]:
+        """The numbers that explain the items, by batch of like length, with the indices of its items.
+
+        Raises:
+            ValueError: logits that are not finite, a foil that the model predicts; names the text.
+        """
+        config = self.model.config
+        inputs = [(index, part) for index, item in enumerate(items) for part in item.inputs]
+        ends = [end_count(part.features["input_ids"], config) for _, part in inputs]
+        pad = pad_id(config, self.tokenizer, self._site)
+        lengths = [len(part) for _, part in inputs]
+        unfinished: dict[int, dict[int, Evidence]] = {}  # by item, what its windows so far say
+        found = []
+        with evaluating(self.model), torch.inference_mode():
+            for batch in forward_batches(lengths, self.batch_tokens, config, self._site, pad, ends):
+                own = [inputs[place][1] for place in batch]
+                features = collate(own, pad or 0, self._accepts)
+                given = {name: value.to(self.model.device) for name, value in features.items()}
+                output = self.model(**given, output_attributions=True, return_dict=True)
+                evidence = read_evidence(own, output, asked)
+                whole = [row for row, place in enumerate(batch) if not items[inputs[place][0]].windows]
+                if whole:
+                    indices = [inputs[batch[row]][0] for row in whole]
+                    places = [items[index].place for index in indices]
+                    chosen = evidence if len(whole) == len(batch) else evidence.rows(whole)
+                    found.append((indices, attribute(chosen, places, asked)))
+                for row in sorted(set(range(len(batch))) - set(whole)):
+                    index = inputs[batch[row]][0]
+                    seen = unfinished.setdefault(index, {})
+                    seen[batch[row]] = evidence.rows([row])
+                    if len(seen) == len(items[index].windows):
+                        joined = _joined([unfinished[index][place] for place in sorted(seen)], items[index])
+                        del unfinished[index]
+                        found.append(([index], attribute(joined, [items[index].place], asked)))
+        return found
 
     def _explain(self, items: Sequence[TokenisedText], names: Sequence[str], asked: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
         found: dict[int, Explanation] = {}
-        config, lengths = self.model.config, [len(item) for item in items]
-        pad = pad_id(config, self.tokenizer, self._site)
-        ends = [end_count(item.features["input_ids"], config) for item in items]
-        with evaluating(self.model), torch.inference_mode():
-            for batch in forward_batches(lengths, self.batch_tokens, config, self._site, pad, ends):
-                own = [items[index] for index in batch]
-                features = collate(own, pad or 0, self._accepts)
-                inputs = {name: value.to(self.model.device) for name, value in features.items()}
-                output = self.model(**inputs, output_attributions=True, return_dict=True)
-                made = assemble(own, [names[index] for index in batch], output, asked)
-                found.update(zip(batch, made, strict=True))
+        for indices, numbers in self.attribute(items, asked):
+            made = assemble([items[index] for index in indices], [names[index] for index in indices], numbers, asked)
+            found.update(zip(indices, made, strict=True))
         cut = [index for index, item in enumerate(items) if item.truncated]
         if cut:
             more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
             warn(f"text {names[cut[0]]}{more}: {items[cut[0]].cut_note()}")
         return [found[index] for index in range(len(items))]
 
-    def _request(self, target: ClassName | None, foil: ClassName | None, classes: str, layers: bool) -> Request:
+    def request(
+        self,
+        target: ClassName | None = None,
+        foil: ClassName | None = None,
+        classes: str = "target",
+        layers: bool = False,
+    ) -> Request:
+        """The options of a call, checked; errors as there."""
         if classes not in ("target", "all"):
             raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
         table = self.classes
@@ -293,6 +349,16 @@ class MhexExplainer:
                 "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
                 "(fit_equivalent_matrices, `mhex fit`)."
             )
+
+
+def _joined(parts: Sequence[Evidence], item: TokenisedText) -> Evidence:
+    """The evidence of a text from that of its windows, in their order."""
+    per_depth = merge([part.per_depth[0] for part in parts], item.windows, len(item))
+    logits, explained = (
+        torch.cat(each).mean(0, keepdim=True)
+        for each in ([part.logits for part in parts], [part.explained for part in parts])
+    )
+    return Evidence(per_depth[None], logits, explained)
 
 
 def _shown_name(name: str | None) -> str | None:

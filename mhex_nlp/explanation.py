@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
 from .segmentation import assign_to_spans, segment_sentences, word_spans
+from .spans import group_tokens
 
 __all__ = [
     "ClassRef",
@@ -180,26 +181,23 @@ class Explanation:
 
     def _spans(self, owners_of: Callable[[str, Sequence[int]], Sequence[int]]) -> tuple[Span, ...]:
         """The tokens of each sequence by owner; spans end where the next begins: no text is shown twice."""
-        spans: list[Span] = []
+        owners: list[int | None] = [None] * len(self.tokens)
         for sequence in (0, 1):
-            text = self._source(sequence)
             own = [i for i, token in enumerate(self.tokens) if token.sequence == sequence]
-            groups: dict[int, list[int]] = {}
-            for index, owner in zip(own, owners_of(text, own) if own else (), strict=True):
-                groups.setdefault(owner, []).append(index)
-            places = [self._extent(group) for group in groups.values()]
-            limits = [start for start, _ in places[1:]] + [len(text)]
-            for group, (start, end), limit in zip(groups.values(), places, limits, strict=False):
-                end = limit if start < limit < end else end
-                score = math.fsum(self.tokens[i].score for i in group)
-                spans.append(Span(text[start:end], start, end, sequence, score, tuple(group)))
-        return tuple(spans)
-
-    def _extent(self, group: Sequence[int]) -> tuple[int, int]:
-        """From the first to the last token that is more than whitespace; from end to end where none is."""
-        tokens = [self.tokens[i] for i in group]
-        solid = [token for token in tokens if token.text.strip()] or tokens
-        return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)
+            for index, owner in zip(own, owners_of(self._source(sequence), own) if own else (), strict=True):
+                owners[index] = owner
+        sources = [self._source(0), self._source(1)]
+        return tuple(
+            Span(
+                sources[group.sequence][group.start : group.end],
+                group.start,
+                group.end,
+                group.sequence,
+                math.fsum(self.tokens[i].score for i in group.tokens),
+                group.tokens,
+            )
+            for group in group_tokens(self.tokens, owners, sources)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as a plain dict of new values. TypeError where a part breaks its declared type."""

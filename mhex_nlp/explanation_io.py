@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
+from .durable import durable
 from .explanation import Explanation
 
 
@@ -15,19 +16,11 @@ def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) 
     """Write one JSON line for each explanation and return how many; the file appears only once it is
     complete.
     """
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     count = 0
-    try:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            for explanation in explanations:
-                file.write(explanation.to_json() + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with durable(Path(path)) as file:
+        for explanation in explanations:
+            file.write(f"{explanation.to_json()}\n".encode())
+            count += 1
     return count
 
 

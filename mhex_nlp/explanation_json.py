@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 import types
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_Converter = Callable[[Any], Any]
 
 SCHEMA = "mhex-explanation/1"
 _FAMILY, _VERSION = "mhex-explanation", 1
@@ -68,7 +70,9 @@ def to_plain(value: Any, hint: Any, where: str) -> Any:
     hint.
     """
     try:
-        return _convert(value, hint, where, reading=False)
+        return _converter(hint, reading=False)(value)
+    except _BrokenHintError as error:
+        raise TypeError(error.sentence(where)) from None
     except ValueError as error:
         raise TypeError(str(error)) from error
 
@@ -77,84 +81,188 @@ def from_plain(cls: type[T], document: dict[str, Any], where: str = "explanation
     """A dataclass from its JSON object. ValueError names the key that is missing, unknown or of the wrong
     type.
     """
-    built: T = _convert(document, cls, where, reading=True)
+    try:
+        built: T = _converter(cls, reading=True)(document)
+    except _BrokenHintError as error:
+        raise ValueError(error.sentence(where)) from None
     return built
 
 
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+class _BrokenHintError(ValueError):
+    """A value breaks its type hint. Each converter it passes adds its step to `path`, so the innermost comes
+    first: a place is spelt out only for the value that is wrong, not for the thousands that are right.
+    """
+
+    def __init__(self, says: str) -> None:
+        super().__init__(says)
+        self.says = says
+        self.path: list[str] = []
+
+    def sentence(self, where: str) -> str:
+        return f"{where}{''.join(reversed(self.path))} {self.says}"
 
 
-def _convert(value: Any, hint: Any, where: str, reading: bool) -> Any:
+def _converter(hint: Any, reading: bool) -> _Converter:
+    """What turns a value of the type `hint` into its JSON form, or with `reading` back, and checks it.
+
+    Remembered for each dataclass and not for each hint: `int | str` equals `str | int`, but their order tells
+    which type an error names.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        options = [option for option in arguments if option is not type(None)]
-        listed = isinstance(value, list | tuple)
-        chosen = next((option for option in options if (get_origin(option) is tuple) == listed), options[0])
-        return _convert(value, chosen, where, reading)
+        return _union(arguments, reading)
     if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
-            raise ValueError(f"{where} must be one of {', '.join(map(repr, arguments))}, got {value!r}")
-        return value
+        return _literal(arguments)
     if origin is tuple:
-        if not isinstance(value, list if reading else list | tuple):
-            raise ValueError(f"{where} must be an array, got {_kind(value)}")
-        items = [_convert(item, arguments[0], f"{where}[{i}]", reading) for i, item in enumerate(value)]
-        return tuple(items) if reading else items
+        return _array(_converter(arguments[0], reading), reading)
     if origin is dict:
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{where} must be an object with string keys, got {_kind(value)}")
-        return {key: _convert(item, arguments[1], f"{where}[{key!r}]", reading) for key, item in value.items()}
+        return _mapping(_converter(arguments[1], reading))
     if isinstance(hint, type) and is_dataclass(hint):
-        convert_object = _read_object if reading else _write_object
-        return convert_object(value, hint, where)
-    return _scalar(value, hint, where)
+        return _reader(hint) if reading else _writer(hint)
+    return _number if hint is float else _scalar(hint)
 
 
-def _read_object(value: Any, cls: type, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be an object, got {_kind(value)}")
-    known = {field.name: field for field in fields(cls)}
-    for key in value:
-        if key not in known:
-            raise ValueError(f'{where} has an unknown key "{key}"')
-    for name, field in known.items():
-        # Only keys that may be absent have the default None; the others are always written.
-        if name not in value and field.default is not None:
-            raise ValueError(f'{where} lacks the key "{name}"')
-    hints = _hints(cls)
-    return cls(**{key: _convert(item, hints[key], f"{where}.{key}", True) for key, item in value.items()})
+def _union(arguments: tuple[Any, ...], reading: bool) -> _Converter:
+    options = [option for option in arguments if option is not type(None)]
+    optional = len(options) < len(arguments)
+
+    def first(array: bool) -> _Converter:
+        fitting = (option for option in options if (get_origin(option) is tuple) == array)
+        return _converter(next(fitting, options[0]), reading)
+
+    of_array, of_other = first(array=True), first(array=False)
+
+    def convert(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        return of_array(value) if isinstance(value, list | tuple) else of_other(value)
+
+    return convert
 
 
-def _write_object(value: Any, cls: type, where: str) -> dict[str, Any]:
-    if not isinstance(value, cls):
-        raise ValueError(f"{where} must be a {cls.__name__}, got {type(value).__name__}")
-    hints, plain = _hints(cls), {}
-    for field in fields(cls):
-        item = getattr(value, field.name)
-        if item is not None or field.default is MISSING:
-            plain[field.name] = _convert(item, hints[field.name], f"{where}.{field.name}", False)
-    return plain
-
-
-def _scalar(value: Any, hint: Any, where: str) -> Any:
-    if hint is float and not isinstance(value, bool) and (isinstance(value, int | float) or hasattr(value, "dtype")):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-        raise ValueError(f"{where} must be a finite number, got {value!r:.40}")
-    if hint is int and hasattr(value, "dtype") and hasattr(value, "__index__"):
-        return int(value)
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+def _literal(choices: tuple[Any, ...]) -> _Converter:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str) or value not in choices:
+            raise _BrokenHintError(f"must be one of {', '.join(map(repr, choices))}, got {value!r}")
         return value
-    names = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
-    raise ValueError(f"{where} must be {names[hint]}, got {_kind(value)}")
+
+    return convert
+
+
+def _array(convert_item: _Converter, reading: bool) -> _Converter:
+    accepted = list if reading else (list, tuple)
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, accepted):
+            raise _BrokenHintError(f"must be an array, got {_kind(value)}")
+        items: list[Any] = []
+        try:
+            for item in value:
+                items.append(convert_item(item))
+        except _BrokenHintError as error:
+            error.path.append(f"[{len(items)}]")
+            raise
+        return tuple(items) if reading else items
+
+    return convert
+
+
+def _mapping(convert_item: _Converter) -> _Converter:
+    def convert(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise _BrokenHintError(f"must be an object with string keys, got {_kind(value)}")
+        items = {}
+        try:
+            for key, item in value.items():
+                items[key] = convert_item(item)
+        except _BrokenHintError as error:
+            error.path.append(f"[{key!r}]")
+            raise
+        return items
+
+    return convert
+
+
+@cache
+def _reader(cls: type) -> _Converter:
+    hints = get_type_hints(cls)
+    converters = {field.name: _converter(hints[field.name], reading=True) for field in fields(cls)}
+    # Only keys that may be absent have the default None; the others are always written.
+    required = [field.name for field in fields(cls) if field.default is not None]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _BrokenHintError(f"must be an object, got {_kind(value)}")
+        for key in value:
+            if key not in converters:
+                raise _BrokenHintError(f'has an unknown key "{key}"')
+        for name in required:
+            if name not in value:
+                raise _BrokenHintError(f'lacks the key "{name}"')
+        parts = {}
+        try:
+            for key, item in value.items():
+                parts[key] = converters[key](item)
+        except _BrokenHintError as error:
+            error.path.append(f".{key}")
+            raise
+        return cls(**parts)
+
+    return read
+
+
+@cache
+def _writer(cls: type) -> _Converter:
+    hints = get_type_hints(cls)
+    parts = [
+        (field.name, _converter(hints[field.name], reading=False), field.default is MISSING) for field in fields(cls)
+    ]
+
+    def write(value: Any) -> dict[str, Any]:
+        if not isinstance(value, cls):
+            raise _BrokenHintError(f"must be a {cls.__name__}, got {type(value).__name__}")
+        plain = {}
+        try:
+            for name, convert, always in parts:
+                item = getattr(value, name)
+                if item is not None or always:
+                    plain[name] = convert(item)
+        except _BrokenHintError as error:
+            error.path.append(f".{name}")
+            raise
+        return plain
+
+    return write
+
+
+def _number(value: Any) -> float:
+    """`value` as a finite Python float. Whole numbers and NumPy's and torch's numbers are numbers too."""
+    if type(value) is float and math.isfinite(value):
+        return value
+    if isinstance(value, bool) or not (isinstance(value, int | float) or hasattr(value, "dtype")):
+        raise _BrokenHintError(f"must be a number, got {_kind(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isfinite(number):
+        return number
+    raise _BrokenHintError(f"must be a finite number, got {value!r:.40}")
+
+
+def _scalar(hint: type) -> _Converter:
+    names = {str: "a string", int: "an integer", bool: "true or false"}
+
+    def convert(value: Any) -> Any:
+        if type(value) is hint:
+            return value
+        if hint is int and hasattr(value, "dtype") and hasattr(value, "__index__"):
+            return int(value)
+        if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+            return value
+        raise _BrokenHintError(f"must be {names[hint]}, got {_kind(value)}")
+
+    return convert
 
 
 def _kind(value: Any) -> str:

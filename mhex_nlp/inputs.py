@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,12 @@ class TokenisedText:
     features: Mapping[str, Tensor]
     truncated: bool
     place: str = "text"  # what to call it in a sentence
+    windows: tuple[Window, ...] = ()  # those it is read in, where it is longer than the model takes
+
+    @property
+    def inputs(self) -> Sequence[TokenisedText]:
+        """What goes through the model for it: its windows, or itself."""
+        return self.windows or (self,)
 
     def __len__(self) -> int:
         return len(self.encoding)
@@ -52,7 +58,23 @@ class TokenisedText:
             half = f" of the pair's {'second' if sequence else 'first'} half" if not places or sequence else ""
             kept = max(end for _, end in places) - min(start for start, _ in places) if places else 0
             parts.append(f"{kept:,} of {len(text):,} characters{half}" if places else f"nothing at all{half}")
-        return f"Explained in part: the model takes {len(self)} tokens and saw {' and '.join(parts)}."
+        longest = max(len(each) for each in self.inputs)
+        return f"Explained in part: the model takes {longest} tokens and saw {' and '.join(parts)}."
+
+    def windows_note(self) -> str:
+        """One sentence on how a text that is longer than the model takes was read."""
+        longest = max(len(each) for each in self.windows)
+        return (
+            f"Read in {len(self.windows)} windows of at most {longest} tokens: prediction and scores are means over "
+            "them, not the model's own on the whole text."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window(TokenisedText):
+    """A part of a longer text as an input of its own; `places` (T,) int64 are its tokens' positions in the whole."""
+
+    places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
 def tokenise(

@@ -67,12 +67,18 @@ def _check_text(text: Any, name: str) -> str:
         raise TypeError(f"{name} must be a string, got {'None' if text is None else f'{text!r:.80}'}.")
     if not text.strip():
         raise ValueError(f"{name} must hold at least one character that is not whitespace, got {text[:20]!r}.")
-    if _SURROGATE.search(text):
-        text = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    if _SURROGATE.search(text):
+    repaired = repair_surrogates(text)
+    if repaired is not text and repaired.count("\ufffd") > text.count("\ufffd"):
         warn(f"{name} holds lone surrogates, which were replaced by U+FFFD.")
-        text = _SURROGATE.sub("\ufffd", text)
-    return text
+    return repaired
+
+
+def repair_surrogates(text: str) -> str:
+    """The text with surrogates that make a pair joined, and lone ones replaced by U+FFFD, one for one."""
+    if not _SURROGATE.search(text):
+        return text
+    joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return _SURROGATE.sub("\ufffd", joined)
 
 
 def check_pairs(texts: Sequence[str], pairs: Any, name: str = "text_pair", *, start: int = 0) -> list[str] | None:

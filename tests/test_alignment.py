@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import re
+import string
 import unicodedata
 from functools import cache
 
@@ -13,7 +14,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from mhex_nlp.alignment import AlignedToken, align, assign_to_spans, segment_sentences, segment_words
+from mhex_nlp.alignment import (
+    AlignedToken,
+    _needs_no_mending,
+    align,
+    assign_to_spans,
+    mend_offsets,
+    segment_sentences,
+    segment_words,
+)
+from mhex_nlp.segmentation import _WORD
 
 ENGLISH = "the cat can't be thinner, don't you think? hello there a café"
 
@@ -386,6 +396,65 @@ def test_every_token_has_a_place_and_a_word(name: str, text: str, pair: str | No
             assert not token.text.strip() or place[0] <= solid < place[1] or source[solid].isspace()
 
 
+ASCII = st.text(
+    st.sampled_from("the cat don's\n\t .,[]#<>0x/w\x00\x1c") | st.characters(max_codepoint=0x7F), max_size=30
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(name=st.sampled_from(list(BUILDERS)), text=ASCII)
+@example(name="wordpiece cased", text=ENGLISH[:-5])
+@example(name="wordpiece uncased", text="The [SEP]\x1ccat")
+@example(name="fallback", text="\n")
+def test_ascii_tokens_are_where_mending_puts_them(name: str, text: str) -> None:
+    encoding = build(name).encode(text)
+    own = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
+    mended = mend_offsets(text, [encoding.tokens[i] for i in own], [encoding.offsets[i] for i in own])
+    assert [(token.start, token.end) for token in content(name, text)] == mended
+
+
+def test_plain_english_needs_no_mending() -> None:
+    encoding = build("wordpiece uncased").encode("The cat can't be thinner, [SEP]?", add_special_tokens=False)
+    assert _needs_no_mending("The cat can't be thinner, [SEP]?", encoding.tokens, encoding.offsets)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "offsets"),
+    [
+        ("ab", [" ", "a"], [(0, 1), (0, 1)]),
+        ("ab", ["▁", "a"], [(0, 1), (0, 1)]),
+        ("ab", ["Ġ", "a"], [(0, 1), (0, 1)]),
+        ("ab", ["<0x20>", "a"], [(0, 1), (0, 1)]),
+        ("ab", ["a\n", "b"], [(1, 1), (1, 2)]),
+        ("a b", ["a", "b"], [(0, 2), (2, 3)]),
+        ("a\x1cb", ["a", "b"], [(0, 1), (1, 3)]),
+        ("ab", ["b", "a"], [(1, 2), (0, 1)]),
+        ("ab", ["a", "b"], [(1, 0), (1, 2)]),
+        ("ab", ["ab"], [(0, 5)]),
+        ("e\u0301", ["é"], [(0, 1)]),
+    ],
+)
+def test_what_mending_changes_needs_it(text: str, pieces: list[str], offsets: list[tuple[int, int]]) -> None:
+    assert mend_offsets(text, pieces, offsets) != offsets
+    assert not _needs_no_mending(text, pieces, offsets)
+
+
+PIECES = st.sampled_from(["a", "##b", "ab", "[UNK]", "b</w>", "##", "", " ", "a ", "<0x20>", "<0x61>", "Ġ", "▁a", "é"])
+PLACES = st.tuples(st.integers(0, 5), st.integers(0, 2)).map(lambda place: (place[0], sum(place)))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    text=st.text("ab \t\x1c\u0301é", max_size=6),
+    tokens=st.lists(st.tuples(PLACES, PIECES), max_size=4)
+    | st.lists(st.tuples(PLACES, PIECES), max_size=4).map(sorted),
+)
+def test_mending_leaves_what_needs_none(text: str, tokens: list[tuple[tuple[int, int], str]]) -> None:
+    offsets, pieces = [place for place, _ in tokens], [piece for _, piece in tokens]
+    if _needs_no_mending(text, pieces, offsets):
+        assert mend_offsets(text, pieces, offsets) == offsets
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(["wordpiece cased", "unigram", "bytes composed"]), text=RANDOM)
 def test_visible_characters_are_covered(name: str, text: str) -> None:
@@ -416,6 +485,19 @@ def test_visible_characters_are_covered(name: str, text: str) -> None:
 )
 def test_words(text: str, words: str) -> None:
     assert [text[start:end] for start, end in segment_words(text)] == words.split("|")
+
+
+SIMPLE = st.sampled_from("ab1''_-.") | st.sampled_from(string.printable)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(SIMPLE) | st.text(SIMPLE | st.sampled_from("\x00\x1c\x7f\x85\xa0é½’\u0301\u200d好")))
+@example(string.printable)
+@example("a''b 'c' d'e'f")
+@example("a\x7fb")
+def test_words_of_simple_texts_are_those_of_any_text(text: str) -> None:
+    if text.strip():
+        assert segment_words(text) == [match.span() for match in _WORD.finditer(text)]
 
 
 def test_words_by_language() -> None:
@@ -464,6 +546,24 @@ def test_words_and_sentences_hold_every_visible_character_once(text: str) -> Non
         held = [at for start, end in spans for at in range(start, end)]
         assert len(held) == len(set(held)) and held == sorted(held)
         assert not text.strip() or {at for at, char in enumerate(text) if not char.isspace()} - set(held) == set()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text("ab \n\x1c\u3000", min_size=1, max_size=12),
+    tokens=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=5),
+    starts=st.lists(st.integers(0, 12), min_size=1).map(sorted),
+)
+def test_the_first_visible_character_decides_the_owner(
+    text: str, tokens: list[tuple[int, int]], starts: list[int]
+) -> None:
+    tokens = [(min(start, len(text)), min(end, len(text))) for start, end in tokens]
+    owners = []
+    for start, end in tokens:
+        visible = [at for at in range(start, end) if not text[at].isspace()]
+        before = [at <= visible[0] if visible else at < start for at in starts]
+        owners.append(max(sum(before) - 1, 0))
+    assert assign_to_spans(text, tokens, [(start, start) for start in starts]) == owners
 
 
 def test_tokens_without_content_go_to_the_word_before_or_else_the_first() -> None:

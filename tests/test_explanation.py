@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mhex_nlp.explanation import ClassRef, Explanation, HeadsChoice, Method, ModelRef, Prediction, Token
 from mhex_nlp.explanation_io import read_jsonl, write_jsonl
-from mhex_nlp.explanation_json import SCHEMA, explanation_schema
+from mhex_nlp.explanation_json import SCHEMA, explanation_schema, from_plain, to_plain
 from mhex_nlp.segmentation import assign_to_spans, segment_words
 
 VALIDATOR = jsonschema.Draft202012Validator(explanation_schema())
@@ -332,6 +332,100 @@ def test_a_part_of_the_wrong_type_is_not_written() -> None:
         make(id=3).to_json()
     with pytest.raises(TypeError, match=r"method\.aggregation must be one of 'mean'"):
         make(method=dataclasses.replace(METHOD, aggregation="sum")).to_json()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": True}, "explanation.id must be a string, got true"),
+        ({"id": np.int64(7)}, "explanation.id must be a string, got a int64"),
+        ({"truncated": 1}, "explanation.truncated must be true or false, got a number"),
+        ({"windows": True}, "explanation.windows must be an integer, got true"),
+        ({"base_value": False}, "explanation.base_value must be a number, got false"),
+        ({"notes": "none"}, "explanation.notes must be an array, got a string"),
+        ({"notes": ("a", b"b")}, "explanation.notes[1] must be a string, got a bytes"),
+        ({"target": "pos"}, "explanation.target must be a ClassRef, got str"),
+        ({"tokens": replaced(3, piece=3)}, "explanation.tokens[3].piece must be a string, got a number"),
+        ({"tokens": replaced(3, score=True)}, "explanation.tokens[3].score must be a number, got true"),
+        ({"tokens": replaced(3, word=1.0)}, "explanation.tokens[3].word must be an integer, got a number"),
+        (
+            {"tokens": tuple(dataclasses.replace(token, layers=(0.5, True)) for token in make().tokens)},
+            "explanation.tokens[0].layers[1] must be a number, got true",
+        ),
+        (
+            {"prediction": Prediction("a", 0, 0.5, {"b": 0.5, "a": True})},
+            "explanation.prediction.probabilities['a'] must be a number, got true",
+        ),
+        (
+            {"prediction": Prediction("a", 0, 0.5, {1: 0.5})},  # type: ignore[dict-item]
+            "explanation.prediction.probabilities must be an object with string keys, got an object",
+        ),
+        (
+            {"prediction": Prediction(None, None, None, None, value=(0.5, 10**400))},
+            f"explanation.prediction.value[1] must be a finite number, got 1{'0' * 39}",
+        ),
+        (
+            {"method": dataclasses.replace(METHOD, removal="head")},  # type: ignore[arg-type]
+            "explanation.method.removal must be one of 'mask', 'attention', got 'head'",
+        ),
+    ],
+)
+def test_writing_says_where_a_part_is_wrong(changes: dict[str, Any], message: str) -> None:
+    parts = {field.name: getattr(make(), field.name) for field in dataclasses.fields(Explanation)}
+    score_free = {"sum": math.fsum(token.score for token in changes.get("tokens", make().tokens))}
+    explanation = Explanation(**{**parts, **score_free, **changes})
+    for _ in range(2):  # the second time from remembered converters
+        with pytest.raises(TypeError) as caught:
+            explanation.to_dict()
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "prediction.probabilities.neg",
+            "x",
+            "explanation.prediction.probabilities['neg'] must be a number, got a string",
+        ),
+        ("tokens.2.layers.1", None, "explanation.tokens[2].layers[1] must be a number, got null"),
+        ("tokens.2.layers", (1.0, 2.0), "explanation.tokens[2].layers must be an array, got a tuple"),
+        ("notes", [None], "explanation.notes[0] must be a string, got null"),
+        ("heads.agrees", None, "explanation.heads.agrees must be true or false, got null"),
+        ("prediction.value", [1, "x"], "explanation.prediction.value[1] must be a number, got a string"),
+        (
+            "prediction.value",
+            1.0,
+            "prediction with a value is a regression and so must have no label, id or probabilities",
+        ),
+    ],
+)
+def test_reading_says_where_a_part_is_wrong(path: str, value: Any, message: str) -> None:
+    document: Any = make(depths=2).to_dict()
+    *parents, last = path.split(".")
+    inner = document
+    for key in parents:
+        inner = inner[int(key) if key.isdigit() else key]
+    inner[int(last) if last.isdigit() else last] = value
+    for _ in range(2):
+        with pytest.raises(ValueError) as caught:
+            Explanation.from_dict(document)
+        assert type(caught.value) is ValueError and str(caught.value) == message
+
+
+def test_numbers_are_written_as_python_has_them() -> None:
+    explanation = make(sum=np.float32(0), base_value=2, score=lambda i: 0.0, windows=np.int64(3))
+    plain = explanation.to_dict()
+    assert [type(plain[key]) for key in ("sum", "base_value", "windows")] == [float, float, int]
+
+
+def test_an_error_names_the_first_type_of_its_own_hint() -> None:
+    """Equal unions are not alike: `int | str == str | int`."""
+    for hint, kind in ((int | str, "an integer"), (str | int, "a string")):
+        with pytest.raises(TypeError, match=f"^x must be {kind}, got an array$"):
+            to_plain([], hint, "x")
+    with pytest.raises(ValueError, match="^y must be an object, got an array$"):
+        from_plain(ClassRef, [], "y")  # type: ignore[arg-type]
 
 
 def test_scores_as_arrays() -> None:

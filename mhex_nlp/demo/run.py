@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..explanation import Explanation
-from ..highlights import write_explanations
+from ..highlights.showing import write_explanations
 from ..render import render_terminal
 from .corpus import CorpusSentence, as_dataset, load_corpus
 from .encoder import minilm_path

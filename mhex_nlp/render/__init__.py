@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from .corpus import render_summary
 from .html import render_fragment, render_page
 from .terminal import render_terminal
 
-__all__ = ["render_fragment", "render_page", "render_terminal"]
+__all__ = ["render_fragment", "render_page", "render_summary", "render_terminal"]

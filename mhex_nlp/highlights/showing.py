@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from .explanation import Explanation
-from .explanation_io import write_jsonl
-from .render import render_page, render_terminal
+from ..explanation import Explanation
+from ..explanation_io import write_jsonl
+from ..render import render_page, render_terminal
 
 FORMATS = ("jsonl", "html")
 
@@ -35,7 +35,7 @@ def read_texts(
         ValueError: a file that cannot be read or without a text, no such split or column (lists those there are), an
             empty text (with its row).
     """
-    from .training.data import checked_columns, read_source
+    from ..training.data import checked_columns, read_source
 
     splits = read_source(source)
     if split not in splits:

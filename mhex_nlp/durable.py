@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are there whole, and on the disk, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+_ENDING = ".unfinished"
+
+
+@contextmanager
+def durable(path: Path) -> Iterator[BinaryIO]:
+    """A file to write; it takes its name, and the place of an earlier one, when the block ends without an error.
+
+    Written under another name beside it, synced, renamed; then the folder is synced.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{_ENDING}")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Puts the names in a folder on the disk, where the system can."""
+    with suppress(OSError, AttributeError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_unfinished(folder: Path, names: str) -> None:
+    """Removes what killed processes left of files whose names match the pattern."""
+    for leftover in folder.glob(f".{names}.*{_ENDING}"):
+        leftover.unlink(missing_ok=True)

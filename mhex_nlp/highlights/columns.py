@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explained texts as Arrow columns of fixed types."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .explained import ExplainedText
+
+UNITS = ("words", "tokens")
+PREFIX = "mhex_"
+
+_TYPES: dict[str, pa.DataType] = {
+    "label": pa.string(),  # the predicted class; null for regression
+    "probability": pa.float32(),  # its probability
+    "probabilities": pa.list_(pa.float32()),  # every class's, in id order
+    "labels": pa.list_(pa.string()),  # multi-label models: the classes at 0.5 or above
+    "values": pa.list_(pa.float32()),  # regression: the outputs
+    "target": pa.string(),  # the class that the scores are for
+    "foil": pa.string(),
+    "spans": pa.list_(pa.string()),  # the words or tokens, as they stand in the text
+    "starts": pa.list_(pa.int32()),  # in Unicode code points
+    "ends": pa.list_(pa.int32()),
+    "sequences": pa.list_(pa.int8()),  # 0: text, 1: text pair
+    "scores": pa.list_(pa.float32()),
+    "class_scores": pa.list_(pa.list_(pa.float32())),  # with classes="all": those of a span, in id order
+    "special_score": pa.float32(),  # of the tokens that the template adds
+    "sum": pa.float32(),  # of all scores, special tokens included
+    "base_value": pa.float32(),  # with the sum: the (contrasted) logit
+    "truncated": pa.bool_(),
+    "windows": pa.int32(),
+    "notes": pa.list_(pa.string()),
+    "error": pa.string(),  # why there is nothing else in this row
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnOptions:
+    """What stands in the columns.
+
+    Args:
+        unit: "words" or "tokens".
+        top_k: only that many units a text, those with the largest magnitudes, in reading order.
+        all_classes: every class's scores as well.
+
+    Raises:
+        ValueError: another unit, or a `top_k` below 1.
+    """
+
+    unit: str = "words"
+    top_k: int | None = None
+    all_classes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ValueError(f"unit must be 'words' or 'tokens', got {self.unit!r}.")
+        if self.top_k is not None:
+            try:
+                count = 0 if isinstance(self.top_k, bool) else operator.index(self.top_k)
+            except TypeError:
+                count = 0
+            if count < 1:
+                raise ValueError(f"top_k must be an integer of at least 1, or None for all, got {self.top_k!r}.")
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """The columns by name, with their types."""
+        return {PREFIX + name: kind for name, kind in _TYPES.items() if name != "class_scores" or self.all_classes}
+
+
+def to_columns(rows: Sequence[ExplainedText | str], options: ColumnOptions) -> dict[str, pa.Array]:
+    """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null."""
+    names = options.types
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for row in rows:
+        values = {"error": row} if isinstance(row, str) else _values(row, options)
+        for name, column in found.items():
+            column.append(values.get(name[len(PREFIX) :]))
+    return {name: pa.array(column, names[name]) for name, column in found.items()}
+
+
+def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
+    table, item, numbers = row.asked.table, row.item, row.numbers
+    values: dict[str, Any] = _spans(row, options)
+    if row.probabilities is None:
+        values["values"] = numbers.logits[row.row].tolist()
+    else:
+        predicted = row.predicted
+        values["label"], values["probability"] = table.labels[predicted], row.probabilities[predicted]
+        values["probabilities"] = row.probabilities
+        if table.task == "multi_label_classification":
+            values["labels"] = [n for n, chance in zip(table.labels, row.probabilities, strict=True) if chance >= 0.5]
+    return values | {
+        "target": table.labels[row.target],
+        "foil": None if row.asked.foil is None else table.labels[row.asked.foil],
+        "sum": numbers.sums[row.row],
+        "base_value": numbers.bases[row.row],
+        "truncated": item.truncated,
+        "windows": max(1, len(item.windows)),
+        "notes": row.notes(),
+    }
+
+
+def _spans(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
+    """The units of a text: their slices, places and scores, and what is left for special tokens."""
+    scores = row.scores.tolist()
+    sources = [row.item.text, row.item.text_pair or ""]
+    if options.unit == "words":
+        units = [
+            (group.start, group.end, group.sequence, math.fsum(scores[i] for i in group.tokens), group.tokens)
+            for group in row.words()
+        ]
+    else:
+        units = [
+            (token.start or 0, token.end or 0, token.sequence or 0, scores[i], (i,))
+            for i, token in enumerate(row.tokens)
+            if not token.special
+        ]
+    if options.top_k is not None and len(units) > options.top_k:
+        order = sorted(range(len(units)), key=lambda i: -abs(units[i][3]))[: options.top_k]
+        units = [units[i] for i in sorted(order)]
+    values: dict[str, Any] = {
+        "spans": [sources[sequence][start:end] for start, end, sequence, _, _ in units],
+        "starts": [unit[0] for unit in units],
+        "ends": [unit[1] for unit in units],
+        "sequences": [unit[2] for unit in units],
+        "scores": [unit[3] for unit in units],
+        "special_score": math.fsum(score for score, token in zip(scores, row.tokens, strict=True) if token.special),
+    }
+    classes = row.class_scores
+    if options.all_classes and classes is not None:
+        values["class_scores"] = [classes[list(unit[4])].sum(0, dtype=np.float64).tolist() for unit in units]
+    return values

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a corpus says as a whole: words for and against each class, where the scores lie, errors against labels."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..classes import ClassTable
+from .explained import ExplainedText
+
+WORDS_OF_A_PART = 400  # for each class; weaker ones of a part are not counted
+_KEPT = 50_000  # for each class: so memory does not grow with the corpus
+
+
+class CorpusSummary:
+    """Counts and sums over texts, which can be written down for a part and added up over parts.
+
+    Words are those of the texts' own words, case-folded, under the class that their text was explained for.
+
+    Args:
+        table: the model's classes.
+    """
+
+    def __init__(self, table: ClassTable) -> None:
+        self.table = table
+        self.texts = self.truncated = self.windowed = 0
+        self.predicted: Counter[str] = Counter()
+        self.words: dict[str, dict[str, list[float]]] = {}  # class: word: count, sum, sum of magnitudes
+        self.mass = {"all": 0.0, "special tokens": 0.0, "punctuation": 0.0}
+        self.confusion: dict[str, Counter[str]] = {}  # gold label: predicted label
+
+    def add(self, row: ExplainedText, gold: str | int | None) -> None:
+        """Counts one text."""
+        scores, labels = row.scores.tolist(), self.table.labels
+        self.texts += 1
+        self.truncated += row.item.truncated
+        self.windowed += bool(row.item.windows)
+        if row.probabilities is not None:
+            predicted = labels[row.predicted]
+            self.predicted[predicted] += 1
+            if gold is not None:
+                self.confusion.setdefault(_label(gold, labels), Counter())[predicted] += 1
+        own = self.words.setdefault(labels[row.target], {})
+        sources = [row.item.text, row.item.text_pair or ""]
+        for group in row.words():
+            text = sources[group.sequence][group.start : group.end]
+            score = sum(scores[index] for index in group.tokens)
+            size = abs(score)
+            self.mass["all"] += size
+            if all(unicodedata.category(character)[0] in "PS" for character in text):
+                self.mass["punctuation"] += size
+            _count(own, text.casefold(), 1, score, size)
+        special = sum(abs(score) for score, token in zip(scores, row.tokens, strict=True) if token.special)
+        self.mass["all"] += special
+        self.mass["special tokens"] += special
+
+    def to_record(self) -> dict[str, Any]:
+        """The counts as JSON, with the strongest words alone."""
+        return {
+            "texts": self.texts,
+            "truncated": self.truncated,
+            "windowed": self.windowed,
+            "predicted": dict(self.predicted),
+            "mass": self.mass,
+            "confusion": {gold: dict(row) for gold, row in self.confusion.items()},
+            "words": {name: _strongest(words, WORDS_OF_A_PART) for name, words in self.words.items()},
+        }
+
+    def merge(self, record: Mapping[str, Any]) -> None:
+        """Adds what `to_record` gave of other texts."""
+        self.texts += record["texts"]
+        self.truncated += record["truncated"]
+        self.windowed += record["windowed"]
+        self.predicted.update(record["predicted"])
+        for name, size in record["mass"].items():
+            self.mass[name] += size
+        for gold, row in record["confusion"].items():
+            self.confusion.setdefault(gold, Counter()).update(row)
+        for name, words in record["words"].items():
+            own = self.words.setdefault(name, {})
+            for word, (count, score, size) in words.items():
+                _count(own, word, count, score, size)
+            if len(own) > 2 * _KEPT:
+                self.words[name] = _strongest(own, _KEPT)
+
+    def report(self, top: int = 30) -> dict[str, Any]:
+        """The summary as JSON: for each class its `top` words for and against it, by the sum of their scores."""
+        whole = self.mass["all"]
+        labelled = sum(sum(row.values()) for row in self.confusion.values())
+        right = sum(row[gold] for gold, row in self.confusion.items())
+        classes = {}
+        for label in self.table.labels:
+            words = self.words.get(label, {})
+            order = sorted(words.items(), key=lambda each: (-each[1][1], each[0]))
+            classes[label] = {
+                "texts": self.predicted.get(label, 0),
+                "for": [_word(name, values) for name, values in order[:top] if values[1] > 0],
+                "against": [_word(name, values) for name, values in order[::-1][:top] if values[1] < 0],
+            }
+        return {
+            "texts": self.texts,
+            "truncated": self.truncated,
+            "windowed": self.windowed,
+            "share_on_special_tokens": self.mass["special tokens"] / whole if whole else 0.0,
+            "share_on_punctuation": self.mass["punctuation"] / whole if whole else 0.0,
+            "labelled": labelled,
+            "accuracy": right / labelled if labelled else None,
+            "confusion": {gold: dict(row) for gold, row in sorted(self.confusion.items())},
+            "classes": classes,
+        }
+
+
+def _count(words: dict[str, list[float]], word: str, count: float, score: float, size: float) -> None:
+    found = words.get(word)
+    if found is None:
+        words[word] = [count, score, size]
+    else:
+        found[0] += count
+        found[1] += score
+        found[2] += size
+
+
+def _strongest(words: Mapping[str, Sequence[float]], most: int) -> dict[str, list[float]]:
+    """Those with the largest sums of magnitudes, in order of the alphabet where these are equal."""
+    order = sorted(words.items(), key=lambda each: (-each[1][2], each[0]))[:most]
+    return {word: [values[0], *(round(value, 6) for value in values[1:])] for word, values in order}
+
+
+def _word(word: str, values: Sequence[float]) -> dict[str, Any]:
+    count, score, _ = values
+    return {"word": word, "count": int(count), "sum": score, "mean": score / count}
+
+
+def _label(gold: str | int, labels: Sequence[str]) -> str:
+    """A gold label by name: an integer, or digits that are no name, is a class id."""
+    if isinstance(gold, str) and gold in labels:
+        return gold
+    try:
+        index = int(gold)
+    except ValueError:
+        return str(gold)
+    return labels[index] if 0 <= index < len(labels) else str(gold)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`highlight_dataset`: attribution columns beside the texts of a `datasets` dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+from datasets import Dataset, Features, IterableDataset
+
+from .. import __version__
+from ..beside import model_hash
+from ..classes import ClassName
+from ..explainer import MhexExplainer
+from ..texts import repair_surrogates, warn
+from .columns import PREFIX, ColumnOptions, to_columns
+from .explained import ExplainedText, explain_rows, tokenise_rows
+from .rows import text_problem
+
+D = TypeVar("D", Dataset, IterableDataset)
+
+
+def highlight_dataset(
+    dataset: D,
+    explainer: MhexExplainer,
+    *,
+    text_column: str = "text",
+    text_pair_column: str | None = None,
+    batch_size: int = 1000,
+    target: ClassName | None = None,
+    foil: ClassName | None = None,
+    classes: Literal["target", "all"] = "target",
+    unit: str = "words",
+    top_k: int | None = None,
+    errors: Literal["raise", "record"] = "raise",
+) -> D:
+    """The dataset with columns that explain its texts; every column's Arrow type is fixed (`columns.py`).
+
+    >>> explained = highlight_dataset(load_dataset("csv", data_files="reviews.csv", split="train"), explainer)
+    >>> explained[0]["mhex_spans"], explained[0]["mhex_scores"]
+
+    A `Dataset` is explained now, in constant memory and with the cache of `Dataset.map`: the same call on the same data
+    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read.
+
+    Args:
+        dataset: a dataset whose `text_column` holds strings.
+        explainer: how to explain; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
+        text_column, text_pair_column: the columns of the text and of a pair's second half.
+        batch_size: rows that are sorted by length together, then cut into batches.
+        target, foil, classes: as in a call of the explainer.
+        unit: "words" or "tokens": what `mhex_spans` holds.
+        top_k: keep only that many of them a text, those with the largest magnitudes.
+        errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
+            "record" leaves its columns null and says why in `mhex_error`.
+
+    Returns:
+        the dataset, with the columns `mhex_label`, `mhex_probability`, `mhex_spans`, `mhex_starts`, `mhex_ends`,
+        `mhex_scores`, `mhex_sum`, `mhex_error` and more; scores are float32, offsets count Unicode code points.
+
+    Raises:
+        TypeError: not a dataset, or a column that does not hold strings.
+        ValueError: a column that is not there or would be overwritten, an option out of range, a row that cannot be
+            explained (with errors="raise").
+    """
+    if not isinstance(dataset, Dataset | IterableDataset):
+        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
+    if not isinstance(explainer, MhexExplainer):
+        raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+    if errors not in ("raise", "record"):
+        raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    options = ColumnOptions(unit, top_k, classes == "all")
+    asked = explainer.request(target, foil, classes)
+    columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
+    _check_columns(dataset, columns)
+    warned: list[bool] = []
+
+    def explain(table: pa.Table, indices: list[int]) -> pa.Table:
+        halves = [table[name].to_pylist() for name in columns]
+        rows: list[ExplainedText | str] = [_problem(row, columns) for row in zip(*halves, strict=True)]
+        sound = [place for place, problem in enumerate(rows) if not problem]
+        texts, *pairs = ([repair_surrogates(half[place]) for place in sound] for half in halves)
+        items = tokenise_rows(explainer, texts, pairs[0] if pairs else None)
+        for place, found in zip(sound, explain_rows(explainer, asked, items), strict=True):
+            rows[place] = found
+        for index, row in zip(indices, rows, strict=True):
+            if isinstance(row, str) and errors == "raise":
+                raise ValueError(f"row {index} of the dataset cannot be explained: {row}")
+            if not isinstance(row, str) and row.item.truncated and not warned:
+                warned.append(True)
+                warn(f"row {index}: {row.item.cut_note()} The column {PREFIX}truncated tells which others were cut.")
+        for name, column in to_columns(rows, options).items():
+            table = table.append_column(name, column)
+        return table
+
+    features = _features(dataset, options)
+    if isinstance(dataset, Dataset):
+        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, _identity(explainer, asked)]
+        before = dataset.format
+        found = dataset.with_format("arrow").map(
+            explain,
+            with_indices=True,
+            batched=True,
+            batch_size=batch_size,
+            features=features,
+            new_fingerprint=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
+            desc="explain",
+        )
+        kept = before["columns"] if before["type"] is not None else None
+        return found.with_format(before["type"], kept, **before["format_kwargs"])
+    streamed = dataset.with_format("arrow").map(
+        explain, with_indices=True, batched=True, batch_size=batch_size, features=features
+    )
+    formatting = getattr(dataset, "_formatting", None)
+    return streamed.with_format(None if formatting is None else formatting.format_type)
+
+
+def _problem(halves: tuple[Any, ...], columns: list[str]) -> str:
+    """Why the text, or pair, of a row cannot be explained; "" where it can."""
+    names = ("the text", "the second text")
+    found = (text_problem(half, name) for half, name in zip(halves, names, strict=False))
+    return next((problem for problem in found if problem), "")
+
+
+def _check_columns(dataset: Dataset | IterableDataset, columns: list[str]) -> None:
+    known = dataset.column_names
+    if known is None:  # a stream that was never looked at
+        return
+    for argument, name in zip(("text_column", "text_pair_column"), columns, strict=False):
+        if name not in known:
+            raise ValueError(f"{argument} must name a column of the dataset, got {name!r}; it has {', '.join(known)}.")
+        kind = getattr((dataset.features or {}).get(name), "dtype", "string")
+        if kind not in ("string", "large_string", "null"):
+            raise TypeError(f"{argument} must name a column of strings, got {name!r}, which holds {kind}.")
+    if taken := sorted(name for name in known if name.startswith(PREFIX)):
+        raise ValueError(f"dataset must have no column that begins with {PREFIX}, got {', '.join(taken)}.")
+
+
+def _features(dataset: Dataset | IterableDataset, options: ColumnOptions) -> Features | None:
+    if dataset.features is None:
+        return None
+    added = Features.from_arrow_schema(pa.schema(list(options.types.items())))
+    return Features({**dataset.features, **added})
+
+
+def _identity(explainer: MhexExplainer, asked: Any) -> list[Any]:
+    """What the columns depend on beside the rows, as JSON."""
+    tokenizer = hashlib.sha256(explainer.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    return [
+        __version__,
+        model_hash(explainer.model),
+        tokenizer,
+        [explainer.max_length, explainer.stride, explainer.batch_tokens, explainer.language, explainer.non_negative],
+        [asked.target, asked.foil, asked.all_classes, asked.contrast, asked.aggregation, asked.beta],
+    ]

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole source of rows explained into part files, by one process or many, which a killed run takes up again.
+
+Rows are cut into parts in the order of the input, before anything is sorted by length, so a part's batches and scores
+do not depend on where a run was stopped or on how many processes share it. Part i is done by process i modulo their
+number. Nothing but one part is held in memory, and one that is being tokenised meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..attributing import Request
+from ..durable import durable
+from ..explainer import MhexExplainer
+from ..inputs import TokenisedText
+from ..render import render_summary
+from ..texts import warn
+from .columns import ColumnOptions
+from .corpus_summary import CorpusSummary
+from .explained import ExplainedText, explain_rows, tokenise_rows
+from .ledger import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, Ledger
+from .parts import part_name, write_part
+from .progress import JobProgress
+from .rows import Row, RowSource
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What a job did in the end: rows read, explained, cut at the model's length, and refused (in errors.jsonl)."""
+
+    rows: int
+    explained: int
+    truncated: int
+    errors: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    index: int
+    rows: list[Row]
+    digest: str
+    items: list[TokenisedText | str] | None  # `None` where it is not this process's to do
+
+
+def run_job(
+    explainer: MhexExplainer,
+    source: RowSource,
+    output: Path,
+    *,
+    asked: Request,
+    formats: Sequence[str],
+    columns: ColumnOptions,
+    settings: Mapping[str, Any],
+    state: Any,
+    part_rows: int = 1000,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> JobReport | None:
+    """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
+
+    Args:
+        explainer: how to explain.
+        source: the rows.
+        output: a folder: new, empty, or of an earlier run.
+        asked: what `explainer.request` made of the options.
+        formats: "jsonl", "parquet", "html": the files of each part.
+        columns: what stands in the columns of Parquet files.
+        settings: what the output depends on, as JSON; a run with others is refused.
+        state: accelerate's `PartialState`, or a `SingleProcess`.
+        part_rows: rows of the input in a part.
+        overwrite: remove what an earlier run left, and begin anew.
+        progress: show it.
+
+    Returns:
+        what was done by all processes together; in other processes than the first, `None`.
+
+    Raises:
+        ValueError: other settings or other rows than those the folder was begun with.
+        OSError: the folder cannot be written to, the disk is full. What is finished stays valid, and the same call
+            goes on from there.
+    """
+    ledger = Ledger(output, state.process_index)
+    try:
+        if state.is_main_process:
+            if output.exists() and not output.is_dir():
+                raise NotADirectoryError(f"output must be a folder, got the file {output}.")
+            output.mkdir(parents=True, exist_ok=True)
+            ledger.open(settings, overwrite)
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            ledger.acquire()
+        finished = ledger.finished()
+        with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
+            for part in _ahead(_parts(explainer, source, part_rows, finished, state)):
+                if part.items is not None:
+                    record = _do(part, part.items, explainer, asked, formats, columns, output, state.process_index)
+                    ledger.add(record)
+                    bar.advance(len(part.rows), source.share_read())
+        state.wait_for_everyone()
+        return _finish(ledger, explainer, settings) if state.is_main_process else None
+    except OSError as error:
+        raise _told(error, output) from error
+    finally:
+        ledger.release()
+
+
+class SingleProcess:
+    """Stands for accelerate's state where there is one process, and no need of accelerate."""
+
+    process_index, num_processes, is_main_process = 0, 1, True
+
+    def wait_for_everyone(self) -> None:
+        """Nobody to wait for."""
+
+
+def _parts(
+    explainer: MhexExplainer, source: RowSource, size: int, finished: Mapping[int, Mapping[str, Any]], state: Any
+) -> Iterator[_Part]:
+    """The parts of the input, tokenised where they are this process's to do; checks those that are finished."""
+    rows = iter(source)
+    for index in itertools.count():
+        chunk = list(itertools.islice(rows, size))
+        if not chunk:
+            beyond = [part for part in finished if part >= index]
+            if beyond:
+                raise ValueError(
+                    f"data must hold the rows that this output was begun with, got fewer: part {beyond[0]} has none "
+                    "any more. --overwrite begins anew."
+                )
+            return
+        digest = _digest(chunk)
+        if index in finished:
+            if finished[index]["digest"] != digest:
+                raise ValueError(
+                    f"data must hold the rows that this output was begun with, got others among rows "
+                    f"{chunk[0].number} to {chunk[-1].number}. --overwrite begins anew."
+                )
+            yield _Part(index, chunk, digest, None)
+        elif index % state.num_processes == state.process_index:
+            sound = [row for row in chunk if row.problem is None]
+            pairs = [row.text_pair or "" for row in sound] if any(row.text_pair is not None for row in sound) else None
+            found = iter(tokenise_rows(explainer, [row.text for row in sound], pairs))
+            items = [row.problem if row.problem is not None else next(found) for row in chunk]
+            yield _Part(index, chunk, digest, items)
+
+
+def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The same parts, of which the next is made while one is worked on: reading and tokenising need no model."""
+    with ThreadPoolExecutor(1, "mhex-tokenise") as pool:
+        coming = pool.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield part
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        told = (row.id, row.text, row.text_pair, row.label, row.problem)
+        digest.update(json.dumps(told).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _do(
+    part: _Part,
+    items: Sequence[TokenisedText | str],
+    explainer: MhexExplainer,
+    asked: Request,
+    formats: Sequence[str],
+    columns: ColumnOptions,
+    folder: Path,
+    rank: int,
+) -> dict[str, Any]:
+    """Explains and writes a part; its record for the ledger."""
+    summary, rows, explained, errors = CorpusSummary(asked.table), [], [], []
+    for row, found in zip(part.rows, explain_rows(explainer, asked, items), strict=True):
+        if isinstance(found, str):
+            errors.append({"row": row.number, "id": row.id, "reason": found})
+        else:
+            rows.append(row)
+            explained.append(found)
+            summary.add(found, row.label)
+    _warn_of_cuts(rows, explained)
+    files = write_part(folder, part_name(rank, part.index), rows, explained, formats, columns)
+    return {
+        "part": part.index,
+        "rank": rank,
+        "rows": len(part.rows),
+        "digest": part.digest,
+        "files": files,
+        "errors": errors,
+        "summary": summary.to_record(),
+    }
+
+
+def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> None:
+    """Warns of the first text of a part that was cut; the closing line counts them all."""
+    cut = [(row, each) for row, each in zip(rows, explained, strict=True) if each.item.truncated]
+    if cut:
+        row, each = cut[0]
+        more = f" (and {len(cut) - 1} more from row {rows[0].number} to {rows[-1].number})" if len(cut) > 1 else ""
+        warn(f"row {row.number}{more}: {each.item.cut_note()}")
+
+
+def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any]) -> JobReport:
+    """Writes what is said of the whole: errors, summary, the manifest at last."""
+    summary, parts, errors, rows = CorpusSummary(explainer.classes), [], 0, 0
+    with durable(ledger.folder / ERRORS) as file:
+        for index, record in enumerate(ledger.records()):
+            if record["part"] != index:
+                raise RuntimeError(f"part {index} of the output is missing; run the same command again.")
+            for error in record["errors"]:
+                file.write(json.dumps(error, ensure_ascii=False).encode() + b"\n")
+            errors += len(record["errors"])
+            rows += record["rows"]
+            summary.merge(record["summary"])
+            parts.append({key: record[key] for key in ("part", "rank", "rows")} | {"files": sorted(record["files"])})
+    answers = summary.report()
+    counts = {"rows": rows, "explained": summary.texts, "truncated": summary.truncated, "errors": errors}
+    ledger.write_json(SUMMARY, {"schema": "mhex-summary/1", **counts, **answers})
+    pages = [name for part in parts for name in part["files"] if name.endswith(".html")]
+    with durable(ledger.folder / SUMMARY_PAGE) as file:
+        file.write(render_summary({**counts, **answers}, pages).encode())
+    head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
+    ledger.write_json(MANIFEST, {**head, "settings": dict(settings), **counts, "parts": parts})
+    return JobReport(rows, summary.texts, summary.truncated, errors, len(parts))
+
+
+def _told(error: OSError, folder: Path) -> OSError:
+    """The error in one sentence that says what to do; those that speak for themselves as they are."""
+    if error.errno is None:
+        return error
+    reason = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EROFS: "the disk is read-only",
+        errno.EACCES: "the folder may not be written to",
+        errno.EPERM: "the folder may not be written to",
+    }.get(error.errno, error.strerror or str(error))
+    again = "parts that are finished stay; run the same command again to go on"
+    return OSError(f"output {folder} cannot be written: {reason}; {again}.")

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part files of a job: some rows of the input, explained, in each format that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..durable import durable
+from ..explanation import Explanation
+from ..render import render_page
+from .columns import ColumnOptions, to_columns
+from .explained import ExplainedText
+from .rows import Row
+
+FORMATS = ("jsonl", "parquet", "html")
+_KEYS = {"id": pa.string(), "row": pa.int64(), "text": pa.string(), "text_pair": pa.string(), "gold_label": pa.string()}
+
+
+def part_name(rank: int, part: int) -> str:
+    """The name of a part's files, without their suffix."""
+    return f"part-{rank}-{part:05d}"
+
+
+def write_part(
+    folder: Path,
+    name: str,
+    rows: Sequence[Row],
+    explained: Sequence[ExplainedText],
+    formats: Sequence[str],
+    options: ColumnOptions,
+) -> dict[str, int]:
+    """Writes the files of a part; their names and sizes in bytes.
+
+    Args:
+        folder: where.
+        name: of the files, without suffix.
+        rows: the part's rows that were explained, in the order of the input.
+        explained: what came of each.
+        formats: some of FORMATS.
+        options: what stands in the columns of Parquet files, and the unit of HTML pages.
+    """
+    sizes = {}
+    texts: list[Explanation] = []
+    if {"jsonl", "html"} & set(formats):
+        texts = [each.explanation(row.id) for row, each in zip(rows, explained, strict=True)]
+    for kind in formats:
+        path = folder / f"{name}.{kind}"
+        with durable(path) as file:
+            if kind == "jsonl":
+                for text in texts:
+                    file.write(f"{text.to_json()}\n".encode())
+            elif kind == "html":
+                title = f"Rows {rows[0].number:,} to {rows[-1].number:,}" if rows else "No rows"
+                page = render_page((text.to_dict() for text in texts), title=title, unit=options.unit)
+                file.write(page.encode())
+            else:
+                pq.write_table(_table(rows, explained, options), file, compression="zstd")
+        sizes[path.name] = path.stat().st_size
+    return sizes
+
+
+def _table(rows: Sequence[Row], explained: Sequence[ExplainedText], options: ColumnOptions) -> pa.Table:
+    keys: dict[str, list[Any]] = {
+        "id": [row.id for row in rows],
+        "row": [row.number for row in rows],
+        "text": [row.text for row in rows],
+        "text_pair": [row.text_pair for row in rows],
+        "gold_label": [None if row.label is None else str(row.label) for row in rows],
+    }
+    columns = {name: pa.array(values, _KEYS[name]) for name, values in keys.items()}
+    return pa.table(columns | to_columns(explained, options))

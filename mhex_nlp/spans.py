@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens grouped into the words or sentences that own them. Pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Placed(Protocol):
+    """A token with its place: `text` is its slice [start, end) of the source `sequence`, all `None` where special."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> int | None: ...
+    @property
+    def end(self) -> int | None: ...
+    @property
+    def sequence(self) -> int | None: ...
+
+
+class Group(NamedTuple):
+    """The tokens, by index, of one owner, and the slice [start, end) of the source `sequence` that they cover."""
+
+    start: int
+    end: int
+    sequence: int
+    tokens: tuple[int, ...]
+
+
+def group_tokens(tokens: Sequence[Placed], owners: Sequence[int | None], sources: Sequence[str]) -> list[Group]:
+    """The groups of each source, in order; spans end where the next begins: no text is shown twice.
+
+    Args:
+        tokens: T of them.
+        owners: (T,), the word or sentence that owns each token; special tokens have none.
+        sources: the text, or both halves of a pair.
+    """
+    members: list[dict[int, list[int]]] = [{} for _ in sources]
+    for index, (token, owner) in enumerate(zip(tokens, owners, strict=True)):
+        if token.sequence is not None and owner is not None:
+            members[token.sequence].setdefault(owner, []).append(index)
+    found = []
+    for sequence, (text, groups) in enumerate(zip(sources, members, strict=True)):
+        places = [_extent(tokens, group) for group in groups.values()]
+        limits = [start for start, _ in places[1:]] + [len(text)]
+        for group, (start, end), limit in zip(groups.values(), places, limits, strict=False):
+            found.append(Group(start, limit if start < limit < end else end, sequence, tuple(group)))
+    return found
+
+
+def _extent(tokens: Sequence[Placed], group: Sequence[int]) -> tuple[int, int]:
+    """From the first to the last token that is more than whitespace; from end to end where none is."""
+    own = [tokens[index] for index in group]
+    if len(own) == 1:
+        return own[0].start or 0, own[0].end or 0
+    solid = [token for token in own if token.text and not token.text.isspace()] or own
+    return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts longer than the model takes, read in windows that overlap.
+
+With k windows, logits are the mean of the windows' logits, and a token's score is (1/k) sum over windows of its score
+there, 0 where it is not in the window: so the scores add up to the mean of the windows' sums. Of a pair only the longer
+half is windowed, the other stands in every window. Ours, beyond the paper.
+
+Axes: T tokens of a window, L depths, C labels.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from tokenizers import Encoding
+from torch import Tensor
+
+from .inputs import TokenisedText, Window, tokenise
+from .texts import place
+from .tokenizing import private_copy
+
+
+def check_stride(stride: Any, tokenizer: Any, max_length: int | None) -> int | None:
+    """The tokens that two neighbouring windows share, `None` for no windows.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: negative, windows that would not move on, or a model that takes texts of any length.
+    """
+    if stride is None:
+        return None
+    try:
+        shared = None if isinstance(stride, bool) else operator.index(stride)
+    except TypeError:
+        shared = None
+    if shared is None:
+        raise TypeError(f"stride must be an integer or None, got {stride!r}.")
+    if max_length is None:
+        raise ValueError(f"stride needs max_length, since the model takes texts of any length, got stride={shared}.")
+    room = max_length - int(tokenizer.num_special_tokens_to_add(pair=False))
+    if not 0 <= shared < room:
+        raise ValueError(
+            f"stride must be at least 0 and less than {room}, the tokens of a text that fit in a window, got {shared}."
+        )
+    return shared
+
+
+def tokenise_in_windows(
+    tokenizer: Any,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    max_length: int,
+    stride: int,
+    accepts: frozenset[str],
+    *,
+    name: str = "text",
+    start: int | None = 0,
+) -> list[TokenisedText]:
+    """As `tokenise`, but a text of more than `max_length` tokens comes whole, with windows that share `stride` tokens.
+
+    Of a pair whose shorter half leaves no room for windows of the other, the shorter is cut, to half of the room at
+    most, and the text marked as truncated.
+
+    Raises:
+        ValueError: a text of which the tokenizer makes no token at all.
+    """
+    whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start)
+    own = private_copy(tokenizer)
+    return [
+        item
+        if len(item) <= max_length
+        else _windowed(own, item, max_length, stride, accepts, place(name, None if start is None else start + index))
+        for index, item in enumerate(whole)
+    ]
+
+
+def _windowed(
+    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: frozenset[str], where: str
+) -> TokenisedText:
+    halves = [item.text] if item.text_pair is None else [item.text, item.text_pair]
+    counts = [item.encoding.sequence_ids.count(half) for half in range(len(halves))]
+    long = counts.index(max(counts))
+    special = len(item) - sum(counts)
+    if len(halves) == 2 and max_length - special - counts[1 - long] <= stride:
+        limit = max(1, min((max_length - special) // 2, max_length - special - stride - 1))
+        ends = _positions(item.encoding, 1 - long)
+        halves[1 - long] = halves[1 - long][: item.encoding.offsets[ends[limit - 1]][1]]
+        (cut,) = tokenise(tokenizer, halves[:1], halves[1:], None, accepts)
+        item = replace(item, encoding=cut.encoding, features=cut.features, truncated=True)
+    batch = tokenizer(
+        *([half] for half in halves),
+        truncation="only_second" if long else "only_first",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+    )
+    kept = [key for key in batch if key in accepts and key != "attention_mask"]
+    windows, first = [], 0
+    for index, encoding in enumerate(batch.encodings):
+        places = _places(item.encoding, encoding, long, first)
+        first += encoding.sequence_ids.count(long) - stride
+        windows.append(
+            Window(
+                text=item.text,
+                text_pair=item.text_pair,
+                encoding=encoding,
+                features={key: torch.tensor(batch[key][index]) for key in kept},
+                truncated=False,
+                place=where,
+                places=torch.tensor(places),
+            )
+        )
+    return replace(item, windows=tuple(windows))
+
+
+def _positions(encoding: Encoding, sequence: int | None) -> list[int]:
+    return [index for index, owner in enumerate(encoding.sequence_ids) if owner == sequence]
+
+
+def _places(whole: Encoding, window: Encoding, long: int, first: int) -> list[int]:
+    """Positions in the whole of a window's tokens, if the tokens of its `long` half begin with number `first` there."""
+    found = [0] * len(window)
+    for sequence in (None, 0, 1):
+        own = _positions(window, sequence)
+        start = first if sequence == long else 0
+        for index, there in zip(own, _positions(whole, sequence)[start : start + len(own)], strict=True):
+            found[index] = there
+    if [whole.ids[there] for there in found] != list(window.ids):
+        raise RuntimeError("the tokenizer cut a text into windows whose tokens are not those of the whole text.")
+    return found
+
+
+def merge(parts: Sequence[Tensor], windows: Sequence[Window], size: int) -> Tensor:
+    """(size, L, C): scores of a whole text, from those (T, L, C) of its windows."""
+    whole = parts[0].new_zeros(size, *parts[0].shape[1:])
+    for part, window in zip(parts, windows, strict=True):
+        whole.index_add_(0, window.places, part[: len(window)])
+    return whole / len(windows)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry file for `accelerate launch`: the same as `mhex highlight`.
+
+accelerate launch --multi_gpu --num_processes 2 scripts/highlight.py --num-processes 2 --model ... --data ...
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mhex_nlp.highlights.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
