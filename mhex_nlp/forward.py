@@ -63,8 +63,9 @@ class ForwardMixin(_Mixed):
         if not frame.attended or len(frame.attended) != len(frame.records):
             return ()
         query = frame.attended[0].query
-        start = pooled_weights(self._site.pooled_position(self.config), frame.mask, query.shape[0], query.shape[2])
-        return rolled_writes(frame.attended, start.to(query.device))
+        pooled = self._site.pooled_position(self.config)
+        start, place = pooled_weights(pooled, frame.mask, query.shape[0], query.shape[2])
+        return rolled_writes(frame.attended, start.to(query.device), None if place is None else place.to(query.device))
 
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""

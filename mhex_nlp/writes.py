@@ -45,9 +45,27 @@ class Attended:
 
     def weights(self, texts: slice = slice(None)) -> Tensor:
         """(B, N, T, T) float32, rows attend to columns and add up to 1."""
-        query, key = self.query[texts], self._spread(self.key[texts])
-        seen = self.seen if len(self.seen) == 1 else self.seen[texts]
-        # in place where autograd allows it: copies of (B, N, T, T) would be the main cost
+        return self._softmax(self.query[texts], self.key[texts], self.seen if len(self.seen) == 1 else self.seen[texts])
+
+    def row(self, place: Tensor) -> Tensor:
+        """(B, N, T) float32: the weights of one row a text, that of the tokens at `place` (B,) int64."""
+        batch, heads, tokens, width = self.query.shape
+        query = self.query.gather(2, place.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
+        seen = self.seen
+        if seen.shape[2] > 1:
+            seen = seen.expand(batch, -1, -1, -1)
+            seen = seen.gather(2, place.view(-1, 1, 1, 1).expand(-1, seen.shape[1], 1, tokens))
+        return self._softmax(query, self.key, seen).squeeze(2)
+
+    def _softmax(self, query: Tensor, key: Tensor, seen: Tensor) -> Tensor:
+        key = self._spread(key)
+        if self.softcap is None and query.dtype == torch.float32:
+            # scaled and masked within the product: passes over (B, N, T, T) would be the main cost
+            batch, heads, rows, width = query.shape
+            hidden = seen.expand(batch, heads, -1, -1).flatten(0, 1)
+            columns = key.reshape(batch * heads, -1, width).transpose(1, 2)
+            scores = torch.baddbmm(hidden, query.reshape(batch * heads, rows, width), columns, alpha=self.scaling)
+            return scores.softmax(-1).view(batch, heads, rows, -1)
         scores = (query @ key.transpose(-1, -2)).float().mul_(self.scaling)
         if self.softcap is not None:
             scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
@@ -71,7 +89,7 @@ class Attended:
         return self._spread(self.value).transpose(1, 2)
 
 
-def rolled_writes(layers: Sequence[Attended], start: Tensor) -> tuple[Tensor, ...]:
+def rolled_writes(layers: Sequence[Attended], start: Tensor, place: Tensor | None = None) -> tuple[Tensor, ...]:
     """u of each layer, in order of depth: (B, T, A) in the dtype of the values.
 
     From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
@@ -81,24 +99,27 @@ def rolled_writes(layers: Sequence[Attended], start: Tensor) -> tuple[Tensor, ..
     Args:
         layers: L of them.
         start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
+        place: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
     """
-    arriving, found = start, []
+    arriving, found = start, list[Tensor]()
     for layer in reversed(layers):
-        weights = layer.arriving(arriving)  # (B, N, T)
+        weights = layer.arriving(arriving) if found or place is None else layer.row(place)  # (B, N, T)
         values = layer.values()
         found.append((weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2))
         arriving = (arriving + weights.mean(1)) / 2
     return tuple(reversed(found))
 
 
-def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> Tensor:
-    """(B, T) float32: where the label is read from, "first", "last" (real token) or "mean" (of the real ones)."""
+def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> tuple[Tensor, Tensor | None]:
+    """(B, T) float32: where the label is read from, "first", "last" (real token) or "mean" (of the real ones); and
+    (B,) int64, the place of it, `None` for "mean".
+    """
     real = torch.ones(batch, tokens, dtype=torch.bool) if mask is None else mask
     if pooled == "mean":
-        return real / real.sum(1, keepdim=True).clamp(min=1)
+        return real / real.sum(1, keepdim=True).clamp(min=1), None
     places = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (places * real).amax(1) if pooled == "last" else places[:, 0]
-    return torch.nn.functional.one_hot(position, tokens).float()
+    return torch.nn.functional.one_hot(position, tokens).float(), position
 
 
 def watch_attention() -> None:

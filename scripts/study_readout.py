@@ -37,9 +37,11 @@ from mhex_nlp.writes import rolled_writes
 HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
 
-def direct_writes(layers: Sequence[Any], start: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def direct_writes(
+    layers: Sequence[Any], start: torch.Tensor, place: torch.Tensor | None = None
+) -> tuple[torch.Tensor, ...]:
     """Every layer's writes into the pooled position itself, without what reaches it through other positions."""
-    return tuple(write for layer in layers for write in rolled_writes([layer], start))
+    return tuple(write for layer in layers for write in rolled_writes([layer], start, place))
 
 
 class Collected:

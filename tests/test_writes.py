@@ -49,11 +49,12 @@ def test_writes_add_up_to_the_attention_output(family, implementation, outputs_o
     arriving = []
     own = writes.rolled_writes
 
-    def keep(layers, start):
+    def keep(layers, start, place):
+        assert torch.equal(start.argmax(1), place)
         arriving.append(start)
         for layer in reversed(layers[1:]):
             arriving.append((arriving[-1] + (arriving[-1][:, None, None] @ layer.weights()).squeeze(2).mean(1)) / 2)
-        return own(layers, start)
+        return own(layers, start, place)
 
     monkeypatch.setattr("mhex_nlp.forward.rolled_writes", keep)
     model = get_mhex_model(plain_model(family), MhexConfig(gate=False))
@@ -85,9 +86,9 @@ def test_mean_pooling_starts_from_all_real_tokens():
     model = get_mhex_model(plain_model("modernbert", classifier_pooling="mean"), MhexConfig(gate=False))
     assert len(states_of(model, inputs_for("modernbert")).writes) == 3
     mask = torch.tensor([[True, True, False], [True, True, True]])
-    assert torch.equal(writes.pooled_weights("mean", mask, 2, 3), torch.tensor([[0.5, 0.5, 0], [1 / 3] * 3]))
-    assert writes.pooled_weights("last", mask, 2, 3).argmax(1).tolist() == [1, 2]
-    assert writes.pooled_weights("first", None, 2, 3).argmax(1).tolist() == [0, 0]
+    assert torch.equal(writes.pooled_weights("mean", mask, 2, 3)[0], torch.tensor([[0.5, 0.5, 0], [1 / 3] * 3]))
+    assert writes.pooled_weights("last", mask, 2, 3)[0].argmax(1).tolist() == [1, 2]
+    assert writes.pooled_weights("first", None, 2, 3)[0].argmax(1).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "modernbert", "gemma2"])
@@ -156,3 +157,23 @@ def test_what_is_seen_without_a_mask_of_four_axes(causal, window):
 def test_pooled_positions():
     assert SITES["bert"].pooled_position(None) == "first" and SITES["llama"].pooled_position(None) == "last"
     assert SITES["t5"].pooled_position(None) is None
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_one_row_is_that_row_of_all(rows, softcap):
+    torch.manual_seed(1)
+    query, key = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3)
+    seen = torch.where(torch.rand(2, 1, rows, 5) < 0.3, torch.finfo(torch.float32).min, 0.0)
+    seen[..., 0] = 0
+    found = writes.Attended(query, key, key, seen, 0.5, softcap)
+    place = torch.tensor([4, 2])
+    for text in range(2):
+        torch.testing.assert_close(found.row(place)[text], found.weights()[text, :, place[text]])
+    scores = query @ key.repeat_interleave(2, 1).transpose(-1, -2) * 0.5
+    expected = ((scores if softcap is None else softcap * torch.tanh(scores / softcap)) + seen).softmax(-1)
+    torch.testing.assert_close(found.weights(), expected)
+    start = torch.nn.functional.one_hot(place, 5).float()
+    layers = [found, found]
+    for one, other in zip(writes.rolled_writes(layers, start), writes.rolled_writes(layers, start, place), strict=True):
+        torch.testing.assert_close(one, other)

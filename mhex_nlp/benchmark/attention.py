@@ -112,6 +112,6 @@ def _pooled(values: ModelValues, text: TextValues, attended: Tensor) -> Floats:
             f"{config.model_type!r}; register_site makes it known."
         )
     # a table row that names no position belongs to a family that reads its first token
-    where = pooled_weights(site.pooled_position(config) or "first", None, 1, len(attended))
+    where, _ = pooled_weights(site.pooled_position(config) or "first", None, 1, len(attended))
     row = where[0].to(attended) @ attended
     return text.unit_scores(row.numpy())

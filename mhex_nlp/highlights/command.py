@@ -131,7 +131,7 @@ def _show_rows(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from accelerate import PartialState
+    from accelerate import Accelerator
 
     from ..beside import model_hash
     from .columns import ColumnOptions
@@ -150,7 +150,7 @@ def _run(args: argparse.Namespace) -> int:
             "foil needs target where there are many texts, since it must not be what a text is explained for."
         )
     columns = ColumnOptions(args.unit, args.top_k, args.classes == "all")
-    state = PartialState()
+    state = Accelerator()
     if args.num_processes is not None and state.num_processes != args.num_processes:
         raise ValueError(
             f"num_processes must be what `accelerate launch` started, {state.num_processes}, got {args.num_processes}."

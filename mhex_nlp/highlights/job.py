@@ -77,7 +77,7 @@ def run_job(
         formats: "jsonl", "parquet", "html": the files of each part.
         columns: what stands in the columns of Parquet files.
         settings: what the output depends on, as JSON; a run with others is refused.
-        state: accelerate's `PartialState`, or a `SingleProcess`.
+        state: accelerate's `Accelerator`, or a `SingleProcess`.
         part_rows: rows of the input in a part.
         overwrite: remove what an earlier run left, and begin anew.
         progress: show it.

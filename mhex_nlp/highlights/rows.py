@@ -269,7 +269,8 @@ def _open_dataset(path: Path, given: str, split: str, columns: Columns) -> RowSo
         builder = load_dataset_builder(given)
         files = _own_files(builder) if path.is_dir() else {}
         if builder.name == "csv":
-            builder.config.converters = {name: str for name in columns.names}  # "007" and "NA" as they are
+            builder.config.converters = {name: str for name in columns.names}  # "007" stays what it is
+            builder.config.keep_default_na = False  # and "NA"
         streams = {} if files else builder.as_streaming_dataset()
     except FileNotFoundError as error:
         missing = f"a folder with {_FILES} files" if path.is_dir() else "a file that exists or the name of a dataset"
