@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mhex_nlp.render import render_fragment, render_page
+from mhex_nlp.render import render_fragment, render_page, render_summary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from render_examples import ATTACKS, EXAMPLES, NEGATIVE, PAIR, POSITIVE, attacked  # noqa: E402
@@ -104,6 +104,37 @@ def test_attack_strings_do_nothing(browser: Any) -> None:
     opened.page.mouse.move(300, 300)
     opened.page.mouse.click(300, 300)
     opened.assert_calm()
+
+
+def hostile_summary() -> dict[str, Any]:
+    words = [{"word": attack, "count": 1, "sum": 0.5, "mean": 0.5} for attack in ATTACKS]
+    return {
+        **{name: 3 for name in ("rows", "explained", "errors", "truncated", "windowed", "labelled")},
+        "share_on_special_tokens": 0.25,
+        "share_on_punctuation": 0.0,
+        "accuracy": 0.5,
+        "confusion": {attack: {attack: 1} for attack in ATTACKS[:5]},
+        "classes": {attack: {"texts": 1, "for": words, "against": []} for attack in ATTACKS[:5]},
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_summary_of_attack_strings_does_nothing(browser: Any, scheme: str) -> None:
+    pages = ["part-0-00000.html", "javascript:alert(1).html"]
+    opened = open_page(browser, render_summary(hostile_summary(), pages, title=ATTACKS[2]), scheme=scheme, width=420)
+    opened.assert_calm()
+    assert opened.page.title() == ATTACKS[2]
+    assert opened.page.locator("script, img, iframe, form, link, base, [style]").count() == 0
+    links = opened.page.eval_on_selector_all("a", "links => links.map(a => a.href)")
+    assert links == [
+        ADDRESS.replace("page.html", name) for name in ("part-0-00000.html", "javascript%3Aalert%281%29.html")
+    ]
+    shown = opened.page.eval_on_selector_all(".sides tbody th", "cells => cells.map(c => c.textContent)")
+    assert len(shown) == 5 * len(ATTACKS)
+    wide = opened.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 420
+    expected = "rgb(16, 18, 22)" if scheme == "dark" else "rgb(246, 246, 244)"
+    assert opened.background("body") == expected
 
 
 def test_a_fragment_with_attack_strings_does_nothing(browser: Any) -> None:
