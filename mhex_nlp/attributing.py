@@ -106,12 +106,15 @@ def attribute(evidence: Evidence, places: Sequence[str], asked: Request) -> Attr
     """The numbers of a batch; `places` are what sentences call its texts.
 
     Raises:
-        ValueError: a foil that the model predicts; names the text.
+        ValueError: a foil that the model predicts, or scores that are not finite; names the text.
     """
     table, kind = asked.table, asked.contrast
     targets = table.targets(evidence.logits, asked.target, asked.foil, places)  # (B,)
     foils = None if asked.foil is None else torch.full_like(targets, asked.foil)
     phi = evidence.per_depth.sum(2)  # (B, T, C)
+    for place, finite in zip(places, phi.isfinite().flatten(1).all(1).tolist(), strict=True):
+        if not finite:
+            raise ValueError(f"the scores are not finite, so nothing can be explained: {place}.")
     scores = contrast(phi, targets, kind, foils)  # (B, T)
     sums = scores.double().sum(1)
     class_scores = layer_scores = None

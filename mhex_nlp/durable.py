@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_unfinished(folder: Path, names: str) -> None:
-    """Removes what killed processes left of files whose names match the pattern."""
-    for leftover in folder.glob(f".{names}.*{_ENDING}"):
-        leftover.unlink(missing_ok=True)
+def unfinished_name(name: str) -> str | None:
+    """The name that a file was to get, if this is what a killed process left of it."""
+    found = re.fullmatch(rf"\.(.+)\.\d+{re.escape(_ENDING)}", name)
+    return found and found[1]

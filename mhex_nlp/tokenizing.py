@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -31,6 +32,12 @@ def private_copy(tokenizer: Any) -> Any:
     # ids are given anew in order; a gap in them, which nobody makes on purpose, would shift those after it
     copied._tokenizer = own if own.get_added_tokens_decoder() == added else copy.deepcopy(backend)
     return copied
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """sha256 over all that decides which tokens a fast tokenizer makes of a text that is too long or not."""
+    settings = [tokenizer.truncation_side, tokenizer.padding_side, private_copy(tokenizer).backend_tokenizer.to_str()]
+    return hashlib.sha256("\n".join(settings).encode()).hexdigest()
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:

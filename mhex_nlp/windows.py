@@ -66,10 +66,18 @@ def tokenise_in_windows(
     most, and the text marked as truncated.
 
     Raises:
-        ValueError: a text of which the tokenizer makes no token at all.
+        ValueError: a text of which the tokenizer makes no token at all, a `stride` that leaves no room for pairs.
     """
+    if pairs is not None:
+        room = max_length - int(tokenizer.num_special_tokens_to_add(pair=True)) - 1
+        if stride >= room:
+            raise ValueError(
+                f"stride must be less than {room} for pairs, the tokens of a half that fit in a window of {max_length} "
+                f"beside one of the other, got {stride}."
+            )
     whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start)
     own = private_copy(tokenizer)
+    own.truncation_side = "right"  # windows are all of the text, whichever end the tokenizer would cut
     return [
         item
         if len(item) <= max_length
@@ -130,7 +138,7 @@ def _places(whole: Encoding, window: Encoding, long: int, first: int) -> list[in
         for index, there in zip(own, _positions(whole, sequence)[start : start + len(own)], strict=True):
             found[index] = there
     if [whole.ids[there] for there in found] != list(window.ids):
-        raise RuntimeError("the tokenizer cut a text into windows whose tokens are not those of the whole text.")
+        raise ValueError("the tokenizer cut a text into windows whose tokens are not those of the whole text.")
     return found
 
 

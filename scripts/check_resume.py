@@ -18,14 +18,15 @@ import json
 import os
 import platform
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 import mhex_nlp
@@ -89,6 +90,14 @@ def finish(process: subprocess.Popen[bytes]) -> None:
         raise SystemExit(f"the job ended with status {process.returncode}:\n{told.decode()}")
 
 
+def kill_all(pid: int) -> None:
+    """SIGKILL for a process and all that it started: the processes of a launcher have groups of their own."""
+    top = psutil.Process(pid)
+    for process in [top, *top.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def kill(args: argparse.Namespace, corpus: Path, output: Path, draw: random.Random, early: bool) -> str:
     """Starts the job, kills it at a random moment, and says when that was."""
     before, began = lines(output), time.monotonic()
@@ -103,7 +112,7 @@ def kill(args: argparse.Namespace, corpus: Path, output: Path, draw: random.Rand
         time.sleep(draw.uniform(0, args.part_seconds))
     done = process.poll() is not None
     if not done:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_all(process.pid)
     process.communicate()
     leftovers = len(list(output.glob(".part-*")))
     state = "had ended by itself" if done else f"after {time.monotonic() - began:.1f} s, {leftovers} unfinished files"

@@ -175,3 +175,42 @@ def test_bad_input(explainer):
     for options in ({"unit": "letters"}, {"top_k": 0}, {"top_k": 1.5}, {"batch_size": 0}, {"errors": "ignore"}):
         with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
             highlight_dataset(dataset, explainer, **options)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "pandas"])
+def test_formats_show_the_new_columns(explainer, kind):
+    found = highlight_dataset(tiny_dataset(4).with_format(kind), explainer)
+    assert found.format["type"] == kind and "mhex_scores" in found.format["columns"]
+    chosen = tiny_dataset(4).with_format(kind, columns=["label"], output_all_columns=True)
+    assert highlight_dataset(chosen, explainer).format["output_all_columns"]
+    assert "mhex_label" in highlight_dataset(tiny_dataset(4).with_format(kind, columns=["label"]), explainer)[0]
+
+
+def test_a_dataset_without_rows_has_the_columns_too(explainer):
+    full, empty = tiny_dataset(3), tiny_dataset(3).select([])
+    assert highlight_dataset(empty, explainer).features == highlight_dataset(full, explainer).features
+
+
+def test_streams_of_unknown_columns_are_checked_as_they_come(explainer):
+    def rows(name):
+        yield {"text": "good film", name: 1.0}
+
+    stream = IterableDataset.from_generator(rows, gen_kwargs={"name": "mhex_sum"})
+    with pytest.raises(ValueError, match="no column that begins with mhex_, got mhex_sum"):
+        next(iter(highlight_dataset(stream, explainer)))
+    stream = IterableDataset.from_generator(rows, gen_kwargs={"name": "other"})
+    with pytest.raises(ValueError, match="text_column must name a column of the dataset, got 'zz'; it has text, other"):
+        next(iter(highlight_dataset(stream, explainer, text_column="zz")))
+    assert next(iter(highlight_dataset(stream, explainer)))["mhex_scores"]
+
+
+def test_the_cache_knows_the_tokenizers_settings(tmp_path):
+    Dataset.from_dict({"text": ["good " * 80 + "bad " * 80]}).save_to_disk(tmp_path / "d")
+    dataset, tokenizer = Dataset.load_from_disk(tmp_path / "d"), tiny_tokenizer()
+    explainer = MhexExplainer(make_explainer().model, tokenizer)
+    with pytest.warns(UserWarning, match="Explained in part"):
+        right = highlight_dataset(dataset, explainer)[0]["mhex_spans"]
+    tokenizer.truncation_side = "left"
+    with pytest.warns(UserWarning, match="Explained in part"):
+        left = highlight_dataset(dataset, explainer)[0]["mhex_spans"]
+    assert set(right) == {"good"} and set(left) == {"bad"}

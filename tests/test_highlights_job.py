@@ -329,3 +329,110 @@ def test_full_disks_and_read_only_folders_get_one_sentence(explainer, corpus, tm
         for path in (tmp_path / f"out{number}").glob("part-*.jsonl"):
             assert len(list(read_jsonl(path))) > 5
         assert run(explainer, corpus, tmp_path / f"out{number}").rows == 60
+
+
+def test_files_of_others_are_never_removed(explainer, corpus, tmp_path):
+    for name in ("part-of-my-thesis.txt", "summary.json"):
+        (tmp_path / "foreign").mkdir(exist_ok=True)
+        (tmp_path / "foreign" / name).write_text("mine")
+    with pytest.raises(ValueError, match="new or empty folder"):
+        run(explainer, corpus, tmp_path / "foreign", overwrite=True)
+    assert {p.read_text() for p in (tmp_path / "foreign").iterdir() if p.name[0] != "."} == {"mine"}
+    run(explainer, corpus, tmp_path / "out")
+    (tmp_path / "out" / "part-of-my-thesis.txt").write_text("mine")
+    run(explainer, corpus, tmp_path / "out", overwrite=True)
+    run(explainer, corpus, tmp_path / "out")
+    assert (tmp_path / "out" / "part-of-my-thesis.txt").read_text() == "mine"
+
+
+def test_what_a_kill_leaves_of_the_very_first_file_is_no_hindrance(explainer, corpus, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".manifest.json.123.unfinished").write_text("{")
+    (tmp_path / "out" / ".lock-0").touch()
+    assert run(explainer, corpus, tmp_path / "out").rows == 60
+    assert not list((tmp_path / "out").glob(".*unfinished"))
+
+
+def test_a_process_of_an_earlier_job_that_is_still_at_work_keeps_others_out(explainer, corpus, tmp_path):
+    (tmp_path / "out").mkdir()
+    orphan = Ledger(tmp_path / "out", 1)
+    orphan.acquire()
+    try:
+        with pytest.raises(OSError, match="one job at a time"):
+            run(explainer, corpus, tmp_path / "out")
+    finally:
+        orphan.release()
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"\0" * 40, b"[1]", b'{"part": 1}{"part": 2}'])
+def test_damaged_lines_of_the_ledger_are_made_again(explainer, corpus, tmp_path, damage):
+    run(explainer, corpus, tmp_path / "out")
+    before = content(tmp_path / "out")
+    path = tmp_path / "out" / "progress-0.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], damage + b"\n", *lines[3:]]))
+    assert run(explainer, corpus, tmp_path / "out").rows == 60
+    after = content(tmp_path / "out")
+    assert all(after[name] == before[name] for name in before if not name.startswith("progress"))
+
+
+def test_a_damaged_manifest_is_refused_and_can_be_overwritten(explainer, corpus, tmp_path):
+    run(explainer, corpus, tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="is not a manifest of a highlight job"):
+        run(explainer, corpus, tmp_path / "out")
+    assert run(explainer, corpus, tmp_path / "out", overwrite=True).rows == 60
+
+
+def test_a_manifest_says_complete_only_while_nothing_is_missing(explainer, corpus, tmp_path, monkeypatch):
+    run(explainer, corpus, tmp_path / "out")
+    (tmp_path / "out" / "part-0-00001.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        crash_at(patch, "before the ledger", 1)
+        with pytest.raises(Crash):
+            run(explainer, corpus, tmp_path / "out")
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"]
+
+
+def test_rows_that_were_added_are_refused(explainer, corpus, tmp_path):
+    settings = {"data": "the same whatever its size"}
+    run(explainer, corpus, tmp_path / "out", settings=settings)
+    with open(corpus, "a") as file:
+        file.write('{"text": "good film", "key": "new"}\n' * 10)
+    with pytest.raises(ValueError, match="must hold the 60 rows .* got more"):
+        run(explainer, corpus, tmp_path / "out", settings=settings)
+
+
+def test_other_settings_may_follow_where_nothing_is_finished(explainer, corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        crash_at(patch, "before the ledger", 1)
+        with pytest.raises(Crash):
+            run(explainer, corpus, tmp_path / "out", settings={"unit": "words"})
+    assert run(explainer, corpus, tmp_path / "out", settings={"unit": "tokens"}).rows == 60
+
+
+def test_scores_that_are_not_finite_are_errors_of_their_rows(corpus, tmp_path):
+    model = get_mhex_model(tiny_bert(num_labels=3).eval(), MhexConfig(gate=False))
+    fit_equivalent_matrices(model, TOKENIZER, tiny_texts(40)[0], progress=False)
+    model.mhex_fit.constant.fill_(float("nan"))
+    report = run(MhexExplainer(model, TOKENIZER), corpus, tmp_path / "out", formats=("parquet",))
+    assert (report.explained, report.errors) == (0, 60)
+    errors = (tmp_path / "out" / "errors.jsonl").read_text()
+    assert errors.count("the scores are not finite, so nothing can be explained: text.") == 57
+
+
+def test_a_source_that_breaks_is_not_the_outputs_fault(explainer, corpus, tmp_path):
+    source = open_rows(str(corpus))
+    corpus.unlink()
+    with pytest.raises(ValueError, match="data must stay readable, got 'corpus.jsonl'"):
+        run_job(
+            explainer,
+            source,
+            tmp_path / "out",
+            asked=explainer.request(),
+            formats=["jsonl"],
+            columns=ColumnOptions(),
+            settings={},
+            state=SingleProcess(),
+            progress=False,
+        )

@@ -127,3 +127,18 @@ def test_a_hundred_thousand_characters_keep_their_offsets(model):
 def test_strides_that_cannot_be(model, stride):
     with pytest.raises((TypeError, ValueError), match="stride must be"):
         MhexExplainer(model, TOKENIZER, max_length=20, stride=stride)
+
+
+def test_pairs_need_room_for_both_halves(model):
+    for length, stride in ((5, 1), (7, 3)):
+        with pytest.raises(ValueError, match=f"stride must be less than {length - 4} for pairs"):
+            MhexExplainer(model, TOKENIZER, max_length=length, stride=stride)(long_text(20), long_text(20, 1))
+    e = MhexExplainer(model, TOKENIZER, max_length=7, stride=2)(long_text(9), long_text(4, 1))
+    assert [token.text for token in e.tokens if token.sequence == 0] == long_text(9).split()
+
+
+def test_windows_do_not_depend_on_the_side_the_tokenizer_would_cut(model):
+    other = tiny_tokenizer()
+    other.truncation_side = "left"
+    one, two = (MhexExplainer(model, t, max_length=20, stride=5)(long_text(60)) for t in (TOKENIZER, other))
+    assert one.scores.tolist() == two.scores.tolist() and other.truncation_side == "left"

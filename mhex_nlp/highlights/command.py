@@ -69,6 +69,10 @@ def run_highlight(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if args.part_rows < 1:
+        raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
+    if args.output is None and (args.top_k is not None or args.overwrite):
+        raise ValueError("top_k and overwrite are for files: give an --output.")
     if args.text:
         return _show_texts(args)
     if args.output is None:
@@ -133,7 +137,9 @@ def _show_rows(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from accelerate import Accelerator
 
+    from .. import __version__
     from ..beside import model_hash
+    from ..tokenizing import tokenizer_hash
     from .columns import ColumnOptions
     from .job import run_job
     from .parts import FORMATS
@@ -141,8 +147,8 @@ def _run(args: argparse.Namespace) -> int:
     formats = sorted({name.strip() for name in args.format.split(",") if name.strip()})
     if not formats or not set(formats) <= set(FORMATS):
         raise ValueError(f"format must be one or more of {', '.join(FORMATS)}, got {args.format!r}.")
-    if args.part_rows < 1:
-        raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
+    if Path(args.data).is_dir() and args.output.resolve().is_relative_to(Path(args.data).resolve()):
+        raise ValueError(f"output must be a folder outside the data, got {args.output} inside {args.data}.")
     if args.top_k is not None and "parquet" not in formats:
         raise ValueError("top_k is for Parquet files, the others hold whole explanations: add parquet to --format.")
     if args.foil is not None and args.target is None:
@@ -163,7 +169,9 @@ def _run(args: argparse.Namespace) -> int:
     settings = {
         "data": source.identity,
         "model": asked.model.name,
+        "library": __version__,
         "weights": model_hash(explainer.model),
+        "tokenizer": tokenizer_hash(explainer.tokenizer),
         "dtype": str(explainer.model.dtype).removeprefix("torch."),
         "max_length": explainer.max_length,
         "part_rows": args.part_rows,
@@ -259,3 +267,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_highlight(args)
     except (OSError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: stopped.\n")

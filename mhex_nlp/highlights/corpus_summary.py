@@ -27,6 +27,7 @@ class CorpusSummary:
     def __init__(self, table: ClassTable) -> None:
         self.table = table
         self.texts = self.truncated = self.windowed = 0
+        self.explained: Counter[str] = Counter()  # by the class explained
         self.predicted: Counter[str] = Counter()
         self.words: dict[str, dict[str, list[float]]] = {}  # class: word: count, sum, sum of magnitudes
         self.mass = {"all": 0.0, "special tokens": 0.0, "punctuation": 0.0}
@@ -43,6 +44,7 @@ class CorpusSummary:
             self.predicted[predicted] += 1
             if gold is not None:
                 self.confusion.setdefault(_label(gold, labels), Counter())[predicted] += 1
+        self.explained[labels[row.target]] += 1
         own = self.words.setdefault(labels[row.target], {})
         sources = [row.item.text, row.item.text_pair or ""]
         for group in row.words():
@@ -63,6 +65,7 @@ class CorpusSummary:
             "texts": self.texts,
             "truncated": self.truncated,
             "windowed": self.windowed,
+            "explained": dict(self.explained),
             "predicted": dict(self.predicted),
             "mass": self.mass,
             "confusion": {gold: dict(row) for gold, row in self.confusion.items()},
@@ -74,6 +77,7 @@ class CorpusSummary:
         self.texts += record["texts"]
         self.truncated += record["truncated"]
         self.windowed += record["windowed"]
+        self.explained.update(record["explained"])
         self.predicted.update(record["predicted"])
         for name, size in record["mass"].items():
             self.mass[name] += size
@@ -96,7 +100,8 @@ class CorpusSummary:
             words = self.words.get(label, {})
             order = sorted(words.items(), key=lambda each: (-each[1][1], each[0]))
             classes[label] = {
-                "texts": self.predicted.get(label, 0),
+                "texts": self.explained.get(label, 0),
+                "predicted": self.predicted.get(label, 0),
                 "for": [_word(name, values) for name, values in order[:top] if values[1] > 0],
                 "against": [_word(name, values) for name, values in order[::-1][:top] if values[1] < 0],
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -15,10 +16,12 @@ from ..beside import model_hash
 from ..classes import ClassName
 from ..explainer import MhexExplainer
 from ..texts import repair_surrogates, warn
+from ..tokenizing import tokenizer_hash
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained import ExplainedText, explain_rows, tokenise_rows
 from .rows import text_problem
 
+_ARGUMENTS = ("text_column", "text_pair_column")
 D = TypeVar("D", Dataset, IterableDataset)
 
 
@@ -72,13 +75,14 @@ def highlight_dataset(
         raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-    options = ColumnOptions(unit, top_k, classes == "all")
+    options: ColumnOptions = ColumnOptions(unit, top_k, classes == "all")
     asked = explainer.request(target, foil, classes)
     columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
     _check_columns(dataset, columns)
     warned: list[bool] = []
 
     def explain(table: pa.Table, indices: list[int]) -> pa.Table:
+        _check_names(table.column_names, columns)
         halves = [table[name].to_pylist() for name in columns]
         rows: list[ExplainedText | str] = [_problem(row, columns) for row in zip(*halves, strict=True)]
         sound = [place for place, problem in enumerate(rows) if not problem]
@@ -99,7 +103,9 @@ def highlight_dataset(
     features = _features(dataset, options)
     if isinstance(dataset, Dataset):
         state = [dataset._fingerprint, columns, repr(options), batch_size, errors, _identity(explainer, asked)]
-        before = dataset.format
+        if not len(dataset) and features is not None:  # `map` would leave the columns out
+            return Dataset.from_dict({name: [] for name in features}, features=features)
+        before: dict[str, Any] = dataset.format
         found = dataset.with_format("arrow").map(
             explain,
             with_indices=True,
@@ -109,8 +115,8 @@ def highlight_dataset(
             new_fingerprint=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
             desc="explain",
         )
-        kept = before["columns"] if before["type"] is not None else None
-        return found.with_format(before["type"], kept, **before["format_kwargs"])
+        kept = None if set(before["columns"]) == set(dataset.column_names) else [*before["columns"], *options.types]
+        return found.with_format(before["type"], kept, before["output_all_columns"], **before["format_kwargs"])
     streamed = dataset.with_format("arrow").map(
         explain, with_indices=True, batched=True, batch_size=batch_size, features=features
     )
@@ -129,12 +135,17 @@ def _check_columns(dataset: Dataset | IterableDataset, columns: list[str]) -> No
     known = dataset.column_names
     if known is None:  # a stream that was never looked at
         return
-    for argument, name in zip(("text_column", "text_pair_column"), columns, strict=False):
-        if name not in known:
-            raise ValueError(f"{argument} must name a column of the dataset, got {name!r}; it has {', '.join(known)}.")
+    _check_names(known, columns)
+    for argument, name in zip(_ARGUMENTS, columns, strict=False):
         kind = getattr((dataset.features or {}).get(name), "dtype", "string")
         if kind not in ("string", "large_string", "null"):
             raise TypeError(f"{argument} must name a column of strings, got {name!r}, which holds {kind}.")
+
+
+def _check_names(known: Sequence[str], columns: Sequence[str]) -> None:
+    for argument, name in zip(_ARGUMENTS, columns, strict=False):
+        if name not in known:
+            raise ValueError(f"{argument} must name a column of the dataset, got {name!r}; it has {', '.join(known)}.")
     if taken := sorted(name for name in known if name.startswith(PREFIX)):
         raise ValueError(f"dataset must have no column that begins with {PREFIX}, got {', '.join(taken)}.")
 
@@ -148,11 +159,10 @@ def _features(dataset: Dataset | IterableDataset, options: ColumnOptions) -> Fea
 
 def _identity(explainer: MhexExplainer, asked: Any) -> list[Any]:
     """What the columns depend on beside the rows, as JSON."""
-    tokenizer = hashlib.sha256(explainer.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     return [
         __version__,
         model_hash(explainer.model),
-        tokenizer,
+        tokenizer_hash(explainer.tokenizer),
         [explainer.max_length, explainer.stride, explainer.batch_tokens, explainer.language, explainer.non_negative],
         [asked.target, asked.foil, asked.all_classes, asked.contrast, asked.aggregation, asked.beta],
     ]

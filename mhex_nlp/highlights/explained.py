@@ -90,7 +90,7 @@ def tokenise_rows(
     if not texts:
         return []
     try:
-        return list(explainer.tokenise(texts, pairs))
+        return list(explainer.tokenise(texts, pairs, start=None))
     except ValueError:  # one of them at least: find which
         found: list[TokenisedText | str] = []
         for index, text in enumerate(texts):

@@ -12,8 +12,9 @@ import errno
 import hashlib
 import itertools
 import json
+import queue
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .. import __version__
 from ..attributing import Request
 from ..durable import durable
 from ..explainer import MhexExplainer
+from ..explanation_json import dumps
 from ..inputs import TokenisedText
 from ..render import render_summary
 from ..texts import warn
@@ -100,9 +102,9 @@ def run_job(
         state.wait_for_everyone()
         if not state.is_main_process:
             ledger.acquire()
-        finished = ledger.finished()
+        finished, known = ledger.finished(), ledger.read_manifest().get("rows")
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            for part in _ahead(_parts(explainer, source, part_rows, finished, state)):
+            for part in _ahead(_parts(explainer, source, part_rows, finished, known, state)):
                 if part.items is not None:
                     record = _do(part, part.items, explainer, asked, formats, columns, output, state.process_index)
                     ledger.add(record)
@@ -124,11 +126,27 @@ class SingleProcess:
         """Nobody to wait for."""
 
 
+def _read(source: RowSource) -> Iterator[Row]:
+    """The rows; ValueError where they cannot be read on, which is no fault of the output."""
+    try:
+        yield from source
+    except OSError as error:
+        raise ValueError(f"data must stay readable, got {source.name!r}: {error.strerror or error}.") from error
+
+
 def _parts(
-    explainer: MhexExplainer, source: RowSource, size: int, finished: Mapping[int, Mapping[str, Any]], state: Any
+    explainer: MhexExplainer,
+    source: RowSource,
+    size: int,
+    finished: Mapping[int, Mapping[str, Any]],
+    known: int | None,
+    state: Any,
 ) -> Iterator[_Part]:
-    """The parts of the input, tokenised where they are this process's to do; checks those that are finished."""
-    rows = iter(source)
+    """The parts of the input, tokenised where they are this process's to do; checks those that are finished.
+
+    `known` is how many rows an earlier run found in all.
+    """
+    rows = _read(source)
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
         if not chunk:
@@ -139,6 +157,10 @@ def _parts(
                     "any more. --overwrite begins anew."
                 )
             return
+        if known is not None and chunk[-1].number >= known:
+            raise ValueError(
+                f"data must hold the {known} rows that this output was begun with, got more. --overwrite begins anew."
+            )
         digest = _digest(chunk)
         if index in finished:
             if finished[index]["digest"] != digest:
@@ -157,11 +179,35 @@ def _parts(
 
 def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
     """The same parts, of which the next is made while one is worked on: reading and tokenising need no model."""
-    with ThreadPoolExecutor(1, "mhex-tokenise") as pool:
-        coming = pool.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = pool.submit(next, parts, None)
-            yield part
+    made: queue.Queue[_Part | BaseException | None] = queue.Queue(1)
+    over = threading.Event()
+
+    def put(item: _Part | BaseException | None) -> None:
+        while not over.is_set():
+            try:
+                return made.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        try:
+            for part in parts:
+                put(part)
+                if over.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    # a daemon: standard input may never say another word, and nobody should have to wait for it
+    threading.Thread(target=make, name="mhex-tokenise", daemon=True).start()
+    try:
+        while (found := made.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+    finally:
+        over.set()
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -215,13 +261,14 @@ def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> No
 
 def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any]) -> JobReport:
     """Writes what is said of the whole: errors, summary, the manifest at last."""
+    ledger.remove_strays()
     summary, parts, errors, rows = CorpusSummary(explainer.classes), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
         for index, record in enumerate(ledger.records()):
             if record["part"] != index:
                 raise RuntimeError(f"part {index} of the output is missing; run the same command again.")
             for error in record["errors"]:
-                file.write(json.dumps(error, ensure_ascii=False).encode() + b"\n")
+                file.write(f"{dumps(error)}\n".encode())
             errors += len(record["errors"])
             rows += record["rows"]
             summary.merge(record["summary"])

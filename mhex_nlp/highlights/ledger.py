@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..durable import durable, remove_unfinished, sync_folder
+from ..durable import durable, sync_folder, unfinished_name
+from ..explanation_json import dumps
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"
-_OURS = ("part-*", "progress-*.jsonl", MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE)
+_PART = re.compile(r"part-\d+-\d{5,}\.(jsonl|parquet|html)")
+_OURS = re.compile(
+    "|".join([_PART.pattern, r"progress-\d+\.jsonl", *map(re.escape, (MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE))])
+)
 
 
 class Ledger:
@@ -39,29 +44,50 @@ class Ledger:
         """Begins a job in the folder, or goes on with one of the same settings; for the first process alone.
 
         Raises:
-            ValueError: settings other than those that the folder was begun with (says which), or a folder that holds
-                something else.
+            ValueError: settings other than those that finished parts were made with (says which), or a folder that
+                holds something else.
             BlockingIOError: another job writes to the folder.
         """
         self.acquire()
-        manifest = self.read_manifest()
-        if manifest is not None and not overwrite:
-            _refuse_changes(manifest.get("settings", {}), settings, self.folder)
-        elif overwrite:
-            for pattern in _OURS:
-                for path in self.folder.glob(pattern):
-                    path.unlink()
-        elif strange := sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".lock-")):
+        self._refuse_company()
+        self._remove(lambda name: _OURS.fullmatch(unfinished_name(name) or "") is not None)
+        begun = (self.folder / MANIFEST).exists()
+        if not begun and (strange := sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".lock-"))):
             raise ValueError(
                 f"output must be a new or empty folder, or one of an earlier run, got {self.folder} with {strange[0]}."
             )
-        if manifest is None or overwrite:
-            self.write_json(MANIFEST, {"schema": SCHEMA, "complete": False, "settings": dict(settings)})
-        remove_unfinished(self.folder, "*")
+        if overwrite:
+            self._remove(lambda name: _OURS.fullmatch(name) is not None and name != MANIFEST)
+        manifest = self.read_manifest() if begun and not overwrite else {}
+        if self.finished():
+            _refuse_changes(manifest.get("settings", {}), settings, self.folder)
+        rows = {"rows": manifest["rows"]} if "rows" in manifest else {}
+        self.write_json(MANIFEST, {"schema": SCHEMA, "complete": False, "settings": dict(settings), **rows})
+        self.remove_strays()
+
+    def remove_strays(self) -> None:
+        """Removes part files without a line: their process was killed between the two."""
         named = {name for part in self.finished().values() for name in part["files"]}
-        for path in self.folder.glob("part-*"):  # renamed, and then killed before their line was written
-            if path.name not in named:
-                path.unlink()
+        self._remove(lambda name: _PART.fullmatch(name) is not None and name not in named)
+
+    def _remove(self, wanted: Callable[[str], bool]) -> None:
+        for path in list(self.folder.iterdir()):
+            if wanted(path.name):
+                path.unlink(missing_ok=True)
+
+    def _refuse_company(self) -> None:
+        """BlockingIOError where another process of an earlier job is still at work."""
+        for path in self.folder.glob(".lock-*"):
+            if path.name != f".lock-{self.rank}":
+                other = FileLock(path)
+                try:
+                    other.acquire(timeout=0)
+                except Timeout as error:
+                    raise self._in_use() from error
+                other.release()
+
+    def _in_use(self) -> BlockingIOError:
+        return BlockingIOError(f"output must be a folder of one job at a time, got {self.folder} in use.")
 
     def acquire(self) -> None:
         """Takes this process's place in the folder until `release`, or its end.
@@ -72,7 +98,7 @@ class Ledger:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise BlockingIOError(f"output must be a folder of one job at a time, got {self.folder} in use.") from error
+            raise self._in_use() from error
         if self._path.exists():
             whole = self._path.read_bytes()
             if not whole.endswith(b"\n"):  # cut short: what follows must begin a line of its own
@@ -82,11 +108,9 @@ class Ledger:
         """Lets others in."""
         self._lock.release()
 
-    def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest, if there is one; ValueError where it cannot be read or is newer than we read."""
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest; ValueError where it cannot be read or is newer than we read."""
         path = self.folder / MANIFEST
-        if not path.exists():
-            return None
         try:
             found: dict[str, Any] = json.loads(path.read_text("utf-8"))
             schema = found["schema"]
@@ -105,12 +129,10 @@ class Ledger:
             with open(path, "rb") as file:
                 start = 0
                 for line in file:
-                    if line.endswith(b"\n"):
-                        record = json.loads(line)
-                        sizes = record["files"]
-                        if all(_size(self.folder / name) == size for name, size in sizes.items()):
-                            kept = {key: record[key] for key in ("digest", "rows", "files")}
-                            found[int(record["part"])] = {**kept, "line": (path, start)}
+                    record = _read_line(line)
+                    if record and all(_size(self.folder / name) == size for name, size in record["files"].items()):
+                        kept = {key: record[key] for key in ("digest", "rows", "files")}
+                        found[int(record["part"])] = {**kept, "line": (path, start)}
                     start += len(line)
         return dict(sorted(found.items()))
 
@@ -128,7 +150,7 @@ class Ledger:
         with open(self._path, "ab") as file:
             start = file.tell()
             try:
-                file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                file.write(f"{dumps(dict(record))}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
@@ -140,7 +162,7 @@ class Ledger:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file of the folder."""
         with durable(self.folder / name) as file:
-            file.write(json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+            file.write(f"{dumps(dict(content), indent=1)}\n".encode())
 
 
 def _size(path: Path) -> int | None:
@@ -150,9 +172,26 @@ def _size(path: Path) -> int | None:
         return None
 
 
+def _read_line(line: bytes) -> dict[str, Any] | None:
+    """A record; `None` for what is none, such as a line that was cut short: its part is then made again."""
+    try:
+        record: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+    except ValueError:
+        return None
+    known = isinstance(record, dict) and {"part", "files", "digest", "rows", "errors", "summary"} <= record.keys()
+    return record if known else None
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in json.loads(json.dumps(settings)).items():
+        found |= {f"{key} {inner}": each for inner, each in value.items()} if isinstance(value, dict) else {key: value}
+    return found
+
+
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    plain = json.loads(json.dumps(now))
-    changed = [key for key in sorted({*before, *plain}) if before.get(key) != plain.get(key)]
+    old, new = _flat(before), _flat(now)
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if changed:
-        told = "; ".join(f"{key} was {before.get(key)!r} and is {plain.get(key)!r}" for key in changed)
+        told = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed)
         raise ValueError(f"{folder} was begun with other settings: {told}. --overwrite begins anew.")
