@@ -47,7 +47,7 @@ def write_corpus(path: Path, rows: int) -> None:
 
 
 def command(args: argparse.Namespace, corpus: Path, output: Path) -> list[str]:
-    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", str(args.processes)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(args.processes)]
     start = [sys.executable] if args.processes == 1 else [*launch, f"--main_process_port={args.port}"]
     options = {
         "--model": args.model,

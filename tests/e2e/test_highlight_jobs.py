@@ -55,7 +55,15 @@ def test_two_processes_give_the_scores_of_one(model, tmp_path):
     options = ["--model", str(model), "--data", "texts.txt", "--part-rows", "10", "--format", "jsonl"]
     script = str(SCRIPTS / "highlight.py")
     call([sys.executable, script, *options, "--output", "one"], tmp_path, 0)
-    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port=29531"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--main_process_port=29531",
+    ]
     told = call([*launch, script, *options, "--output", "two", "--num-processes", "2"], tmp_path, 0)
     assert told.count("90 of 90 rows explained in 9 parts") == 1
     ranks = {path.name.split("-")[1] for path in (tmp_path / "two").glob("part-*")}
