@@ -101,7 +101,8 @@ def rolled_writes(layers: Sequence[Attended], start: Tensor, place: Tensor | Non
         start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
         place: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
     """
-    arriving, found = start, list[Tensor]()
+    arriving = start
+    found: list[Tensor] = []
     for layer in reversed(layers):
         weights = layer.arriving(arriving) if found or place is None else layer.row(place)  # (B, N, T)
         values = layer.values()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -113,6 +114,15 @@ def test_files_of_every_kind(folder, tmp_path, suffix):
     )
 
 
+def test_standard_input(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good film\nbad plot\n")))
+    assert (
+        main(["highlight", "--model", folder, "--data", "-", "--output", str(tmp_path / "o"), "--format", "jsonl"]) == 0
+    )
+    assert "2 of 2 rows explained" in capsys.readouterr().out
+    assert [e.text for e in read_jsonl(tmp_path / "o" / "part-0-00000.jsonl")] == ["good film", "bad plot"]
+
+
 def test_pairs(folder, tmp_path):
     (tmp_path / "pairs.jsonl").write_text(json.dumps({"a": "good film", "b": "bad film"}) + "\n")
     command = ["highlight", "--model", folder, "--data", str(tmp_path / "pairs.jsonl"), "--output", str(tmp_path / "o")]
@@ -142,6 +152,12 @@ def test_pairs(folder, tmp_path):
         (["--data", "{empty}/empty.txt"], "data must have at least one row, got none"),
         (["--data", "{empty}/header.csv"], "data must have at least one (row|text), got none"),
         (["--data", "{empty}/broken.parquet"], "data must be readable"),
+        (["--data", "{reviews}", "--part-rows", "0"], "part_rows must be at least 1"),
+        (["--data", "{reviews}", "--top-k", "3"], "top_k and overwrite are for files"),
+        (["--data", "{reviews}", "--output", "{empty}/o", "--top-k", "3"], "top_k is for Parquet files"),
+        (["--data", "{reviews}", "--output", "{empty}/o", "--foil", "bad"], "foil needs target"),
+        (["--data", "{reviews}", "--output", "{empty}/o", "--num-processes", "2"], "started, 1, got 2"),
+        (["--data", "{empty}", "--output", "{empty}/o"], "output must be a folder outside the data"),
     ],
 )
 def test_bad_input_gets_one_sentence(folder, reviews, broken_files, options, message, capsys):
