@@ -216,7 +216,7 @@ def measure_memory(args: argparse.Namespace) -> dict[str, Any]:
         max_position_embeddings=128,
     )
     model = get_mhex_model(BertForSequenceClassification(config).eval(), MhexConfig(gate=False))
-    words = [word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha()]
+    words = np.array(sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha()))
     texts = [" ".join(draw.choice(words, draw.integers(5, 25))) for _ in range(1000)]
     fit_equivalent_matrices(model, tokenizer, texts[:200], progress=False)
     explainer = MhexExplainer(model, tokenizer, batch_tokens=args.batch_tokens)
