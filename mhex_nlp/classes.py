@@ -92,15 +92,15 @@ class ClassTable:
 
     def prediction(self, logits: Tensor) -> Prediction:
         """What the (C,) logits of one text predict."""
-        if self.task == "regression":
+        found = self.probabilities(logits[None])
+        if found is None:
             values = tuple(logits.tolist())
             return Prediction(None, None, None, None, value=values[0] if len(values) == 1 else values)
-        multi = self.task == "multi_label_classification"
-        probabilities = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
+        probabilities = found[0]
         named = dict(zip(self.labels, probabilities, strict=True))
-        held = tuple(label for label, probability in named.items() if probability >= 0.5)
+        held = self.held(probabilities) if self.task == "multi_label_classification" else None
         best = int(logits.argmax())
-        return Prediction(self.labels[best], best, probabilities[best], named, held if multi else None)
+        return Prediction(self.labels[best], best, probabilities[best], named, held)
 
     def probabilities(self, logits: Tensor) -> list[list[float]] | None:
         """Every class's probability, of (B, C) logits, as `prediction` gives them; `None` for regression."""
@@ -109,6 +109,10 @@ class ClassTable:
         multi = self.task == "multi_label_classification"
         found: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
         return found
+
+    def held(self, probabilities: Sequence[float]) -> tuple[str, ...]:
+        """The classes at 0.5 or above, of (C,) probabilities."""
+        return tuple(label for label, chance in zip(self.labels, probabilities, strict=True) if chance >= 0.5)
 
     def heads_choice(self, head_logits: Tensor, logits: Tensor) -> HeadsChoice | None:
         """The class the aggregated heads choose, (C,) each; `None` where classes do not exclude each other."""

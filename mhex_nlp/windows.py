@@ -20,7 +20,6 @@ from tokenizers import Encoding
 from torch import Tensor
 
 from .inputs import TokenisedText, Window, tokenise
-from .texts import place
 from .tokenizing import private_copy
 
 
@@ -78,16 +77,11 @@ def tokenise_in_windows(
     whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start)
     own = private_copy(tokenizer)
     own.truncation_side = "right"  # windows are all of the text, whichever end the tokenizer would cut
-    return [
-        item
-        if len(item) <= max_length
-        else _windowed(own, item, max_length, stride, accepts, place(name, None if start is None else start + index))
-        for index, item in enumerate(whole)
-    ]
+    return [item if len(item) <= max_length else _windowed(own, item, max_length, stride, accepts) for item in whole]
 
 
 def _windowed(
-    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: frozenset[str], where: str
+    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: frozenset[str]
 ) -> TokenisedText:
     halves = [item.text] if item.text_pair is None else [item.text, item.text_pair]
     counts = [item.encoding.sequence_ids.count(half) for half in range(len(halves))]
@@ -118,7 +112,7 @@ def _windowed(
                 encoding=encoding,
                 features={key: torch.tensor(batch[key][index]) for key in kept},
                 truncated=False,
-                place=where,
+                place=item.place,
                 places=torch.tensor(places),
             )
         )

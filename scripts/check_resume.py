@@ -103,7 +103,6 @@ def kill(args: argparse.Namespace, corpus: Path, output: Path, draw: random.Rand
     before, began = lines(output), time.monotonic()
     process = start(args, corpus, output)
     if early:
-        process.poll()
         time.sleep(draw.uniform(0, 4))
     else:
         wanted = before + draw.randint(1, 4)

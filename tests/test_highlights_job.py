@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -49,7 +50,7 @@ def corpus(tmp_path):
 
 
 def run(explainer, corpus, output, state=None, formats=FORMATS, **options):
-    source = open_rows(str(corpus), id_column="key", label_column="gold")
+    source = options.pop("source", None) or open_rows(str(corpus), id_column="key", label_column="gold")
     settings = options.pop("settings", {"data": source.identity, "format": list(formats)})
     return run_job(
         explainer,
@@ -294,17 +295,7 @@ def test_the_summary_counts_words_errors_and_mass(explainer, corpus, tmp_path):
 def test_a_text_without_tokens_does_not_stop_the_others(explainer, tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("good film\n\x07\x08\nbad film\n")
-    report = run_job(
-        explainer,
-        open_rows(str(path)),
-        tmp_path / "out",
-        asked=explainer.request(),
-        formats=["jsonl"],
-        columns=ColumnOptions(),
-        settings={},
-        state=SingleProcess(),
-        progress=False,
-    )
+    report = run(explainer, path, tmp_path / "out", source=open_rows(str(path)))
     assert (report.explained, report.errors) == (2, 1)
     assert "no token the tokenizer knows" in (tmp_path / "out" / "errors.jsonl").read_text()
 
@@ -425,14 +416,37 @@ def test_a_source_that_breaks_is_not_the_outputs_fault(explainer, corpus, tmp_pa
     source = open_rows(str(corpus))
     corpus.unlink()
     with pytest.raises(ValueError, match="data must stay readable, got 'corpus.jsonl'"):
-        run_job(
-            explainer,
-            source,
-            tmp_path / "out",
-            asked=explainer.request(),
-            formats=["jsonl"],
-            columns=ColumnOptions(),
-            settings={},
-            state=SingleProcess(),
-            progress=False,
-        )
+        run(explainer, corpus, tmp_path / "out", source=source)
+
+
+HOSTILE = [
+    'He said "no", and left.',
+    "two\nlines, and\r\nWindows lines",
+    "a\u2028b\u0085c \u200bd\u00ade",
+    "nul\x00 and bell\x07 and \x1b[31m",
+    "👩‍👩‍👧 ñandú ﬁn İstanbul ẞ e\u0301",
+    "中文字 ภาษาไทย かな עברית العربية",
+    "\u202eright to left\u2069 <script>alert(1)</script>",
+    "good " * 20_000,
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_hostile_cells_come_out_with_exact_offsets(explainer, tmp_path, end):
+    """From a CSV file with a byte order mark to JSONL and Parquet."""
+    with open(tmp_path / "a.csv", "w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, lineterminator=end).writerows([["text"], *[[text] for text in HOSTILE]])
+    with pytest.warns(UserWarning, match="row 7: Explained in part"):
+        report = run(explainer, None, tmp_path / "out", source=open_rows(str(tmp_path / "a.csv")))
+    assert (report.explained, report.truncated) == (len(HOSTILE), 1)
+    found = list(read_jsonl(tmp_path / "out" / "part-0-00000.jsonl"))
+    assert [e.text for e in found] == HOSTILE
+    rows = pq.read_table(tmp_path / "out" / "part-0-00000.parquet").to_pylist()
+    for e, row, text in zip(found, rows, HOSTILE, strict=True):
+        own = [token for token in e.tokens if not token.special]
+        assert all(token.text == text[token.start : token.end] for token in own)
+        places = list(zip(row["mhex_starts"], row["mhex_ends"], strict=True))
+        assert row["mhex_spans"] == [text[start:end] for start, end in places] and places == sorted(places)
+        covered = "".join(text[start:end] for start, end in places) if not e.truncated else ""
+        letters = [c for c in text if c.isalnum()] if not e.truncated else []
+        assert [c for c in covered if c.isalnum()] == letters

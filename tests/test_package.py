@@ -66,6 +66,7 @@ FLOORS = {
     "devices": 1,
     "durable": 1,
     "config": 0,
+    "lazy": 0,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,8 +6,9 @@ Names only, handed on lazily (PEP 562): the command line reads its options from 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 _HOMES = {"highlight_dataset": "dataset", "open_rows": "rows", "rows_of": "rows", "run_job": "job"}
 __all__ = [*sorted(_HOMES)]
@@ -18,8 +19,4 @@ if TYPE_CHECKING:
     from .rows import open_rows as open_rows
     from .rows import rows_of as rows_of
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

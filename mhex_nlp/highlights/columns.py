@@ -96,7 +96,7 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         values["label"], values["probability"] = table.labels[predicted], row.probabilities[predicted]
         values["probabilities"] = row.probabilities
         if table.task == "multi_label_classification":
-            values["labels"] = [n for n, chance in zip(table.labels, row.probabilities, strict=True) if chance >= 0.5]
+            values["labels"] = table.held(row.probabilities)
     return values | {
         "target": table.labels[row.target],
         "foil": None if row.asked.foil is None else table.labels[row.asked.foil],
@@ -115,7 +115,7 @@ def _spans(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
     if options.unit == "words":
         units = [
             (group.start, group.end, group.sequence, math.fsum(scores[i] for i in group.tokens), group.tokens)
-            for group in row.words()
+            for group in row.words
         ]
     else:
         units = [

@@ -137,16 +137,13 @@ def _show_rows(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from accelerate import Accelerator
 
-    from .. import __version__
-    from ..beside import model_hash
-    from ..tokenizing import tokenizer_hash
     from .columns import ColumnOptions
+    from .identity import identity_of
     from .job import run_job
     from .parts import FORMATS
+    from .showing import check_formats
 
-    formats = sorted({name.strip() for name in args.format.split(",") if name.strip()})
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f"format must be one or more of {', '.join(FORMATS)}, got {args.format!r}.")
+    formats = sorted(set(check_formats(args.format, FORMATS)))
     if Path(args.data).is_dir() and args.output.resolve().is_relative_to(Path(args.data).resolve()):
         raise ValueError(f"output must be a folder outside the data, got {args.output} inside {args.data}.")
     if args.top_k is not None and "parquet" not in formats:
@@ -166,36 +163,12 @@ def _run(args: argparse.Namespace) -> int:
     source = _source(args)
     explainer = _explainer(args, args.device or state.device)
     asked = explainer.request(**_options(args, explainer))
+    own = ("text_column", "text_pair_column", "id_column", "label_column", "part_rows", "unit", "top_k")
     settings = {
         "data": source.identity,
-        "model": asked.model.name,
-        "library": __version__,
-        "weights": model_hash(explainer.model),
-        "tokenizer": tokenizer_hash(explainer.tokenizer),
-        "dtype": str(explainer.model.dtype).removeprefix("torch."),
-        "max_length": explainer.max_length,
-        "part_rows": args.part_rows,
         "format": formats,
-        "aggregation": asked.aggregation,
-        "contrast": asked.contrast,
-        **{
-            name: getattr(args, name)
-            for name in (
-                "text_column",
-                "text_pair_column",
-                "id_column",
-                "label_column",
-                "target",
-                "foil",
-                "classes",
-                "unit",
-                "top_k",
-                "layers",
-                "non_negative",
-                "stride",
-                "batch_tokens",
-            )
-        },
+        **{name: getattr(args, name) for name in own},
+        **identity_of(explainer, asked),
     }
     report = run_job(
         explainer,

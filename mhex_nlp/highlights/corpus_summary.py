@@ -47,7 +47,7 @@ class CorpusSummary:
         self.explained[labels[row.target]] += 1
         own = self.words.setdefault(labels[row.target], {})
         sources = [row.item.text, row.item.text_pair or ""]
-        for group in row.words():
+        for group in row.words:
             text = sources[group.sequence][group.start : group.end]
             score = sum(scores[index] for index in group.tokens)
             size = abs(score)

@@ -11,15 +11,13 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
-from .. import __version__
-from ..beside import model_hash
 from ..classes import ClassName
 from ..explainer import MhexExplainer
 from ..texts import repair_surrogates, warn
-from ..tokenizing import tokenizer_hash
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained import ExplainedText, explain_rows, tokenise_rows
-from .rows import text_problem
+from .identity import identity_of
+from .rows import row_problem
 
 _ARGUMENTS = ("text_column", "text_pair_column")
 D = TypeVar("D", Dataset, IterableDataset)
@@ -84,7 +82,7 @@ def highlight_dataset(
     def explain(table: pa.Table, indices: list[int]) -> pa.Table:
         _check_names(table.column_names, columns)
         halves = [table[name].to_pylist() for name in columns]
-        rows: list[ExplainedText | str] = [_problem(row, columns) for row in zip(*halves, strict=True)]
+        rows: list[ExplainedText | str] = [row_problem(row) or "" for row in zip(*halves, strict=True)]
         sound = [place for place, problem in enumerate(rows) if not problem]
         texts, *pairs = ([repair_surrogates(half[place]) for place in sound] for half in halves)
         items = tokenise_rows(explainer, texts, pairs[0] if pairs else None)
@@ -102,9 +100,9 @@ def highlight_dataset(
 
     features = _features(dataset, options)
     if isinstance(dataset, Dataset):
-        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, _identity(explainer, asked)]
-        if not len(dataset) and features is not None:  # `map` would leave the columns out
-            return Dataset.from_dict({name: [] for name in features}, features=features)
+        if not len(dataset):  # `map` would leave the columns out
+            return Dataset.from_dict({name: [] for name in features or ()}, features=features)
+        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, asked)]
         before: dict[str, Any] = dataset.format
         found = dataset.with_format("arrow").map(
             explain,
@@ -122,13 +120,6 @@ def highlight_dataset(
     )
     formatting = getattr(dataset, "_formatting", None)
     return streamed.with_format(None if formatting is None else formatting.format_type)
-
-
-def _problem(halves: tuple[Any, ...], columns: list[str]) -> str:
-    """Why the text, or pair, of a row cannot be explained; "" where it can."""
-    names = ("the text", "the second text")
-    found = (text_problem(half, name) for half, name in zip(halves, names, strict=False))
-    return next((problem for problem in found if problem), "")
 
 
 def _check_columns(dataset: Dataset | IterableDataset, columns: list[str]) -> None:
@@ -155,14 +146,3 @@ def _features(dataset: Dataset | IterableDataset, options: ColumnOptions) -> Fea
         return None
     added = Features.from_arrow_schema(pa.schema(list(options.types.items())))
     return Features({**dataset.features, **added})
-
-
-def _identity(explainer: MhexExplainer, asked: Any) -> list[Any]:
-    """What the columns depend on beside the rows, as JSON."""
-    return [
-        __version__,
-        model_hash(explainer.model),
-        tokenizer_hash(explainer.tokenizer),
-        [explainer.max_length, explainer.stride, explainer.batch_tokens, explainer.language, explainer.non_negative],
-        [asked.target, asked.foil, asked.all_classes, asked.contrast, asked.aggregation, asked.beta],
-    ]

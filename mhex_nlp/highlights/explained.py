@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..inputs import TokenisedText
 from ..spans import Group, group_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExplainedText:
     """One text of T tokens explained: row `row` of the numbers of its batch."""
 
@@ -51,6 +52,7 @@ class ExplainedText:
         """The class with the largest logit."""
         return int(self.numbers.logits[self.row].argmax())
 
+    @cached_property  # the summary and the columns both want them
     def words(self) -> list[Group]:
         """The tokens by word; those of the template are in none."""
         sources = [self.item.text] if self.item.text_pair is None else [self.item.text, self.item.text_pair]

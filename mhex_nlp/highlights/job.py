@@ -3,7 +3,7 @@
 
 Rows are cut into parts in the order of the input, before anything is sorted by length, so a part's batches and scores
 do not depend on where a run was stopped or on how many processes share it. Part i is done by process i modulo their
-number. Nothing but one part is held in memory, and one that is being tokenised meanwhile.
+number. No more than three parts are held in memory: one that is explained, and two that are read and tokenised ahead.
 """
 
 from __future__ import annotations
@@ -261,10 +261,11 @@ def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> No
 
 def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any]) -> JobReport:
     """Writes what is said of the whole: errors, summary, the manifest at last."""
-    ledger.remove_strays()
+    finished = ledger.finished()  # by now that of all processes
+    ledger.remove_strays(finished)
     summary, parts, errors, rows = CorpusSummary(explainer.classes), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
-        for index, record in enumerate(ledger.records()):
+        for index, record in enumerate(ledger.records(finished)):
             if record["part"] != index:
                 raise RuntimeError(f"part {index} of the output is missing; run the same command again.")
             for error in record["errors"]:

@@ -59,15 +59,16 @@ class Ledger:
         if overwrite:
             self._remove(lambda name: _OURS.fullmatch(name) is not None and name != MANIFEST)
         manifest = self.read_manifest() if begun and not overwrite else {}
-        if self.finished():
+        finished = self.finished()
+        if finished:
             _refuse_changes(manifest.get("settings", {}), settings, self.folder)
         rows = {"rows": manifest["rows"]} if "rows" in manifest else {}
         self.write_json(MANIFEST, {"schema": SCHEMA, "complete": False, "settings": dict(settings), **rows})
-        self.remove_strays()
+        self.remove_strays(finished)
 
-    def remove_strays(self) -> None:
+    def remove_strays(self, finished: Mapping[int, Mapping[str, Any]]) -> None:
         """Removes part files without a line: their process was killed between the two."""
-        named = {name for part in self.finished().values() for name in part["files"]}
+        named = {name for part in finished.values() for name in part["files"]}
         self._remove(lambda name: _PART.fullmatch(name) is not None and name not in named)
 
     def _remove(self, wanted: Callable[[str], bool]) -> None:
@@ -123,7 +124,10 @@ class Ledger:
         return found
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """By part, what a second run must know of it: `digest` of its rows, how many `rows`, and `line`, its place."""
+        """By part, what a second run must know of it: `digest` of its rows, its `files`, and `line`, its place.
+
+        Reads every line that there is.
+        """
         found = {}
         for path in sorted(self.folder.glob("progress-*.jsonl")):
             with open(path, "rb") as file:
@@ -131,14 +135,14 @@ class Ledger:
                 for line in file:
                     record = _read_line(line)
                     if record and all(_size(self.folder / name) == size for name, size in record["files"].items()):
-                        kept = {key: record[key] for key in ("digest", "rows", "files")}
+                        kept = {key: record[key] for key in ("digest", "files")}
                         found[int(record["part"])] = {**kept, "line": (path, start)}
                     start += len(line)
         return dict(sorted(found.items()))
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """The whole records of the finished parts, in the order of the parts, one at a time."""
-        for part in self.finished().values():
+    def records(self, finished: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The whole records of what `finished` gave, in the order of the parts, one at a time."""
+        for part in finished.values():
             path, start = part["line"]
             with open(path, "rb") as file:
                 file.seek(start)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..durable import durable
-from ..explanation import Explanation
+from ..explanation_json import dumps
 from ..render import render_page
 from .columns import ColumnOptions, to_columns
 from .explained import ExplainedText
@@ -45,18 +45,18 @@ def write_part(
         options: what stands in the columns of Parquet files, and the unit of HTML pages.
     """
     sizes = {}
-    texts: list[Explanation] = []
+    documents: list[dict[str, Any]] = []
     if {"jsonl", "html"} & set(formats):
-        texts = [each.explanation(row.id) for row, each in zip(rows, explained, strict=True)]
+        documents = [each.explanation(row.id).to_dict() for row, each in zip(rows, explained, strict=True)]
     for kind in formats:
         path = folder / f"{name}.{kind}"
         with durable(path) as file:
             if kind == "jsonl":
-                for text in texts:
-                    file.write(f"{text.to_json()}\n".encode())
+                for document in documents:
+                    file.write(f"{dumps(document)}\n".encode())
             elif kind == "html":
                 title = f"Rows {rows[0].number:,} to {rows[-1].number:,}" if rows else "No rows"
-                page = render_page((text.to_dict() for text in texts), title=title, unit=options.unit)
+                page = render_page(documents, title=title, unit=options.unit)
                 file.write(page.encode())
             else:
                 pq.write_table(_table(rows, explained, options), file, compression="zstd")

@@ -105,11 +105,8 @@ class Columns:
 
     def row(self, number: int, cells: Mapping[str, Any]) -> Row:
         """The row of these cells; one that is not there is empty."""
-        text, pair = cells.get(self.text), None
-        problem = text_problem(text)
-        if self.text_pair is not None:
-            pair = cells.get(self.text_pair)
-            problem = problem or text_problem(pair, "the second text")
+        halves: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
+        problem = row_problem(halves)
         name, label = (
             _id(cells.get(self.id)) if self.id else None,
             _label(cells.get(self.label)) if self.label else None,
@@ -119,8 +116,8 @@ class Columns:
         return Row(
             number,
             str(number) if name is None else name,
-            repair_surrogates(str(text)),
-            None if pair is None else repair_surrogates(pair),
+            repair_surrogates(halves[0]),
+            repair_surrogates(halves[1]) if len(halves) > 1 else None,
             label,
         )
 
@@ -141,6 +138,12 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
     if not isinstance(value, str):
         return f"{name} must be a string, got {value!r:.80}"
     return None if value.strip() else f"{name} is empty"
+
+
+def row_problem(halves: Sequence[Any]) -> str | None:
+    """The first problem of a text, or of a pair's two halves; `None` where there is none."""
+    found = map(text_problem, halves, ("the text", "the second text"))
+    return next((problem for problem in found if problem is not None), None)
 
 
 def open_rows(

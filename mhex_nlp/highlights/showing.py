@@ -17,11 +17,11 @@ from ..render import render_page, render_terminal
 FORMATS = ("jsonl", "html")
 
 
-def check_formats(given: str) -> list[str]:
-    """The formats of a comma-separated list; ValueError for an unknown one."""
+def check_formats(given: str, known: Sequence[str] = FORMATS) -> list[str]:
+    """The formats of a comma-separated list; ValueError for one that is not `known`."""
     formats = [name.strip() for name in given.split(",") if name.strip()]
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f"format must be one or more of {', '.join(FORMATS)}, got {given!r}.")
+    if not formats or not set(formats) <= set(known):
+        raise ValueError(f"format must be one or more of {', '.join(known)}, got {given!r}.")
     return formats
 
 

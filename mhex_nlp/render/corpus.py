@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from .html import _csp_hash, _environment, _holdable, _style
+from .html import fill_page
 from .summary import number_format, percent
 
 
@@ -21,7 +21,6 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
         pages: file names of pages beside it.
         title: of the page.
     """
-    style = _style("highlight.css", "page.css", "summary.css")
     words = [word for each in summary["classes"].values() for side in ("for", "against") for word in each[side]]
     number = number_format(value for word in words for value in (word["sum"], word["mean"]))
     confusion = summary["confusion"]
@@ -37,33 +36,29 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
     ]
     if summary["accuracy"] is not None:
         facts.append(("accuracy", f"{percent(summary['accuracy'])} of {summary['labelled']:,} with a label"))
-    template = _environment().get_template("summary.html.j2")
-    return _holdable(
-        template.render(
-            title=title,
-            facts=facts,
-            classes=[
-                {
-                    "label": label,
-                    "texts": f"{each['texts']:,}",
-                    "sides": [
-                        (
-                            side,
-                            sign,
-                            [(w["word"], f"{w['count']:,}", number(w["sum"]), number(w["mean"])) for w in each[side]],
-                        )
-                        for side, sign in (("for", "p"), ("against", "n"))
-                    ],
-                }
-                for label, each in summary["classes"].items()
-            ],
-            labels=labels,
-            confusion=[
-                (gold, [(f"{row.get(label, 0):,}", label == gold) for label in labels])
-                for gold, row in confusion.items()
-            ],
-            pages=[(name, Markup(quote(name))) for name in pages],
-            style=Markup(style),
-            style_hash=_csp_hash(style),
-        )
+    return fill_page(
+        "summary.html.j2",
+        "summary.css",
+        title=title,
+        facts=facts,
+        classes=[
+            {
+                "label": label,
+                "texts": f"{each['texts']:,}",
+                "sides": [
+                    (
+                        side,
+                        sign,
+                        [(w["word"], f"{w['count']:,}", number(w["sum"]), number(w["mean"])) for w in each[side]],
+                    )
+                    for side, sign in (("for", "p"), ("against", "n"))
+                ],
+            }
+            for label, each in summary["classes"].items()
+        ],
+        labels=labels,
+        confusion=[
+            (gold, [(f"{row.get(label, 0):,}", label == gold) for label in labels]) for gold, row in confusion.items()
+        ],
+        pages=[(name, Markup(quote(name))) for name in pages],
     )

@@ -38,10 +38,14 @@ def render_page(
 
     `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
     """
-    style = _style("highlight.css", "page.css")
-    page = _environment().get_template("page.html.j2")
-    cards = [_card(explanation, unit) for explanation in explanations]
-    return _holdable(page.render(title=title, cards=cards, style=Markup(style), style_hash=_csp_hash(style)))
+    return fill_page("page.html.j2", title=title, cards=[_card(explanation, unit) for explanation in explanations])
+
+
+def fill_page(template: str, *styles: str, title: str, **values: Any) -> str:
+    """A page of `templates`, made of values alone; `styles` are sheets beside those of every page."""
+    style = _style("highlight.css", "page.css", *styles)
+    page = _environment().get_template(template)
+    return _holdable(page.render(title=title, style=Markup(style), style_hash=_csp_hash(style), **values))
 
 
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:

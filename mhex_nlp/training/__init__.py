@@ -6,8 +6,9 @@ Names only, handed on lazily (PEP 562): the callback needs no datasets, and the 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 _HOMES = {
     "FinetuneConfig": "settings",
@@ -25,8 +26,4 @@ if TYPE_CHECKING:
     from .optimizer import mhex_param_groups as mhex_param_groups
     from .settings import FinetuneConfig as FinetuneConfig
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

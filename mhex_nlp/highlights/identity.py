@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What explanations depend on beside the texts: a cache, and a job taken up again, must know when it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import __version__
+from ..attributing import Request
+from ..beside import model_hash
+from ..explainer import MhexExplainer
+from ..tokenizing import tokenizer_hash
+
+
+def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:
+    """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, what is asked."""
+    labels = asked.table.labels
+    return {
+        "library": __version__,
+        "model": asked.model.name,
+        "weights": model_hash(explainer.model),
+        "dtype": str(explainer.model.dtype).removeprefix("torch."),
+        "tokenizer": tokenizer_hash(explainer.tokenizer),
+        "max_length": explainer.max_length,
+        "stride": explainer.stride,
+        "batch_tokens": explainer.batch_tokens,
+        "language": explainer.language,
+        "non_negative": explainer.non_negative,
+        "target": None if asked.target is None else labels[asked.target],
+        "foil": None if asked.foil is None else labels[asked.foil],
+        "classes": "all" if asked.all_classes else "target",
+        "layers": asked.layers,
+        "contrast": asked.contrast,
+        "aggregation": asked.aggregation,
+        "beta": asked.beta,
+    }
