@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import mhex_nlp
-from mhex_nlp.highlights.row_readers import JoinedRows, StreamedRows
+from mhex_nlp.highlights.counted_readers import JoinedRows, StreamedRows
 from mhex_nlp.highlights.rows import Row, RowSource, open_rows, rows_of, text_problem
 from mhex_nlp.texts import repair_surrogates
 
@@ -272,7 +272,7 @@ def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.Monkey
         next(rows)
     limit = csv.field_size_limit(1000)
     try:
-        monkeypatch.setattr("mhex_nlp.highlights.row_readers._LONGEST_CELL", 1000)
+        monkeypatch.setattr("mhex_nlp.highlights.line_readers._LONGEST_CELL", 1000)
         path.write_text('text,n\none,1\n"two,2\n' + "three,3\n" * 1000 + '"')
         with pytest.raises(ValueError, match="from line 3 on"):
             list(open_rows(path))
@@ -583,7 +583,7 @@ def test_a_hub_name_while_offline(tmp_path: Path) -> None:
     code = """
 import sys
 from mhex_nlp.highlights.rows import open_rows
-from mhex_nlp.highlights import row_readers
+from mhex_nlp.highlights import counted_readers, line_readers
 assert not {"datasets", "pyarrow", "torch", "transformers"} & set(sys.modules)
 try:
     open_rows("somebody/reviews")

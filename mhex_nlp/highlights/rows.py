@@ -217,7 +217,7 @@ def rows_of(
     """
     from datasets import Dataset
 
-    from .row_readers import DatasetRows
+    from .counted_readers import DatasetRows
 
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}.")
@@ -231,26 +231,27 @@ def rows_of(
 
 
 def _open_file(path: Path | None, given: str, kind: str, columns: Columns) -> RowSource:
-    from . import row_readers as readers
+    from .counted_readers import JsonRows, ParquetRows
+    from .line_readers import JsonLineRows, TableRows, TextRows, holds_json_lines
 
     if kind in ("csv", "tsv"):
-        return readers.TableRows(path, given, kind, columns)
+        return TableRows(path, given, kind, columns)
     if kind == "jsonl":
-        return readers.JsonLineRows(path, given, kind, columns)
+        return JsonLineRows(path, given, kind, columns)
     if kind == "text":
-        return readers.TextRows(path, given, kind, columns)
+        return TextRows(path, given, kind, columns)
     assert path is not None  # standard input is of none of the other kinds
     if kind == "parquet":
-        return readers.ParquetRows(path, given, columns)
-    if readers.holds_json_lines(path):  # which `Dataset.to_json` writes under this suffix
-        return readers.JsonLineRows(path, given, kind, columns)
-    return readers.JsonRows(path, given, columns)
+        return ParquetRows(path, given, columns)
+    if holds_json_lines(path):  # which `Dataset.to_json` writes under this suffix
+        return JsonLineRows(path, given, kind, columns)
+    return JsonRows(path, given, columns)
 
 
 def _open_saved(path: Path, given: str, split: str, columns: Columns) -> RowSource:
     from datasets import DatasetDict, load_from_disk
 
-    from .row_readers import DatasetRows
+    from .counted_readers import DatasetRows
 
     found = load_from_disk(path)
     if isinstance(found, DatasetDict):
@@ -266,7 +267,7 @@ def _open_dataset(path: Path, given: str, split: str, columns: Columns) -> RowSo
     from datasets import load_dataset_builder
     from datasets.exceptions import DatasetsError
 
-    from .row_readers import JoinedRows, StreamedRows
+    from .counted_readers import JoinedRows, StreamedRows
 
     try:
         builder = load_dataset_builder(given)
