@@ -281,7 +281,9 @@ class MhexExplainer:
                 own = [inputs[place][1] for place in batch]
                 features = collate(own, pad or 0, self._accepts)
                 given = {name: value.to(self.model.device) for name, value in features.items()}
-                output = self.model(**given, output_attributions=True, return_dict=True)
+                output = self.model(
+                    **given, output_attributions=True, output_head_logits=asked.fit is None, return_dict=True
+                )
                 evidence = read_evidence(own, output, asked)
                 whole = [row for row, place in enumerate(batch) if not items[inputs[place][0]].windows]
                 if whole:

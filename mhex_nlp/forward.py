@@ -19,6 +19,7 @@ from .attribution import layer_attributions
 from .faithfulness import faithfulness_loss, removed_part
 from .injection import close_frame, open_frame, unwire, wire
 from .outputs import EXTRA_OUTPUTS, MhexOutput
+from .readout import FittedReadout
 from .sites import Site, find_site
 from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
 from .writes import pooled_weights, rolled_writes, watch_attention
@@ -58,14 +59,16 @@ class ForwardMixin(_Mixed):
         watch_attention()
         return True
 
-    def _writes(self, frame: Any) -> tuple[Tensor, ...]:
-        """(B, T, A) of each layer; none where attention did not show itself."""
+    def _writes(self, frame: Any, fit: FittedReadout | None) -> tuple[Any, ...]:
+        """(B, T, A) of each layer, or what `fit` reads of it; none where attention did not show itself."""
         if not frame.attended or len(frame.attended) != len(frame.records):
             return ()
         query = frame.attended[0].query
         pooled = self._site.pooled_position(self.config)
         start, place = pooled_weights(pooled, frame.mask, query.shape[0], query.shape[2])
-        return rolled_writes(frame.attended, start.to(query.device), None if place is None else place.to(query.device))
+        place = None if place is None else place.to(query.device)
+        readers = None if fit is None else fit.write_readers(len(frame.attended))
+        return rolled_writes(frame.attended, start.to(query.device), place, readers)
 
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
@@ -88,7 +91,7 @@ class ForwardMixin(_Mixed):
         mask_token_id = self.config.mhex["mask_token_id"]
         changed, removed = removed_part(given, mask, mask_token_id)
         left = mask if mask_token_id is not None else changed["attention_mask"] != 0
-        frame = open_frame(left, tokens)
+        frame = open_frame(left, tokens, evidence=False)
         try:
             return base.forward(self, **changed, return_dict=True).logits, removed
         finally:
@@ -110,14 +113,17 @@ class ForwardMixin(_Mixed):
                 f"{len(frame.records)} of {depths} MHEX heads ran: layers or modules were replaced after the heads had "
                 "been added; change the plain model first and add heads then."
             )
-        evidence = torch.stack([e.to(device) for e, _ in frame.records], dim=2)  # (B, T, L, C)
-        biases = torch.stack([b.to(device) for _, b in frame.records]).float()  # (L, C)
-        if frame.tokens is not None:  # longformer and big_bird pad T inside
-            evidence = evidence[:, : frame.tokens]
-        attributions = layer_attributions(evidence, frame.mask)
-        head_logits = attributions.sum(1) + biases  # (B, L, C)
+        head_logits = attributions = None
+        if frame.evidence:
+            evidence = torch.stack([e.to(device) for e, _ in frame.records], dim=2)  # (B, T, L, C)
+            biases = torch.stack([b.to(device) for _, b in frame.records]).float()  # (L, C)
+            if frame.tokens is not None:  # longformer and big_bird pad T inside
+                evidence = evidence[:, : frame.tokens]
+            attributions = layer_attributions(evidence, frame.mask)
+            head_logits = attributions.sum(1) + biases  # (B, L, C)
         loss, supervision, own, faithfulness = plain.loss, None, None, None
         if labels is not None:
+            assert head_logits is not None and attributions is not None  # as checked in `forward`
             supervision = deep_supervision_loss(head_logits, labels, self.config)
             trainable = torch.is_grad_enabled() and any(p.requires_grad for p in self.mhex.parameters())
             if trainable and not supervision.requires_grad:
@@ -152,7 +158,12 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
 
     @functools.wraps(base.forward)  # Trainer and pipelines read the signature of `forward`
     def forward(
-        self: Any, *args: Any, output_attributions: bool = False, output_states: bool = False, **kwargs: Any
+        self: Any,
+        *args: Any,
+        output_attributions: bool = False,
+        output_states: bool = False,
+        output_head_logits: bool = True,
+        **kwargs: Any,
     ) -> Any:
         if getattr(self, "_is_replica", False):  # of DataParallel: its hooks still lead to the original's heads
             unwire(self.base_model, self._site)
@@ -163,6 +174,8 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         self._before_forward(given)
         labels = given.get("labels")
         if labels is not None:
+            if not output_head_logits:
+                raise ValueError("output_head_logits must be True where there are labels: the heads learn from them.")
             if not torch.compiler.is_compiling() and (texts := _batch_size(given)) is not None:
                 check_labels(labels, self.config, texts)
             task = problem_type(self.config, labels)
@@ -184,7 +197,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
 
         watched = output_states or fit is not None
         flows = (output_states or (fit is not None and fit.reads_writes)) and self._watches(given)
-        frame = open_frame(mask, tokens, observe if watched else None, flows)
+        frame = open_frame(mask, tokens, observe if watched else None, flows, output_head_logits)
         try:
             plain = base.forward(self, **given, return_dict=True)
         finally:
@@ -192,7 +205,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
         rest = self._rest(base, given, mask, tokens) if faithful else None
         output = self._explained(plain, frame, labels, output_attributions, rest)
-        writes = self._writes(frame)
+        writes = self._writes(frame, None if output_states else fit)
         if output_states:
             output.states, output.writes = tuple(states), writes
         if fit is not None:
@@ -201,15 +214,15 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
                     "the fitted matrices read what tokens write through attention, which this attention implementation "
                     "does not show: call model.set_attn_implementation('sdpa'), or fit again."
                 )
-            output.fitted_attributions = fit.finish(scores, writes)
+            output.fitted_attributions = fit.finish(scores, fit.read_writes(writes) if output_states else writes)
         return output if return_dict else _as_tuple(output, output_attributions)
 
     signature = inspect.signature(base.forward)
     parameters = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
     extra = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-        for name in ("output_attributions", "output_states")
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=bool)
+        for name, default in (("output_attributions", False), ("output_states", False), ("output_head_logits", True))
     ]
     forward.__signature__ = signature.replace(parameters=[*parameters, *extra, *rest])  # type: ignore[attr-defined]
     return forward

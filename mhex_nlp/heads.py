@@ -66,17 +66,20 @@ class MhexHead(nn.Module):
         """W_equiv = W2 W1 of the paper: (C, H), read as a class activation map over tokens."""
         return self.w2 @ self.w1
 
-    def forward(self, x: Tensor, x_global: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, x_global: Tensor, mask: Tensor | None = None, *, evidence: bool = True
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Gated attention output, evidence and bias.
 
         Args:
             x: (B, T, H), what attention adds.
             x_global: (B, T, H), the residual stream it is added to.
             mask: (B, T) bool, False on padding; `None` means that every token is real.
+            evidence: read the evidence; without it the head is its gate alone.
 
         Returns:
-            x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding; the bias (C,) in
-            float32, a copy, since offloaded and sharded parameters are there only while the head runs.
+            x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding, or `None`; the bias
+            (C,) in float32, a copy, since offloaded and sharded parameters are there only while the head runs.
         """
         z = x + x_global  # (B, T, H)
         # In place from here on, which autograd allows for these operations: a copy of z would be the head's main cost.
@@ -89,8 +92,8 @@ class MhexHead(nn.Module):
             pooled = pool(z, mask, causal=self.causal)  # (B, 1 or T, H)
             gate = self.activation(F.linear(pooled.to(self.w1.dtype), self.w1))
             x = x * gate.to(x.dtype)
-        evidence = F.linear(z.relu_().to(self.w1.dtype), self.equivalent_matrix).float()  # (B, T, C)
-        return x, evidence, self.bias.float().clone()
+        read = F.linear(z.relu_().to(self.w1.dtype), self.equivalent_matrix).float() if evidence else None  # (B, T, C)
+        return x, read, self.bias.float().clone()
 
 
 def trained(heads: Iterable[nn.Module]) -> bool:

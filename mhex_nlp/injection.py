@@ -47,18 +47,21 @@ class Frame:
     """One forward pass: which tokens are real, and what the heads read.
 
     `mask` is (B, T) bool or `None`, `tokens` the T of the inputs; `records` gets (evidence (B, T, C), bias (C,)) from
-    each head in order of depth. `recording` is off while gradient checkpointing recomputes a layer: the gate needs the
-    mask again, the records are already there. `observe` is handed the states of each depth, (B, T, H), in order: the
-    stream entering the first layer, z of every layer, the last hidden state. Where `attended` is a list, it likewise
-    gets what each layer's attention was given. `before` is what this frame interrupted.
+    each head in order of depth, or `None` where `evidence` is off. `recording` is off while gradient checkpointing
+    recomputes a layer: the gate needs the mask again, the records are already there. `observe` is handed the states of
+    each depth, (B, T, H), in order: the stream entering the first layer, z of every layer, the last hidden state. Where
+    `attended` is a list, it likewise gets what each layer's attention was given; `seen` remembers the masks that layers
+    share. `before` is what this frame interrupted.
     """
 
     mask: Tensor | None = None
     tokens: int | None = None
     recording: bool = True
-    records: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    evidence: bool = True
+    records: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
     observe: Callable[[Tensor], None] | None = None
     attended: list[Any] | None = None
+    seen: dict[Any, tuple[Any, Tensor]] = field(default_factory=dict)
     before: tuple[Frame | None, Tensor | None] = (None, None)
 
     def mask_for(self, state: Tensor) -> Tensor | None:
@@ -82,12 +85,13 @@ def open_frame(
     tokens: int | None = None,
     observe: Callable[[Tensor], None] | None = None,
     watch_attention: bool = False,
+    evidence: bool = True,
 ) -> Frame:
     """Begins a forward pass in this thread; `close_frame` must follow, whatever happens."""
     # a hook inside one model may call another model: its pass goes on afterwards
     before = (_frame.get(), _stream.get())
     attended: list[Any] | None = [] if watch_attention else None
-    frame = Frame(mask, tokens, observe=observe, attended=attended, before=before)
+    frame = Frame(mask, tokens, evidence=evidence, observe=observe, attended=attended, before=before)
     _frame.set(frame)
     _stream.set(None)
     return frame
@@ -155,9 +159,12 @@ class Tap:
             if not frame.records:
                 frame.observe(stream)
             frame.observe(x + stream)
-        gated, evidence, bias = self.head(x, stream, frame.mask_for(x))
+        gated, record = x, None
+        if frame.evidence or self.head.gate:
+            gated, evidence, bias = self.head(x, stream, frame.mask_for(x), evidence=frame.evidence)
+            record = None if evidence is None else (evidence, bias)
         if frame.recording:  # only append: any other operation would be missing from a checkpoint's recomputation
-            frame.records.append((evidence, bias))
+            frame.records.append(record)
         if not self.head.gate:
             return None
         gated = gated.to(x.device)  # accelerate may have put the head elsewhere

@@ -19,6 +19,7 @@ class MhexOutput(ModelOutput):
 
     loss: Tensor | None = None  # (), task_loss + loss_weight * supervision_loss; only with labels
     logits: Tensor | None = None  # (B, C), the model's prediction
+    # what the heads say; nothing with output_head_logits=False, which is quicker where fitted matrices explain
     head_logits: Tensor | None = None  # (B, L, C) float32
     layer_attributions: Tensor | None = None  # (B, T, L, C) float32, zero on padding; with output_attributions=True
     fitted_attributions: Tensor | None = None  # (B, T, depths read, C) float32, of a fitted model; not zero on padding

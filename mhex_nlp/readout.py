@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -117,14 +118,28 @@ class FittedReadout(nn.Module):
         score = _apply(self.get_buffer(f"depth_{depth}"), state)
         return score + self.constant.float() if depth == self.layout.depths[0] else score
 
-    def finish(self, scores: Sequence[Tensor | None], writes: Sequence[Tensor] = ()) -> Tensor:
-        """The scores of `forward`, from those that `read` gave for all depths in order; so no state need be kept."""
+    def write_readers(self, layers: int) -> list[Callable[[Tensor], Tensor] | None]:
+        """For each of so many layers what reads its writes, (B, T, A) to (B, T, C) float32, or `None`."""
+        layout = self.layout
+        read = {depth for depth, width in zip(layout.depths, layout.write_widths, strict=True) if width}
+        return [
+            partial(_apply, self.get_buffer(f"write_{depth}")) if depth in read else None
+            for depth in range(1, layers + 1)
+        ]
+
+    def finish(self, scores: Sequence[Tensor | None], write_scores: Sequence[Tensor | None] = ()) -> Tensor:
+        """The scores of `forward`, from those that `read` gave for all depths and the readers for all layers.
+
+        So neither states nor writes need be kept.
+        """
         found = []
         for depth, write_width in zip(self.layout.depths, self.layout.write_widths, strict=True):
             score = scores[depth]
             assert score is not None
             if write_width:
-                score = score + _apply(self.get_buffer(f"write_{depth}"), writes[depth - 1])
+                written = write_scores[depth - 1]
+                assert written is not None
+                score = score + written
             found.append(score)
         return torch.stack(found, dim=2)
 
@@ -138,7 +153,13 @@ class FittedReadout(nn.Module):
         Returns:
             (B, T, depths read, C) float32; the constant is in the first.
         """
-        return self.finish([self.read(depth, state) for depth, state in enumerate(states)], writes)
+        scores = [self.read(depth, state) for depth, state in enumerate(states)]
+        return self.finish(scores, self.read_writes(writes))
+
+    def read_writes(self, writes: Sequence[Tensor]) -> list[Tensor | None]:
+        """What writes of all layers say that were kept, (B, T, A) each: (B, T, C) float32, `None` where not read."""
+        readers = self.write_readers(len(writes))
+        return [None if read is None else read(write) for read, write in zip(readers, writes, strict=True)]
 
 
 def _apply(matrix: Tensor, features: Tensor) -> Tensor:

@@ -96,7 +96,12 @@ class RowSource:
     def _forward(self, features: Sequence[dict[str, Tensor]], states: bool) -> Any:
         batch = collate_features(features, self.pad or 0, self.accepts)
         device = self.model.device
-        return self.model(**{k: v.to(device) for k, v in batch.items()}, output_states=states, return_dict=True)
+        return self.model(
+            **{k: v.to(device) for k, v in batch.items()},
+            output_states=states,
+            output_head_logits=False,
+            return_dict=True,
+        )
 
     def _batches(self, rows: Sequence[Tensor]) -> Iterator[list[int]]:
         """Indices of the (T,) input ids that go through the model together."""

@@ -24,7 +24,7 @@ from transformers import AttentionInterface
 
 from .injection import Frame, watched_frame
 
-_CACHED = 2**18  # attention weights that are looked at in one go on a CPU, 1 MB: they are read several times
+_CACHED = 2**18  # attention weights that are looked at in one go on a CPU: 1 MB
 _LOWEST = torch.finfo(torch.float32).min
 
 
@@ -45,17 +45,17 @@ class Attended:
 
     def weights(self, texts: slice = slice(None)) -> Tensor:
         """(B, N, T, T) float32, rows attend to columns and add up to 1."""
-        return self._softmax(self.query[texts], self.key[texts], self.seen if len(self.seen) == 1 else self.seen[texts])
+        return self._softmax(self.query[texts], self.key[texts], self._seen(texts))
 
-    def row(self, place: Tensor) -> Tensor:
+    def row(self, place: Tensor, texts: slice = slice(None)) -> Tensor:
         """(B, N, T) float32: the weights of one row a text, that of the tokens at `place` (B,) int64."""
-        batch, heads, tokens, width = self.query.shape
-        query = self.query.gather(2, place.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
-        seen = self.seen
+        query, seen, place = self.query[texts], self._seen(texts), place[texts]
+        batch, heads, tokens, width = query.shape
+        query = query.gather(2, place.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
         if seen.shape[2] > 1:
             seen = seen.expand(batch, -1, -1, -1)
             seen = seen.gather(2, place.view(-1, 1, 1, 1).expand(-1, seen.shape[1], 1, tokens))
-        return self._softmax(query, self.key, seen).squeeze(2)
+        return self._softmax(query, self.key[texts], seen).squeeze(2)
 
     def _softmax(self, query: Tensor, key: Tensor, seen: Tensor) -> Tensor:
         key = self._spread(key)
@@ -71,26 +71,40 @@ class Attended:
             scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
         return scores.add_(seen).softmax(-1)
 
-    def arriving(self, rows: Tensor) -> Tensor:
-        """sum_s R[s] a_h[s, t], (B, N, T) float32, for rows R (B, T)."""
+    def arriving(self, rows: Tensor, texts: slice = slice(None)) -> Tensor:
+        """sum_s R[s] a_h[s, t], (B, N, T) float32, for rows R (B, T) of all texts."""
+        return (rows[texts, None, None] @ self.weights(texts)).squeeze(2)
+
+    def portions(self) -> list[slice]:
+        """The texts, so many at a time that their weights stay in a CPU's cache, where they are read several times."""
         batch, heads, tokens, _ = self.query.shape
         if self.query.device.type != "cpu" or torch.compiler.is_compiling():
-            return (rows[:, None, None] @ self.weights()).squeeze(2)
+            return [slice(None)]
         step = max(1, _CACHED // (heads * tokens * tokens))
-        texts = [slice(start, start + step) for start in range(0, batch, step)]
-        return torch.cat([(rows[each, None, None] @ self.weights(each)).squeeze(2) for each in texts])
+        return [slice(start, start + step) for start in range(0, batch, step)]
+
+    def _seen(self, texts: slice) -> Tensor:
+        return self.seen if len(self.seen) == 1 else self.seen[texts]
 
     def _spread(self, each: Tensor) -> Tensor:
         groups = self.query.shape[1] // each.shape[1]
         return each if groups == 1 else each.repeat_interleave(groups, 1)
 
-    def values(self) -> Tensor:
+    def values(self, texts: slice = slice(None)) -> Tensor:
         """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
-        return self._spread(self.value).transpose(1, 2)
+        return self._spread(self.value[texts]).transpose(1, 2)
 
 
-def rolled_writes(layers: Sequence[Attended], start: Tensor, place: Tensor | None = None) -> tuple[Tensor, ...]:
-    """u of each layer, in order of depth: (B, T, A) in the dtype of the values.
+Reader = Callable[[Tensor], Tensor]  # of what token writes (B, T, A) say: (B, T, C)
+
+
+def rolled_writes(
+    layers: Sequence[Attended],
+    start: Tensor,
+    place: Tensor | None = None,
+    readers: Sequence[Reader | None] | None = None,
+) -> tuple[Tensor | None, ...]:
+    """u of each layer, in order of depth: (B, T, A) in the dtype of the values; or what `readers` make of them.
 
     From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
     R_{l-1} = (R_l + mean over h of w_h) / 2, as in rollout, with R_L = `start`. Summed over t, u_l is the R_l-weighted
@@ -100,15 +114,28 @@ def rolled_writes(layers: Sequence[Attended], start: Tensor, place: Tensor | Non
         layers: L of them.
         start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
         place: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
+        readers: one a layer, applied to portions of its writes, which then are never held whole; `None` in the place
+            of a layer whose writes nobody reads.
     """
     arriving = start
-    found: list[Tensor] = []
-    for layer in reversed(layers):
-        weights = layer.arriving(arriving) if found or place is None else layer.row(place)  # (B, N, T)
-        values = layer.values()
-        found.append((weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2))
-        arriving = (arriving + weights.mean(1)) / 2
+    found: list[Tensor | None] = []
+    for index in reversed(range(len(layers))):
+        layer, read = layers[index], _as_it_is if readers is None else readers[index]
+        parts, means = [], []
+        for texts in layer.portions():
+            # (B, N, T)
+            weights = layer.arriving(arriving, texts) if found or place is None else layer.row(place, texts)
+            means.append(weights.mean(1))
+            if read is not None:
+                values = layer.values(texts)
+                parts.append(read((weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)))
+        found.append(torch.cat(parts) if parts else None)
+        arriving = (arriving + torch.cat(means)) / 2
     return tuple(reversed(found))
+
+
+def _as_it_is(write: Tensor) -> Tensor:
+    return write
 
 
 def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> tuple[Tensor, Tensor | None]:
@@ -167,12 +194,25 @@ def _attend(
             query,
             key,
             value,
-            seen_by(attention_mask, frame.mask, query, causal, kwargs.get("sliding_window")),
+            _seen(frame, attention_mask, query, causal, kwargs.get("sliding_window")),
             query.shape[-1] ** -0.5 if scaling is None else scaling,
             kwargs.get("softcap"),
         )
         frame.attended.append(noted)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)
+
+
+def _seen(frame: Frame, attention_mask: Any, query: Tensor, causal: bool, window: int | None) -> Tensor:
+    """`seen_by`, once for all layers that are given the same mask, with one row where all rows are alike."""
+    kind = (id(attention_mask), causal, window)
+    if kind not in frame.seen:
+        seen = seen_by(attention_mask, frame.mask, query, causal, window)
+        # Elsewhere than on a CPU the answer would have to be waited for, and a full mask costs little.
+        looks = seen.device.type == "cpu" and not torch.compiler.is_compiling()
+        if looks and bool((seen == seen[:, :, :1]).all()):
+            seen = seen[:, :, :1]
+        frame.seen[kind] = (attention_mask, seen)  # the mask is kept, or its id could be given to another
+    return frame.seen[kind][1]
 
 
 def seen_by(attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:

@@ -158,7 +158,7 @@ def measure_speed(args: argparse.Namespace) -> dict[str, Any]:
         "captum integrated gradients, 20 steps": (them.captum, texts[: args.peer_texts]),
         "shap": (them.shap, texts[: max(4, args.peer_texts // 4)]),
     }
-    found: dict[str, list[float]] = {name: [] for name in [*runs, *peers]}
+    found: dict[str, list[float]] = {name: [] for name in [*runs, *(peers if args.peer_rounds else ())]}
     for run, own in runs.values():
         speed(run, own)  # the first time is another matter
     draw = random.Random(args.seed)

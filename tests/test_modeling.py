@@ -380,3 +380,19 @@ def test_settings_by_the_auto_class(tmp_path):
     assert load(tmp_path, mhex={"loss_weight": 1.0}).mhex_config.loss_weight == 1.0
     with pytest.raises(ValueError, match="unknown fields"):
         load(tmp_path, mhex={"rank": 4})
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_leaving_out_the_heads_words_changes_nothing_else(gate):
+    model = train_heads(get_mhex_model(plain_model("bert"), MhexConfig(gate=gate)))
+    with torch.no_grad():
+        model.add_readout({"depths": [0, 2], "widths": [model.config.hidden_size] * 2})
+        for matrix in model.mhex_fit.matrices():
+            matrix.normal_()
+        inputs = batch()
+        full = model(**inputs, output_attributions=True)
+        lean = model(**inputs, output_attributions=True, output_head_logits=False)
+    assert torch.equal(full.logits, lean.logits) and torch.equal(full.fitted_attributions, lean.fitted_attributions)
+    assert full.head_logits is not None and lean.head_logits is None and lean.layer_attributions is None
+    with pytest.raises(ValueError, match="output_head_logits must be True"):
+        model(**inputs, labels=torch.tensor([0, 1]), output_head_logits=False)

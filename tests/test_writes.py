@@ -49,12 +49,12 @@ def test_writes_add_up_to_the_attention_output(family, implementation, outputs_o
     arriving = []
     own = writes.rolled_writes
 
-    def keep(layers, start, place):
+    def keep(layers, start, place, readers):
         assert torch.equal(start.argmax(1), place)
         arriving.append(start)
         for layer in reversed(layers[1:]):
             arriving.append((arriving[-1] + (arriving[-1][:, None, None] @ layer.weights()).squeeze(2).mean(1)) / 2)
-        return own(layers, start, place)
+        return own(layers, start, place, readers)
 
     monkeypatch.setattr("mhex_nlp.forward.rolled_writes", keep)
     model = get_mhex_model(plain_model(family), MhexConfig(gate=False))
