@@ -25,6 +25,7 @@ _HOMES = {
     "MhexCallback": "training",
     "mhex_param_groups": "training",
     "head_collaboration": "collaboration",
+    "write_report": "report",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .highlights import highlight_dataset as highlight_dataset
+    from .report import write_report as write_report
     from .sites import Site as Site
     from .sites import register_site as register_site
     from .supervision import deep_supervision_loss as deep_supervision_loss

@@ -21,6 +21,7 @@ FLOORS = {
     "benchmark": 6,
     "demo": 6,
     "highlights": 6,
+    "report": 6,
     "training": 5,
     "metrics": 5,
     "collaboration": 5,

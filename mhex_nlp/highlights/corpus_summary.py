@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..classes import ClassTable
-from .explained import ExplainedText
+if TYPE_CHECKING:
+    from .explained import ExplainedText
 
 WORDS_OF_A_PART = 400  # for each class; weaker ones of a part are not counted
 _KEPT = 50_000  # for each class: so memory does not grow with the corpus
@@ -21,11 +21,11 @@ class CorpusSummary:
     Words are those of the texts' own words, case-folded, under the class that their text was explained for.
 
     Args:
-        table: the model's classes.
+        labels: the model's classes, in id order.
     """
 
-    def __init__(self, table: ClassTable) -> None:
-        self.table = table
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
         self.texts = self.truncated = self.windowed = 0
         self.explained: Counter[str] = Counter()  # by the class explained
         self.predicted: Counter[str] = Counter()
@@ -34,28 +34,58 @@ class CorpusSummary:
         self.confusion: dict[str, Counter[str]] = {}  # gold label: predicted label
 
     def add(self, row: ExplainedText, gold: str | int | None) -> None:
-        """Counts one text."""
-        scores, labels = row.scores.tolist(), self.table.labels
+        """Counts one text that was just explained."""
+        scores, sources = row.scores.tolist(), [row.item.text, row.item.text_pair or ""]
+        self.count_text(
+            target=self.labels[row.target],
+            predicted=None if row.probabilities is None else self.labels[row.predicted],
+            gold=gold,
+            words=(
+                (sources[group.sequence][group.start : group.end], sum(scores[index] for index in group.tokens))
+                for group in row.words
+            ),
+            special=sum(abs(score) for score, token in zip(scores, row.tokens, strict=True) if token.special),
+            truncated=row.item.truncated,
+            windowed=bool(row.item.windows),
+        )
+
+    def count_text(
+        self,
+        *,
+        target: str,
+        predicted: str | None,
+        gold: str | int | None,
+        words: Iterable[tuple[str, float]],
+        special: float,
+        truncated: bool,
+        windowed: bool,
+    ) -> None:
+        """Counts one text.
+
+        Args:
+            target: the class explained.
+            predicted: the class predicted; `None` for regression.
+            gold: the right one by name or id, where it is known.
+            words: each with its score.
+            special: the sum of magnitudes on special tokens.
+            truncated: whether it was cut at the model's length.
+            windowed: whether it was read in windows.
+        """
         self.texts += 1
-        self.truncated += row.item.truncated
-        self.windowed += bool(row.item.windows)
-        if row.probabilities is not None:
-            predicted = labels[row.predicted]
+        self.truncated += truncated
+        self.windowed += windowed
+        if predicted is not None:
             self.predicted[predicted] += 1
             if gold is not None:
-                self.confusion.setdefault(_label(gold, labels), Counter())[predicted] += 1
-        self.explained[labels[row.target]] += 1
-        own = self.words.setdefault(labels[row.target], {})
-        sources = [row.item.text, row.item.text_pair or ""]
-        for group in row.words:
-            text = sources[group.sequence][group.start : group.end]
-            score = sum(scores[index] for index in group.tokens)
+                self.confusion.setdefault(label_name(gold, self.labels), Counter())[predicted] += 1
+        self.explained[target] += 1
+        own = self.words.setdefault(target, {})
+        for text, score in words:
             size = abs(score)
             self.mass["all"] += size
             if all(unicodedata.category(character)[0] in "PS" for character in text):
                 self.mass["punctuation"] += size
             _count(own, text.casefold(), 1, score, size)
-        special = sum(abs(score) for score, token in zip(scores, row.tokens, strict=True) if token.special)
         self.mass["all"] += special
         self.mass["special tokens"] += special
 
@@ -96,7 +126,7 @@ class CorpusSummary:
         labelled = sum(sum(row.values()) for row in self.confusion.values())
         right = sum(row[gold] for gold, row in self.confusion.items())
         classes = {}
-        for label in self.table.labels:
+        for label in self.labels:
             words = self.words.get(label, {})
             order = sorted(words.items(), key=lambda each: (-each[1][1], each[0]))
             classes[label] = {
@@ -139,7 +169,7 @@ def _word(word: str, values: Sequence[float]) -> dict[str, Any]:
     return {"word": word, "count": int(count), "sum": score, "mean": score / count}
 
 
-def _label(gold: str | int, labels: Sequence[str]) -> str:
+def label_name(gold: str | int, labels: Sequence[str]) -> str:
     """A gold label by name: an integer, or digits that are no name, is a class id."""
     if isinstance(gold, str) and gold in labels:
         return gold

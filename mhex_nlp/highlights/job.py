@@ -229,7 +229,7 @@ def _do(
     rank: int,
 ) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
-    summary, rows, explained, errors = CorpusSummary(asked.table), [], [], []
+    summary, rows, explained, errors = CorpusSummary(asked.table.labels), [], [], []
     for row, found in zip(part.rows, explain_rows(explainer, asked, items), strict=True):
         if isinstance(found, str):
             errors.append({"row": row.number, "id": row.id, "reason": found})
@@ -263,7 +263,7 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
     """Writes what is said of the whole: errors, summary, the manifest at last."""
     finished = ledger.finished()  # by now that of all processes
     ledger.remove_strays(finished)
-    summary, parts, errors, rows = CorpusSummary(explainer.classes), [], 0, 0
+    summary, parts, errors, rows = CorpusSummary(explainer.classes.labels), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
         for index, record in enumerate(ledger.records(finished)):
             if record["part"] != index:

@@ -4,7 +4,17 @@
 from __future__ import annotations
 
 from .corpus import render_summary
+from .highlight import check_unit
 from .html import render_fragment, render_page
+from .report import render_report_index, render_report_page
 from .terminal import render_terminal
 
-__all__ = ["render_fragment", "render_page", "render_summary", "render_terminal"]
+__all__ = [
+    "check_unit",
+    "render_fragment",
+    "render_page",
+    "render_report_index",
+    "render_report_page",
+    "render_summary",
+    "render_terminal",
+]

@@ -21,44 +21,73 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
         pages: file names of pages beside it.
         title: of the page.
     """
+    addresses = [(name, Markup(quote(name))) for name in pages]
+    return fill_page("summary.html.j2", "summary.css", title=title, pages=addresses, **summary_view(summary))
+
+
+def summary_view(
+    summary: Mapping[str, Any],
+    cells: Mapping[tuple[str | None, str | None], str] | None = None,
+    pages: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the templates show of a summary.
+
+    Args:
+        summary: `rows` and `errors` may be missing where there are none but the texts explained; words may have
+            `examples`, (number, page) of texts.
+        cells: the addresses of the texts with one label and prediction.
+        pages: addresses of the pages that examples stand on.
+    """
     words = [word for each in summary["classes"].values() for side in ("for", "against") for word in each[side]]
     number = number_format(value for word in words for value in (word["sum"], word["mean"]))
-    confusion = summary["confusion"]
-    labels = list(summary["classes"])
-    facts = [
-        ("rows", f"{summary['rows']:,}"),
-        ("explained", f"{summary['explained']:,}"),
-        ("not explained", f"{summary['errors']:,}"),
-        ("cut at the model's length", f"{summary['truncated']:,}"),
-        ("read in windows", f"{summary['windowed']:,}"),
+    names = {
+        "rows": "rows",
+        "explained": "explained",
+        "errors": "not explained",
+        "texts": "texts",
+        "truncated": "cut at the model's length",
+        "windowed": "read in windows",
+    }
+    hidden = {"texts"} if "rows" in summary else set()
+    facts = [(told, f"{summary[name]:,}") for name, told in names.items() if name in summary and name not in hidden]
+    facts += [
         ("of the scores on special tokens", percent(summary["share_on_special_tokens"])),
         ("on punctuation", percent(summary["share_on_punctuation"])),
     ]
     if summary["accuracy"] is not None:
         facts.append(("accuracy", f"{percent(summary['accuracy'])} of {summary['labelled']:,} with a label"))
-    return fill_page(
-        "summary.html.j2",
-        "summary.css",
-        title=title,
-        facts=facts,
-        classes=[
+
+    def row(word: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "word": word["word"],
+            "count": f"{word['count']:,}",
+            "sum": number(word["sum"]),
+            "mean": number(word["mean"]),
+            "examples": [(each, pages[page]) for each, page in word.get("examples", ())],
+        }
+
+    labels = list(summary["classes"])
+    return {
+        "facts": facts,
+        "classes": [
             {
                 "label": label,
                 "texts": f"{each['texts']:,}",
                 "sides": [
-                    (
-                        side,
-                        sign,
-                        [(w["word"], f"{w['count']:,}", number(w["sum"]), number(w["mean"])) for w in each[side]],
-                    )
-                    for side, sign in (("for", "p"), ("against", "n"))
+                    (side, sign, [row(word) for word in each[side]]) for side, sign in (("for", "p"), ("against", "n"))
                 ],
             }
             for label, each in summary["classes"].items()
         ],
-        labels=labels,
-        confusion=[
-            (gold, [(f"{row.get(label, 0):,}", label == gold) for label in labels]) for gold, row in confusion.items()
+        "columns": labels,
+        "confusion": [
+            (
+                gold,
+                [
+                    (f"{counts.get(label, 0):,}", label == gold, (cells or {}).get((gold, label)), label)
+                    for label in labels
+                ],
+            )
+            for gold, counts in summary["confusion"].items()
         ],
-        pages=[(name, Markup(quote(name))) for name in pages],
-    )
+    }

@@ -64,8 +64,7 @@ class Highlight:
 
 def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> None:
     """Raise ValueError for what no display can draw truly: wrong schema, missing keys, non-finite scores."""
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
+    check_unit(unit)
     schema = explanation.get("schema")
     if schema != SCHEMA:
         raise ValueError(f"explanation has schema {schema!r}, expected {SCHEMA!r}.")
@@ -89,6 +88,12 @@ def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> No
             raise ValueError(
                 f"token {index} spans [{token['start']}, {token['end']}), expected a span in [0, {length})."
             )
+
+
+def check_unit(unit: str) -> None:
+    """Raise ValueError for what is neither "words" nor "tokens"."""
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
 
 
 def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlight:

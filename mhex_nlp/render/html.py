@@ -41,11 +41,26 @@ def render_page(
     return fill_page("page.html.j2", title=title, cards=[_card(explanation, unit) for explanation in explanations])
 
 
-def fill_page(template: str, *styles: str, title: str, **values: Any) -> str:
-    """A page of `templates`, made of values alone; `styles` are sheets beside those of every page."""
+def fill_page(template: str, *styles: str, title: str, script: str | None = None, **values: Any) -> str:
+    """A page of `templates`, made of values alone; `styles` are sheets beside those of every page.
+
+    `script` is one file of `templates`, which stands at the end of the page and is allowed by its hash.
+    """
     style = _style("highlight.css", "page.css", *styles)
-    page = _environment().get_template(template)
-    return _holdable(page.render(title=title, style=Markup(style), style_hash=_csp_hash(style), **values))
+    code = None if script is None else _script(script)
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            style=Markup(style),
+            style_hash=_csp_hash(style),
+            script=None if code is None else Markup(code),
+            script_hash=None if code is None else _csp_hash(code),
+            **values,
+        )
+    )
+    return _holdable(page)
 
 
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
@@ -77,6 +92,14 @@ def _style(*names: str) -> str:
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     css = re.sub(r"\s+", " ", css)
     return re.sub(r" ?([{};,]) ?", r"\1", css).replace(": ", ":").replace(";}", "}").strip()
+
+
+@cache
+def _script(name: str) -> str:
+    """A script without its comment lines and indentation."""
+    code = (resources.files("mhex_nlp.render") / "templates" / name).read_text(encoding="utf-8")
+    lines = [line.strip() for line in code.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _csp_hash(style: str) -> str:

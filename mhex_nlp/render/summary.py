@@ -47,17 +47,15 @@ def summarise(explanation: Mapping[str, Any], special_share: float, hidden_share
     heads = explanation.get("heads")
     if heads is not None and not heads["agrees"]:
         facts.append(("the heads choose", heads["label"]))
-    model = explanation["model"]
-    revision = f" @ {model['revision'][:12]}" if model["revision"] else ""
     return Summary(
         answers=tuple(_answers(prediction)),
         others=tuple(_others(prediction)),
         target=None if _is_prediction(prediction, target) else target["label"],
         foil=None if foil is None else foil["label"],
-        explained=_explained(explanation["method"]),
+        explained=explained(explanation["method"]),
         facts=tuple(facts),
         notes=tuple(explanation.get("notes", ())),
-        model=f"{model['name']}{revision}",
+        model=model_name(explanation["model"]),
     )
 
 
@@ -108,7 +106,13 @@ def _is_prediction(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> 
     return bool(prediction["id"] == target["id"])
 
 
-def _explained(method: Mapping[str, Any]) -> str:
+def model_name(model: Mapping[str, Any]) -> str:
+    """A model by name and the beginning of its revision."""
+    return f"{model['name']} @ {model['revision'][:12]}" if model["revision"] else str(model["name"])
+
+
+def explained(method: Mapping[str, Any]) -> str:
+    """How scores came about, in a sentence."""
     parts = [_AGGREGATION.get(method["aggregation"], method["aggregation"])]
     if method["contrast"] != "none":
         parts.append(_CONTRAST.get(method["contrast"], method["contrast"]))

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Filters and sorts the list of texts. Values from the data reach the page as text alone, never as markup.
+"use strict";
+(() => {
+  const STEP = 100;
+  const { pages, words, rows } = JSON.parse(document.getElementById("data").textContent);
+  const section = document.getElementById("texts");
+  const form = document.getElementById("filter");
+  const list = document.getElementById("rows");
+  const count = document.getElementById("count");
+  const more = document.getElementById("more");
+  let found = rows;
+  let shown = 0;
+
+  const make = (tag, name, text) => {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+
+  const item = ([number, id, predicted, value, gold, beginning, page, strong]) => {
+    const entry = make("li");
+    const link = make("a");
+    link.href = `${pages[page]}#t${number}`;
+    link.dir = "auto";
+    link.append(make("bdi", "", beginning || "(no text)"));
+    const facts = make("div", gold !== null && gold !== predicted ? "k wrong" : "k");
+    facts.append(make("bdi", "", `#${id}`));
+    if (predicted !== null) facts.append(make("b", "", predicted));
+    if (value !== null) facts.append(make("span", "", predicted === null ? String(value) : `${(100 * value).toFixed(1)}%`));
+    if (gold !== null && gold !== predicted) facts.append(make("span", "", `label ${gold}`));
+    for (const sign of strong.slice(0, 3)) {
+      const word = make("bdi", sign > 0 ? "w p6" : "w n6", words[Math.abs(sign) - 1]);
+      word.title = sign > 0 ? "speaks for it" : "speaks against it";
+      facts.append(word);
+    }
+    entry.append(link, facts);
+    return entry;
+  };
+
+  const show = () => {
+    list.append(...found.slice(shown, shown + STEP).map(item));
+    shown = Math.min(found.length, shown + STEP);
+    more.hidden = shown === found.length;
+  };
+
+  const filter = () => {
+    const asked = Object.fromEntries(new FormData(form));
+    const from = asked.from ? Number(asked.from) : 0;
+    const to = asked.to ? Number(asked.to) : 1;
+    const word = (asked.word || "").trim().toLowerCase();
+    const wanted = new Set();
+    if (word) words.forEach((each, index) => each.startsWith(word) && wanted.add(index + 1));
+    found = rows.filter(([, , predicted, value, gold, , , strong]) =>
+      (!asked.predicted || predicted === asked.predicted) &&
+      (!asked.gold || gold === asked.gold) &&
+      (!asked.answer || (gold !== null && (gold === predicted) === (asked.answer === "right"))) &&
+      (predicted === null || (value >= from && value <= to)) &&
+      (!word || strong.some((sign) => wanted.has(Math.abs(sign)))));
+    const by = { unsure: (a, b) => a[3] - b[3], sure: (a, b) => b[3] - a[3] }[asked.sort];
+    if (by) found.sort(by);
+    count.textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} texts`;
+    list.replaceChildren();
+    shown = 0;
+    show();
+  };
+
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(filter));
+  more.addEventListener("click", show);
+  new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && shown < found.length && show(),
+    { rootMargin: "600px" }).observe(more.parentElement);
+  for (const link of document.querySelectorAll("a[data-predicted]")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      form.reset();
+      form.elements.gold.value = link.dataset.gold;
+      form.elements.predicted.value = link.dataset.predicted;
+      filter();
+      section.scrollIntoView();
+    });
+  }
+  section.hidden = false;
+  filter();
+})();

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a report: files of others are never touched, and an earlier report goes when the new one is there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..durable import durable, unfinished_name
+
+INDEX = "index.html"
+_MARKER = "mhex-report.txt"
+_OURS = re.compile(r"index\.html|mhex-report\.txt|texts/g\d+-\d+\.html")
+
+
+def page_name(group: int, number: int) -> str:
+    """The name, in the folder, of a group's page of texts."""
+    return f"texts/g{group:03}-{number:04}.html"
+
+
+class ReportFolder:
+    """Writes the files of one report, and then removes those that only an earlier report has.
+
+    Raises:
+        NotADirectoryError: `path` is a file.
+        ValueError: it holds something else than an earlier report.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"output_dir must be a folder, got the file {self.path}.")
+        there = self._names()
+        marked = _MARKER in there
+        if strange := [name for name in there if not (marked and _is_ours(name))]:
+            raise ValueError(
+                f"output_dir must be a new folder, an empty one or that of an earlier report, got {self.path}, which "
+                f"holds {strange[0]}."
+            )
+        self._written = {_MARKER}
+        (self.path / "texts").mkdir(parents=True, exist_ok=True)
+        (self.path / _MARKER).write_text("This folder is a report of mhex_nlp; a new report replaces it.\n", "utf-8")
+
+    def write(self, name: str, page: str) -> None:
+        """A file by its name in the folder."""
+        with durable(self.path / name) as file:
+            file.write(page.encode("utf-8"))
+        self._written.add(name)
+
+    def finish(self) -> None:
+        """The report is whole: removes what an earlier one, or a run that was stopped, has left."""
+        for name in self._names():
+            if name not in self._written and _is_ours(name):
+                (self.path / name).unlink()
+
+    def _names(self) -> list[str]:
+        found = (each for each in self.path.rglob("*") if each.is_symlink() or not each.is_dir())
+        return sorted(each.relative_to(self.path).as_posix() for each in found)
+
+
+def _is_ours(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    whole = f"{folder}/{unfinished_name(file) or file}".lstrip("/")
+    return _OURS.fullmatch(whole) is not None

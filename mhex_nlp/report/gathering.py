@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report's index tells of its texts: a short row for each, counts, and the words that decide with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..explanation import Explanation
+from ..highlights.corpus_summary import CorpusSummary, label_name
+
+STRONGEST = 8  # words of a text that the index can be filtered by
+LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
+EXAMPLES = 3
+_SNIPPET = 120  # code points of a text in the index's list
+
+
+@dataclass
+class Group:
+    """Texts of one answer: predicted as `predicted`, and where it is known labelled `gold`."""
+
+    index: int
+    gold: str | None
+    predicted: str | None
+    pages: list[str] = field(default_factory=list)
+    count: int = 0
+    place: int = 0  # of the last page, among those of all groups
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One text in the report: the explanation, its number in the input, and its right label where it is known."""
+
+    explanation: Explanation
+    number: int
+    gold: str | None
+
+
+class Gathering:
+    """Collects what the index shows, text by text.
+
+    Memory grows by a short row for each text, up to `LISTED`, and by each distinct word.
+
+    Args:
+        labels: the model's classes, in id order; empty for regression.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self.summary = CorpusSummary(self.labels)
+        self.rows: list[list[Any]] = []
+        self.words: dict[str, int] = {}
+        self.examples: dict[tuple[str, str], list[tuple[float, int, int]]] = {}  # class, word: (score, number, page)
+
+    def name_of(self, gold: str | int | None) -> str | None:
+        """A right label by its name."""
+        return None if gold is None else label_name(gold, self.labels)
+
+    def add(self, entry: Entry, page: int) -> None:
+        """Counts a text that stands on the page of that number.
+
+        Raises:
+            ValueError: a class that the first explanation's model does not have.
+        """
+        explanation = entry.explanation
+        for name in (explanation.label, explanation.target.label):
+            if name is not None and self.labels and name not in self.labels:
+                raise ValueError(
+                    f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
+                    f"first has {', '.join(map(repr, self.labels))}."
+                )
+        words = [(word.text, word.score) for word in explanation.words()]
+        target = explanation.target.label
+        if target not in self.summary.labels:
+            self.summary.labels = (*self.summary.labels, target)
+        self.summary.count_text(
+            target=target,
+            predicted=explanation.label,
+            gold=entry.gold,
+            words=words,
+            special=sum(abs(token.score) for token in explanation.tokens if token.special),
+            truncated=explanation.truncated,
+            windowed=explanation.windows > 1,
+        )
+        sums: dict[str, float] = {}
+        for text, score in words:
+            sums[text.casefold()] = sums.get(text.casefold(), 0.0) + score
+        for word, score in sums.items():
+            self._example(target, word, (score, entry.number, page))
+        if len(self.rows) < LISTED:
+            self.rows.append(self._row(entry, page, sums))
+
+    def _example(self, target: str, word: str, example: tuple[float, int, int]) -> None:
+        """Keeps the texts in which a word weighs most, either way."""
+        kept = self.examples.setdefault((target, word), [])
+        kept.append(example)
+        if len(kept) > 2 * EXAMPLES:
+            kept.sort()
+            del kept[EXAMPLES]
+
+    def _row(self, entry: Entry, page: int, sums: dict[str, float]) -> list[Any]:
+        """[number, id, predicted, probability or value, gold, beginning, page, words with their signs]."""
+        explanation = entry.explanation
+        strongest = sorted((word for word in sums if sums[word]), key=lambda word: -abs(sums[word]))[:STRONGEST]
+        value = explanation.prediction.value
+        number = explanation.probability if value is None else value if isinstance(value, float) else None
+        texts = [explanation.text] if explanation.text_pair is None else [explanation.text, explanation.text_pair]
+        beginning = " | ".join(" ".join(text[: 4 * _SNIPPET].split()) for text in texts)
+        return [
+            entry.number,
+            explanation.id,
+            explanation.label,
+            None if number is None else round(number, 4),
+            entry.gold,
+            beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
+            page,
+            # counted from 1, so that every word has a sign
+            [(self.words.setdefault(w, len(self.words)) + 1) * (1 if sums[w] > 0 else -1) for w in strongest],
+        ]
+
+    def report(self) -> dict[str, Any]:
+        """The summary of all texts, with (number, page) of up to `EXAMPLES` texts for each word."""
+        summary = self.summary.report()
+        for label, each in summary["classes"].items():
+            for side, sign in (("for", -1), ("against", 1)):
+                for word in each[side]:
+                    found = sorted(self.examples.get((label, word["word"]), []), key=lambda one: sign * one[0])
+                    word["examples"] = [(number, page) for score, number, page in found[:EXAMPLES] if score * sign < 0]
+        return summary

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`write_report`: explanations in, a folder of static pages out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ..explanation import Explanation
+from ..render import check_unit, render_report_index, render_report_page
+from ..texts import zip_rows
+from .folder import INDEX, ReportFolder, page_name
+from .gathering import Entry, Gathering, Group
+
+Labels = Mapping[str, str | int | None] | Iterable[str | int | None]
+
+
+def write_report(
+    explanations: Iterable[Explanation],
+    output_dir: str | os.PathLike[str],
+    *,
+    labels: Labels | None = None,
+    title: str = "Highlighted texts",
+    unit: str = "words",
+    page_texts: int = 50,
+) -> Path:
+    """Writes static pages of many explanations; gives the path of the index.
+
+    The index has counts, accuracy and confusion where labels are known, the words that decide with examples, and a
+    list of all texts that can be filtered and sorted. Every text stands once, on a page of those with its label and
+    prediction. Nothing is loaded from elsewhere, and without scripts everything but filters and sorting is there.
+
+    Args:
+        explanations: those of one model, in any number; they are read once and not kept.
+        output_dir: a new folder, an empty one, or that of an earlier report, which is replaced.
+        labels: the right classes by name or id, `None` where one is not known: as many as explanations, or a mapping
+            from the ids of explanations.
+        title: of the index.
+        unit: what is highlighted, "words" or "tokens".
+        page_texts: texts on a page.
+
+    Raises:
+        TypeError: explanations that are none.
+        ValueError: none at all, more or fewer labels, classes of another model, a folder that holds something else,
+            a bad `unit` or `page_texts`.
+        NotADirectoryError: `output_dir` is a file.
+    """
+    check_unit(unit)
+    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
+        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
+    pairs = _with_labels(explanations, labels)
+    first = next(pairs, None)
+    if first is None:
+        raise ValueError("explanations must hold at least one, got none.")
+    folder = ReportFolder(output_dir)
+    pages = _Pages(folder, unit, page_texts, title)
+    gathering = Gathering(list(first[0].prediction.probabilities or first[0].classes or ()))
+    for number, (explanation, label) in enumerate(chain([first], pairs)):
+        entry = Entry(explanation, number, gathering.name_of(label))
+        gathering.add(entry, pages.add(entry))
+    pages.finish()
+    folder.write(INDEX, _index(gathering, pages, first[0], title))
+    folder.finish()
+    return folder.path / INDEX
+
+
+def _index(gathering: Gathering, pages: _Pages, example: Explanation, title: str) -> str:
+    method = example.to_dict()
+    return render_report_index(
+        gathering.report(),
+        title=title,
+        method=method["method"],
+        model=method["model"],
+        groups=[
+            {"gold": group.gold, "predicted": group.predicted, "count": group.count, "pages": group.pages}
+            for group in pages.groups.values()
+        ],
+        pages=pages.names,
+        rows=gathering.rows,
+        words=list(gathering.words),
+    )
+
+
+class _Pages:
+    """The pages of texts: one open page for each group, written when the next text of the group comes."""
+
+    def __init__(self, folder: ReportFolder, unit: str, size: int, title: str) -> None:
+        self.folder, self.unit, self.size, self.title = folder, unit, size, title
+        self.groups: dict[tuple[str | None, str | None], Group] = {}
+        self.names: list[str] = []  # of all pages, in the order in which they were begun
+        self._open: dict[int, list[dict[str, Any]]] = {}
+
+    def add(self, entry: Entry) -> int:
+        """Puts a text on a page; the number of that page among `names`."""
+        key = (entry.gold, entry.explanation.label)
+        group = self.groups.setdefault(key, Group(len(self.groups), *key))
+        if group.count % self.size == 0:
+            if group.pages:
+                self._write(group, more=True)
+            group.pages.append(page_name(group.index, len(group.pages) + 1))
+            group.place = len(self.names)
+            self.names.append(group.pages[-1])
+            self._open[group.index] = []
+        group.count += 1
+        self._open[group.index].append(
+            {"explanation": entry.explanation.to_dict(), "number": entry.number, "gold": entry.gold}
+        )
+        return group.place
+
+    def finish(self) -> None:
+        """Writes the pages that are still open."""
+        for group in self.groups.values():
+            self._write(group, more=False)
+
+    def _write(self, group: Group, more: bool) -> None:
+        number = len(group.pages)
+        page = render_report_page(
+            self._open.pop(group.index),
+            title=self.title,
+            gold=group.gold,
+            predicted=group.predicted,
+            number=number,
+            previous=Path(group.pages[-2]).name if number > 1 else None,
+            following=Path(page_name(group.index, number + 1)).name if more else None,
+            unit=self.unit,
+        )
+        self.folder.write(group.pages[-1], page)
+
+
+def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Any:
+    """Explanations with their labels, in step."""
+    if labels is None or isinstance(labels, Mapping):
+        known: Mapping[str, Any] = labels or {}
+        return ((_checked(each, index), known.get(each.id)) for index, each in enumerate(explanations))
+    if isinstance(labels, str):
+        raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
+    rows = zip_rows(explanations, labels=labels)
+    return ((_checked(row["texts"], index), row["labels"]) for index, row in enumerate(rows))
+
+
+def _checked(value: Any, index: int) -> Explanation:
+    if not isinstance(value, Explanation):
+        raise TypeError(f"explanations must hold Explanation objects, got {type(value).__name__} at {index}.")
+    return value
