@@ -12,6 +12,7 @@ from ..highlights.corpus_summary import CorpusSummary, label_name
 
 STRONGEST = 8  # words of a text that the index can be filtered by
 LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
+WORDS = 15  # for a class, and against it
 EXAMPLES = 3
 _SNIPPET = 120  # code points of a text in the index's list
 
@@ -121,7 +122,7 @@ class Gathering:
 
     def report(self) -> dict[str, Any]:
         """The summary of all texts, with (number, page) of up to `EXAMPLES` texts for each word."""
-        summary = self.summary.report()
+        summary = self.summary.report(top=WORDS)
         for label, each in summary["classes"].items():
             for side, sign in (("for", -1), ("against", 1)):
                 for word in each[side]:

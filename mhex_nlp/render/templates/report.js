@@ -83,6 +83,6 @@
       section.scrollIntoView();
     });
   }
-  section.hidden = false;
+  section.hidden = document.getElementById("to-texts").hidden = false;
   filter();
 })();
