@@ -3,8 +3,18 @@
 
 from __future__ import annotations
 
+from .compare import render_comparison, render_comparison_fragment
+from .compare_terminal import render_comparison_terminal
 from .corpus import render_summary
 from .html import render_fragment, render_page
 from .terminal import render_terminal
 
-__all__ = ["render_fragment", "render_page", "render_summary", "render_terminal"]
+__all__ = [
+    "render_comparison",
+    "render_comparison_fragment",
+    "render_comparison_terminal",
+    "render_fragment",
+    "render_page",
+    "render_summary",
+    "render_terminal",
+]

@@ -64,8 +64,7 @@ class Highlight:
 
 def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> None:
     """Raise ValueError for what no display can draw truly: wrong schema, missing keys, non-finite scores."""
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
+    check_unit(unit)
     schema = explanation.get("schema")
     if schema != SCHEMA:
         raise ValueError(f"explanation has schema {schema!r}, expected {SCHEMA!r}.")
@@ -91,6 +90,12 @@ def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> No
             )
 
 
+def check_unit(unit: str) -> None:
+    """Raise ValueError for what is neither "words" nor "tokens"."""
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
+
+
 def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlight:
     """Lay the scores over the text: joined, the segments of a line are the text, every code point once.
 
@@ -98,12 +103,17 @@ def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlig
     that would cut a character as readers see it, become one unit with the sum of their scores.
     """
     check_explanation(explanation, unit)
-    tokens = explanation["tokens"]
-    units = find_units(explanation, unit)
+    return lay_out(explanation, unit)
+
+
+def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
+    """`highlight` of anything with `text`, `text_pair` and `tokens`, which must be right: nothing is checked."""
+    tokens = scored["tokens"]
+    units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
     levels = to_levels(scores)
     lines = []
-    for sequence, text in enumerate(_texts(explanation)):
+    for sequence, text in enumerate(_texts(scored)):
         segments: list[Segment] = []
         drawn = 0
         for item, score, level in zip(units, scores, levels, strict=True):
