@@ -21,6 +21,8 @@ _HOMES = {
     "Explanation": "explanation",
     "MhexExplainer": "explainer",
     "fit_equivalent_matrices": "fitting",
+    "ScoredText": "scored_text",
+    "compare_explanations": "comparison",
     "highlight_dataset": "highlights",
     "MhexCallback": "training",
     "mhex_param_groups": "training",
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .beside import save_explainer as save_explainer
     from .collaboration import head_collaboration as head_collaboration
+    from .comparison import compare_explanations as compare_explanations
     from .config import MhexConfig as MhexConfig
     from .conversion import get_mhex_model as get_mhex_model
     from .explainer import MhexExplainer as MhexExplainer
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .highlights import highlight_dataset as highlight_dataset
     from .report import write_report as write_report
+    from .scored_text import ScoredText as ScoredText
     from .sites import Site as Site
     from .sites import register_site as register_site
     from .supervision import deep_supervision_loss as deep_supervision_loss

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .compare import render_comparison, render_comparison_fragment
+from .compare_terminal import render_comparison_terminal
 from .corpus import render_summary
 from .highlight import check_unit
 from .html import render_fragment, render_page
@@ -11,6 +13,9 @@ from .terminal import render_terminal
 
 __all__ = [
     "check_unit",
+    "render_comparison",
+    "render_comparison_fragment",
+    "render_comparison_terminal",
     "render_fragment",
     "render_page",
     "render_report_index",

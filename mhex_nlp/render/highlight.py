@@ -103,12 +103,17 @@ def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlig
     that would cut a character as readers see it, become one unit with the sum of their scores.
     """
     check_explanation(explanation, unit)
-    tokens = explanation["tokens"]
-    units = find_units(explanation, unit)
+    return lay_out(explanation, unit)
+
+
+def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
+    """`highlight` of anything with `text`, `text_pair` and `tokens`, which must be right: nothing is checked."""
+    tokens = scored["tokens"]
+    units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
     levels = to_levels(scores)
     lines = []
-    for sequence, text in enumerate(_texts(explanation)):
+    for sequence, text in enumerate(_texts(scored)):
         segments: list[Segment] = []
         drawn = 0
         for item, score, level in zip(units, scores, levels, strict=True):

@@ -65,8 +65,13 @@ def fill_page(template: str, *styles: str, title: str, script: str | None = None
 
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
     """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
-    style = Markup(_style("highlight.css", "notebook.css"))
-    return _holdable(_environment().get_template("fragment.html.j2").render(card=_card(explanation, unit), style=style))
+    return fill_fragment("fragment.html.j2", card=_card(explanation, unit))
+
+
+def fill_fragment(template: str, *styles: str, **values: Any) -> str:
+    """As `fill_page`, for what stands in a notebook: its sheets besides `styles` are those of every fragment."""
+    style = Markup(_style("highlight.css", "notebook.css", *styles))
+    return _holdable(_environment().get_template(template).render(style=style, **values))
 
 
 @cache

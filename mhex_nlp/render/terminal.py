@@ -41,7 +41,7 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
         line = Text(overflow="fold")
         for part in parts:
             text, style = (part, "") if isinstance(part, str) else part
-            line.append(_safe(text, console.encoding), style)
+            line.append(printable(text, console.encoding), style)
         console.print(line, highlight=False, soft_wrap=False)
 
     answers = ", ".join(f"{label} {value}".strip() for label, value in told.answers)
@@ -93,7 +93,8 @@ def _spaced(parts: list[str | tuple[str, str | Style]]) -> list[str | tuple[str,
     return [item for part in parts for item in (part, " ")]
 
 
-def _safe(text: str, encoding: str) -> str:
+def printable(text: str, encoding: str) -> str:
+    """`text` without what would steer the terminal, in characters that `encoding` has."""
     text = _BREAKS.sub(" ", _UNSAFE.sub("\ufffd", text))
     if encoding.lower().replace("-", "").startswith("utf"):
         return text
