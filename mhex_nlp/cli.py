@@ -12,6 +12,7 @@ from pathlib import Path
 from . import __version__
 from .benchmark.command import add_evaluate_arguments, run_evaluate
 from .highlights.command import add_highlight_arguments, run_highlight, show_warning
+from .report.command import add_report_arguments, run_report
 from .training.command import add_finetune_arguments, run_finetune
 
 DEMO_EXAMPLE = """example:
@@ -90,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     highlight = verbs.add_parser("highlight", help="explain texts, or whole datasets, with a model that has heads")
     add_highlight_arguments(highlight)
     highlight.set_defaults(run=run_highlight)
+
+    report = verbs.add_parser("report", help="static pages of many explanations, with an index to filter them")
+    add_report_arguments(report)
+    report.set_defaults(run=run_report)
 
     evaluate = verbs.add_parser("evaluate", help="compare MHEX with other explanation methods on one model")
     add_evaluate_arguments(evaluate)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The explanations of a highlight job's folder, or of a JSONL file, in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..explanation import Explanation
+from ..explanation_io import read_jsonl
+
+_MANIFEST = "manifest.json"
+
+
+def read_explanations(source: Path) -> Iterator[Explanation]:
+    """Explanations one by one; where they come from is checked at once.
+
+    Raises:
+        FileNotFoundError: nothing of that name.
+        ValueError: a folder without a finished job that wrote JSONL, or what is no explanation (with file and line).
+    """
+    files = [source] if source.is_file() else _files_of_job(source)
+    return (explanation for file in files for explanation in read_jsonl(file))
+
+
+def _files_of_job(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}: no such file."
+        )
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        if (single := folder / "explanations.jsonl").is_file():
+            return [single]
+        raise ValueError(
+            f"source must be a folder of `mhex highlight` or a JSONL file, got {folder} without {_MANIFEST}."
+        ) from None
+    if not manifest.get("complete"):
+        raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
+    names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
+    if not names:
+        raise ValueError(f"source must hold JSONL files, got {folder} with none: highlight with --format jsonl.")
+    return [folder / name for name in names]
