@@ -25,18 +25,15 @@ def read_explanations(source: Path) -> Iterator[Explanation]:
 
 
 def _files_of_job(folder: Path) -> list[Path]:
+    wanted = f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}"
     if not folder.exists():
-        raise FileNotFoundError(
-            f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}: no such file."
-        )
+        raise FileNotFoundError(f"{wanted}: no such file.")
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         if (single := folder / "explanations.jsonl").is_file():
             return [single]
-        raise ValueError(
-            f"source must be a folder of `mhex highlight` or a JSONL file, got {folder} without {_MANIFEST}."
-        ) from None
+        raise ValueError(f"{wanted} without {_MANIFEST}.") from None
     if not manifest.get("complete"):
         raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
     names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..explanation import Explanation
 from ..render import check_unit, render_report_index, render_report_page
-from ..texts import zip_rows
+from ..texts import warn, zip_rows
 from .folder import INDEX, ReportFolder, page_name
 from .gathering import Entry, Gathering, Group
 
@@ -55,14 +55,17 @@ def write_report(
     first = next(pairs, None)
     if first is None:
         raise ValueError("explanations must hold at least one, got none.")
+    example = first[0]
     folder = ReportFolder(output_dir)
     pages = _Pages(folder, unit, page_texts, title)
-    gathering = Gathering(list(first[0].prediction.probabilities or first[0].classes or ()))
+    gathering = Gathering(list(example.prediction.probabilities or example.classes or ()))
     for number, (explanation, label) in enumerate(chain([first], pairs)):
         entry = Entry(explanation, number, gathering.name_of(label))
         gathering.add(entry, pages.add(entry))
     pages.finish()
-    folder.write(INDEX, _index(gathering, pages, first[0], title))
+    if labels is not None and not gathering.summary.confusion and example.label is not None:
+        warn("labels know none of the explanations: their ids differ, or all labels are None.")
+    folder.write(INDEX, _index(gathering, pages, example, title))
     folder.finish()
     return folder.path / INDEX
 
