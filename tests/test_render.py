@@ -375,9 +375,9 @@ def test_attack_strings_stay_text(attack: str) -> None:
 
 
 def assert_inert(reader: Reader) -> None:
+    assert [tag for tag, _ in reader.tags].count("script") <= 1, "ours alone"
     for tag, attributes in reader.tags:
         assert tag not in (
-            "script",
             "iframe",
             "object",
             "embed",
@@ -403,16 +403,20 @@ def assert_inert(reader: Reader) -> None:
 def test_pages_are_inert_and_self_contained(name: str) -> None:
     for page in (render_page([EXAMPLES[name]]), render_fragment(EXAMPLES[name])):
         assert_inert(Reader(page))
+        assert (page.count("<script>"), page.count("<script")) == ((1, 1) if page.startswith("<!doctype") else (0, 0))
         style = re.search("<style>(.*?)</style>", page)
         assert style and not re.search(r"url\(|@import|@font-face|expression", style[1])
 
 
-def test_the_policy_allows_the_style_and_nothing_else() -> None:
+def test_the_policy_allows_the_style_and_the_script_and_nothing_else() -> None:
     page = render_page(EXAMPLES.values())
-    [style] = re.findall("<style>(.*?)</style>", page, re.S)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    style, script = (re.findall(f"<{tag}>(.*?)</{tag}>", page, re.S)[0] for tag in ("style", "script"))
+    digest, code = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (style, script))
     [policy] = [a["content"] for tag, a in Reader(page).tags if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == (f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; script-src 'sha256-{code}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
     assert page.index("Content-Security-Policy") < page.index("<style>")
     assert page.index('charset="utf-8"') < 100 and page.startswith("<!doctype html>\n<html lang=")
 

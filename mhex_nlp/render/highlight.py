@@ -47,6 +47,7 @@ class Segment:
     end: int
     score: float | None
     level: int
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
                 continue
             if item.start > drawn:
                 segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
-            segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level))
+            segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
             drawn = item.end
         if drawn < len(text):
             segments.append(Segment(text[drawn:], drawn, len(text), None, 0))

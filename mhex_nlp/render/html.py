@@ -34,11 +34,14 @@ _BIDI_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 def render_page(
     explanations: Iterable[dict[str, Any]], *, title: str = "Highlighted texts", unit: str = "words"
 ) -> str:
-    """One HTML page of all `explanations` (JSON form): no script, no request, its style allowed by hash.
+    """One HTML page of all `explanations` (JSON form): no request, its style and script allowed by hash.
+
+    The script tells of the word that is pointed at or reached by keyboard; without it, titles do.
 
     `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
     """
-    return fill_page("page.html.j2", title=title, cards=[_card(explanation, unit) for explanation in explanations])
+    cards = [_card(explanation, unit) for explanation in explanations]
+    return fill_page("page.html.j2", title=title, script="words.js", cards=cards)
 
 
 def fill_page(template: str, *styles: str, title: str, script: str | None = None, **values: Any) -> str:

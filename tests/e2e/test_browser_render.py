@@ -98,7 +98,8 @@ def test_attack_strings_do_nothing(browser: Any) -> None:
     opened.assert_calm()
     assert opened.page.title() == ATTACKS[2]
     assert opened.page.locator("article").count() == len(ALL)
-    assert opened.page.locator("script, img, iframe, a, form, link, base, [style]").count() == 0
+    assert opened.page.locator("img, iframe, a, form, link, base, [style]").count() == 0
+    assert opened.page.locator("script").count() == 1, "ours alone"
     shown = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")[-2 * len(ATTACKS) :: 2]
     assert shown == [re.sub(UNHOLDABLE, "\ufffd", attack) for attack in ATTACKS]
     opened.page.mouse.move(300, 300)
@@ -199,3 +200,41 @@ def test_a_notebook_theme_wins_over_the_system(browser: Any, mark: str) -> None:
     light_mark = mark.replace("false", "true").replace("dark", "light")
     light = open_page(browser, f"<!doctype html><body {light_mark}>{fragment}", scheme="dark")
     assert dark.background(".c") == system.background(".c") != light.background(".c")
+
+
+def test_words_tell_of_their_tokens_by_mouse_and_by_keyboard(browser: Any) -> None:
+    opened = open_page(browser, render_page([POSITIVE, PAIR]))
+    card = opened.page.locator("article").first
+    note = card.locator("[role=status]")
+    hint = note.inner_text()
+    word = card.locator(".t .w", has_text="superb").first
+    tokens = [POSITIVE["tokens"][int(index)] for index in (word.get_attribute("data-tokens") or "").split()]
+    assert "".join(token["text"] for token in tokens) == "superb"
+    word.hover()
+    told = note.inner_text()
+    assert told.startswith(
+        f"{word.get_attribute('title')} \u00b7 {tokens[0]['start']}\u2013{tokens[-1]['end']} \u00b7 "
+    )
+    assert [part.split()[0] for part in told.split(" \u00b7 ")[2].split(", ")] == [token["piece"] for token in tokens]
+    text = card.locator(".t")
+    opened.page.mouse.move(0, 0)
+    text.focus()
+    opened.page.keyboard.press("Escape")
+    words = text.locator(".w")
+    for key, reached in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+        opened.page.keyboard.press(key)
+        expected = words.nth(reached).inner_text()
+        assert text.locator(".at").inner_text() == expected and expected in note.inner_text()
+    opened.page.keyboard.press("Escape")
+    assert note.inner_text() == hint and text.locator(".at").count() == 0
+    pair = opened.page.locator("article").nth(1)
+    assert pair.locator(".t").count() == 2 and pair.locator("[role=status]").count() == 1
+    opened.assert_calm()
+
+
+def test_what_is_copied_is_the_text(browser: Any) -> None:
+    opened = open_page(browser, render_page([POSITIVE]))
+    copied = opened.page.evaluate(
+        "() => { getSelection().selectAllChildren(document.querySelector('.t')); return getSelection().toString(); }"
+    )
+    assert copied == POSITIVE["text"]
