@@ -112,7 +112,7 @@ class Gathering:
             entry.number,
             explanation.id,
             explanation.label,
-            None if number is None else round(number, 4),
+            _rounded(number),
             entry.gold,
             beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
             page,
@@ -129,3 +129,11 @@ class Gathering:
                     found = sorted(self.examples.get((label, word["word"]), []), key=lambda one: sign * one[0])
                     word["examples"] = [(number, page) for score, number, page in found[:EXAMPLES] if score * sign < 0]
         return summary
+
+
+def _rounded(number: float | None) -> float | None:
+    """To six digits; what is near a certainty does not become one."""
+    if number is None:
+        return None
+    short = float(f"{number:.6g}")
+    return number if short != number and short in (0.0, 1.0) else short
