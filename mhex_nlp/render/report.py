@@ -42,7 +42,7 @@ def render_report_index(
     """
     # The script knows labels by their places: any string may be one, also "" and what a form would change.
     labels = list(summary["classes"])
-    labels += sorted({group["gold"] for group in groups} - {None, *labels})
+    labels += sorted({group[name] for group in groups for name in ("gold", "predicted")} - {None, *labels})
     place = {label: index for index, label in enumerate(labels)}
     whole = len(rows) == summary["texts"]
     cells = {

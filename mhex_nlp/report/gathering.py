@@ -50,6 +50,7 @@ class Gathering:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)
         self.summary = CorpusSummary(self.labels)
+        self.of_values: bool | None = None  # whether the model is a regression, once one text is known
         self.rows: list[list[Any]] = []
         self.words: dict[str, int] = {}
         self.examples: dict[tuple[str, str], list[tuple[float, int, int]]] = {}  # class, word: (score, number, page)
@@ -65,16 +66,20 @@ class Gathering:
             ValueError: a class that the first explanation's model does not have.
         """
         explanation = entry.explanation
+        of_values = explanation.prediction.value is not None
+        self.of_values = of_values if self.of_values is None else self.of_values
         for name in (explanation.label, explanation.target.label):
-            if name is not None and self.labels and name not in self.labels:
+            if name is not None and (of_values != self.of_values or self.labels and name not in self.labels):
+                first = "values" if self.of_values else ", ".join(map(repr, self.labels))
                 raise ValueError(
                     f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
-                    f"first has {', '.join(map(repr, self.labels))}."
+                    f"first has {first}."
                 )
         words = [(word.text, word.score) for word in explanation.words()]
         target = explanation.target.label
-        if target not in self.summary.labels:
-            self.summary.labels = (*self.summary.labels, target)
+        for name in (explanation.label, target):
+            if name is not None and name not in self.summary.labels:
+                self.summary.labels = (*self.summary.labels, name)
         self.summary.count_text(
             target=target,
             predicted=explanation.label,

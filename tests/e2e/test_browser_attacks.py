@@ -63,10 +63,11 @@ def save(folder: Path, page: str, name: str = "page.html") -> Path:
 def assert_harmless(watched: Watched, harmless: list[str] | None) -> list[str]:
     """Quiet and in its layout, in both schemes and widths, with the same kinds of elements as a harmless page."""
     watched.do(OPEN_DETAILS)
-    for width, scheme in ((360, "light"), (1000, "dark"), (360, "dark")):
+    watched.do(POKE)
+    for width, scheme in ((360, "light"), (360, "dark"), (1000, "dark")):
         watched.look(width=width, scheme=scheme)
-        watched.do(POKE)
         watched.assert_laid_out()
+    watched.look(width=360, scheme="light")
     found = list(watched.do(SKELETON))
     if harmless is not None:
         assert set(found) <= set(harmless)
@@ -85,7 +86,9 @@ def test_the_watch_sees_what_a_page_does(watched: Watched, tmp_path: Path) -> No
     watched.open(save(tmp_path, f"{policy}<script>alert(1); console.log(2)</script><img src=http://mhex.test/x>"))
     watched.do("() => setTimeout(() => { throw new Error('3') })")
     watched.do(POKE)
-    assert watched.dialogs == ["1"] and watched.errors[0] == "2" and watched.do("() => window.violations") == ["img-src"]
+    assert (
+        watched.dialogs == ["1"] and watched.errors[0] == "2" and watched.do("() => window.violations") == ["img-src"]
+    )
     watched.open(save(tmp_path, "<article>x</article><article style='margin-top:-9px;position:fixed;width:999px'>"))
     with pytest.raises(AssertionError):
         watched.assert_laid_out()
@@ -159,26 +162,24 @@ def test_a_summary(watched: Watched, tmp_path: Path) -> None:
     )
 
 
-def test_a_comparison(watched: Watched, tmp_path: Path) -> None:
-    def compared(strings: list[str], title: str) -> list[str]:
-        text = "\n".join(strings)
+@pytest.mark.parametrize("where", ["page", "notebook"])
+def test_a_comparison(watched: Watched, tmp_path: Path, where: str) -> None:
+    def compared(text: str) -> str:
         one = attacked(text)
         spans = [(token.start, token.end, -token.score, token.sequence) for token in one.tokens if token.text]
         about = {"text_pair": text, "label": text, "target": text, "foil": text, "probability": 0.5}
-        other = ScoredText(text, tuple(spans), text, **about)
-        made = compare_explanations([one, other], names=[text, "b"], title=title)
+        made = compare_explanations([one, ScoredText(text, tuple(spans), text, **about)], names=[text, "b"], title=text)
         frame = "<!doctype html><html lang=en><meta charset=utf-8><title>x</title>"
-        return [made.to_html(), frame + made._repr_html_()]
+        return made.to_html() if where == "page" else frame + made._repr_html_()
 
-    plain = compared(["the film was good, and the rest of it was not any worse than that"], "x")
-    strings = [each[:120] for each in ATTACK_STRINGS]
-    for number, page in enumerate(compared(strings, ALL_IN_ONE)):
-        watched.open(save(tmp_path, plain[number], "plain.html"))
-        harmless = assert_harmless(watched, None)
-        watched.open(save(tmp_path, page))
-        assert_harmless(watched, harmless)
-        assert watched.texts(".t") == [as_text("\n".join(strings))] * 4
-        assert watched.texts(".h bdi") == [as_value("\n".join(strings)), "b"]
+    plain = "the film was good, and the rest of it was not any worse than that"
+    watched.open(save(tmp_path, compared(plain), "plain.html"))
+    harmless = assert_harmless(watched, None)
+    text = "\n".join(each[:60] for each in ATTACK_STRINGS[:: 1 if where == "page" else 3])
+    watched.open(save(tmp_path, compared(text)))
+    assert_harmless(watched, harmless)
+    assert watched.texts(".t") == [as_text(text)] * 4
+    assert watched.texts(".h bdi:first-of-type")[:2] == [as_value(text), "b"]
 
 
 def test_the_pages_of_a_report(watched: Watched, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def hostile_report(folder: Path, strings: list[str], title: str) -> Path:
 @pytest.mark.parametrize("part", range(6))
 def test_the_index_of_a_report(watched: Watched, tmp_path: Path, part: int) -> None:
     watched.open(hostile_report(tmp_path / "plain", HARMLESS, "x"))
-    harmless = assert_harmless(watched, None)
+    harmless = watched.do(SKELETON)
     strings = ATTACK_STRINGS[60 * part : 60 * (part + 1)]
     watched.open(hostile_report(tmp_path / "report", strings, ALL_IN_ONE))
     assert_harmless(watched, harmless)
