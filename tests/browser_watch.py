@@ -22,7 +22,8 @@ POKE = """() => {
 }"""
 LAYOUT = """() => {
   const width = document.documentElement.clientWidth;
-  const found = { wide: Math.max(0, document.documentElement.scrollWidth - width), beside: [], floating: [], outside: [] };
+  const wide = Math.max(0, document.documentElement.scrollWidth - width);
+  const found = { wide, beside: [], floating: [], outside: [] };
   const told = (e) => e.outerHTML.slice(0, 160);
   // `seen`: what all that an element may not leave has room for; `card`: the box of the card that it is in.
   const walk = (element, seen, card) => {

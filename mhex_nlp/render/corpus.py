@@ -68,6 +68,9 @@ def summary_view(
         }
 
     labels = list(summary["classes"])
+    place = {label: index for index, label in enumerate(labels)}
+    # Rows in the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
+    confusion = sorted(summary["confusion"].items(), key=lambda row: place.get(row[0], len(labels)))
     return {
         "facts": facts,
         "classes": [
@@ -89,6 +92,6 @@ def summary_view(
                     for label in labels
                 ],
             )
-            for gold, counts in summary["confusion"].items()
+            for gold, counts in confusion
         ],
     }

@@ -2,7 +2,8 @@
 // Filters and sorts the list of texts. Values from the data reach the page as text alone, never as markup.
 "use strict";
 (() => {
-  const STEP = 100;
+  const STEP = 100; // texts that are added to the list at once
+  const PART = 25; // those that the browser lays out at once, when they come into view
   const { pages, labels, words, rows } = JSON.parse(document.getElementById("data").textContent);
   const section = document.getElementById("texts");
   const form = document.getElementById("filter");
@@ -50,8 +51,13 @@
   };
 
   const show = () => {
-    list.append(...found.slice(shown, shown + STEP).map(item));
-    shown = Math.min(found.length, shown + STEP);
+    const end = Math.min(found.length, shown + STEP);
+    for (; shown < end; shown += PART) {
+      const part = make("ol");
+      part.append(...found.slice(shown, Math.min(end, shown + PART)).map(item));
+      list.append(part);
+    }
+    shown = end;
     more.hidden = shown === found.length;
   };
 
