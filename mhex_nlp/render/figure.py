@@ -6,11 +6,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
-from .controls import BREAKS
+from .controls import BREAKS, without_controls
 from .fonts import Fonts, find_fonts
 from .highlight import LEVELS, Highlight, Segment, highlight, layer_sums
 from .palette import level_name, light_palette
@@ -77,7 +78,7 @@ def render_figure(
     if part not in PARTS:
         raise ValueError(f"part must be 'text', 'layers' or 'both', got {part!r}.")
     for name, value in (("width", width), ("font_size", font_size), ("dpi", dpi)):
-        if not (math.isfinite(value) and value > 0):
+        if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
     em = font_size / 72
     if width < _LEAST_WIDTH * em:
@@ -210,8 +211,6 @@ class _Sheet:
 
 
 def _all_text(explanation: Mapping[str, Any], told: Summary) -> str:
-    from .controls import without_controls
-
     labels = [text for answer in told.answers for text in answer]
     target, foil = explanation["target"]["label"], told.foil or ""
     return without_controls("".join([explanation["text"], explanation["text_pair"] or "", target, foil, *labels]))

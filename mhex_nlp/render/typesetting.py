@@ -70,7 +70,7 @@ class _Cluster:
 
     @property
     def space(self) -> bool:
-        return self.source.isspace() and not _glue(self.source)
+        return is_space(self.source)
 
 
 def set_lines(
@@ -97,17 +97,7 @@ def set_lines(
 
 def _paragraphs(segments: Sequence[Segment], base: int, drawable: Callable[[str], str]) -> Iterator[list[_Cluster]]:
     """The clusters between the text's own line breaks."""
-    found: list[list[tuple[str, int, int]]] = [[]]
-    for owner, segment in enumerate(segments):
-        text = without_controls(segment.text)
-        reached = 0
-        for match in [*BREAKS.finditer(text), None]:
-            end = len(text) if match is None else match.start()
-            found[-1].extend((cluster, owner, segment.level) for cluster in regex.findall(r"\X", text[reached:end]))
-            if match is not None:
-                reached = match.end()
-                found.append([])
-    for paragraph in found:
+    for paragraph in split_lines(segments):
         directions = levels("".join(cluster for cluster, _, _ in paragraph), base)
         clusters, at = [], 0
         for source, owner, level in paragraph:
@@ -138,19 +128,22 @@ def _chunks(paragraph: list[_Cluster]) -> Iterator[list[_Cluster]]:
     """The parts that a line break may stand between."""
     start = 0
     for at in range(1, len(paragraph)):
-        if _breaks(paragraph[at - 1], paragraph[at]):
+        if may_break(paragraph[at - 1].source, paragraph[at].source):
             yield paragraph[start:at]
             start = at
     if paragraph:
         yield paragraph[start:]
 
 
-def _breaks(left: _Cluster, right: _Cluster) -> bool:
-    """Whether a line may end between the two: a small part of the Unicode line breaking algorithm (UAX #14)."""
-    before, after = left.source[-1], right.source[0]
-    if right.space:
+def may_break(left: str, right: str) -> bool:
+    """Whether a line may end between two characters as readers see them.
+
+    A small part of the Unicode line breaking algorithm (UAX #14), with no dictionary for Thai and its like.
+    """
+    before, after = left[-1], right[0]
+    if is_space(right):
         return False
-    if left.space or before == "\u200b":
+    if is_space(left) or before == "\u200b":
         return True
     if _glue(before) or _glue(after) or _no_start(after) or _no_end(before):
         return False
@@ -159,6 +152,25 @@ def _breaks(left: _Cluster, right: _Cluster) -> bool:
     if _anywhere(before) or _anywhere(after):
         return True
     return _hyphen(before) is not None and after.isalpha()
+
+
+def is_space(text: str) -> bool:
+    """White space that a line may end at."""
+    return text.isspace() and not _glue(text)
+
+
+def split_lines(segments: Sequence[Segment]) -> list[list[tuple[str, int, int]]]:
+    """The characters as readers see them, by the text's own lines, each with the number and level of its segment.
+
+    Control characters are U+FFFD.
+    """
+    found: list[list[tuple[str, int, int]]] = [[]]
+    for owner, segment in enumerate(segments):
+        for number, part in enumerate(BREAKS.split(without_controls(segment.text))):
+            if number:
+                found.append([])
+            found[-1].extend((cluster, owner, segment.level) for cluster in regex.findall(r"\X", part))
+    return found
 
 
 def _forced(chunk: list[_Cluster], width: float, measure: Callable[[str], float]) -> list[list[_Cluster]]:
