@@ -59,7 +59,7 @@ def lines_of(text: str, width: float, levels_: dict[str, int] | None = None) -> 
 
 
 @given(explanations(), st.floats(2, 40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_lines_hold_the_text_and_stay_inside(made: dict[str, Any], width: float) -> None:
     try:
         drawn = highlight(made)

@@ -90,15 +90,15 @@ def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
     for name, key in [*names, *((f"mhex{level}", level) for level in levels)]:
         yield rf"\definecolor{{{name}}}{{HTML}}{{{colours[key][1:].upper()}}}"
     yield _MACROS
-    yield r"\parindent=0pt \parskip=0pt \rightskip=0pt plus4em \emergencystretch=2em"
+    yield r"\parindent=0pt \parskip=0pt \rightskip=0pt plus1fil"
     yield r"\baselineskip=1.6em \lineskiplimit=-10em"
 
 
 def _head(told: Summary, target: str) -> str:
-    answers = [rf"\textbf{{{escape(label)}}} {escape(value)}".strip() for label, value in told.answers]
+    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in told.answers]
     if told.target or told.foil:
-        rather = rf" rather than \textbf{{{escape(told.foil)}}}" if told.foil else ""
-        answers.append(rf"scores for \textbf{{{escape(target)}}}{rather}")
+        rather = rf" rather than \textbf{{{_name(told.foil)}}}" if told.foil else ""
+        answers.append(rf"scores for \textbf{{{_name(target)}}}{rather}")
     return r"\leavevmode " + r"\quad ".join(answers) + r"\par"
 
 
@@ -111,11 +111,18 @@ def _scale(largest: float) -> str:
 
 def _text(segments: Sequence[Segment]) -> str:
     """One paragraph for each line of the text."""
-    return "\n".join(_line(clusters) for clusters in split_lines(segments))
+    return "\n".join(rf"\leavevmode {_line(clusters)}\par" for clusters in split_lines(segments))
+
+
+def _name(text: str) -> str:
+    """A label, which may be longer than a line."""
+    [clusters] = split_lines([Segment(BREAKS.sub(" ", text), 0, len(text), None, 0)])
+    return _line(clusters)
 
 
 def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
-    written, plain, column = r"\leavevmode ", "", 0
+    """Characters of one line, with the places where TeX may break it."""
+    written, plain, column = "", "", 0
     at = since = 0  # since: characters since a line could end
     while at < len(clusters):
         text, owner, level = clusters[at]
@@ -142,7 +149,7 @@ def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
             end += 1
         inner = "".join(cluster for cluster, _, _ in clusters[at:end])
         name = level_name(level)
-        boxed = escape(inner).replace(" ", r"\ ")
+        boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
         written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
         since, at = since + end - at, end
-    return written + escape(plain) + r"\par"
+    return written + escape(plain)
