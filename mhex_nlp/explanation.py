@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -234,6 +235,56 @@ class Explanation:
         if path is None:
             return page
         Path(path).write_text(page, encoding="utf-8", newline="\n")
+        return None
+
+    def to_figure(
+        self,
+        path: str | PathLike[str],
+        *,
+        unit: str = "words",
+        part: str = "text",
+        width: float = 5.5,
+        font_size: float = 9.0,
+        fonts: Sequence[str] = (),
+        dpi: float = 300.0,
+    ) -> None:
+        """Write a figure for a paper: SVG, PDF or PNG, as the end of `path` says.
+
+        `part` is "text", "layers" (sums for and against at each depth; needs layers=True in the explainer) or
+        "both"; `width` in inches, `font_size` in points, `fonts` the installed families to prefer, `dpi` of a
+        PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
+        before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
+        """
+        from .render import render_figure
+
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".svg", ".pdf", ".png"):
+            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+        figure = render_figure(
+            self.to_dict(),
+            suffix[1:],
+            unit=unit,
+            part=part,
+            width=width,
+            font_size=font_size,
+            fonts=fonts,
+            dpi=dpi,
+        )
+        Path(path).write_bytes(figure)
+
+    @overload
+    def to_latex(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_latex(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
+        from .render import render_latex
+
+        snippet = render_latex(self.to_dict(), unit=unit)
+        if path is None:
+            return snippet
+        Path(path).write_text(snippet, encoding="utf-8", newline="\n")
         return None
 
     def show(self, unit: str = "words") -> None:
