@@ -59,7 +59,8 @@ def render_report_index(
             }
             for group in groups
         ],
-        listed=len(rows),
+        listed=f"{len(rows):,}",
+        unlisted=f"{summary['texts'] - len(rows):,}" if len(rows) < summary["texts"] else None,
         labels=sorted({row[4] for row in rows if row[4] is not None}),
         predictions=sorted({row[2] for row in rows if row[2] is not None}),
         data=script_data(data),
