@@ -25,6 +25,7 @@ FLOORS = {
     "comparison": 6,
     "compared_words": 6,
     "training": 5,
+    "integrations": 5,
     "metrics": 5,
     "collaboration": 5,
     "explainer": 4,
