@@ -32,6 +32,7 @@ from .inputs import (
 )
 from .modeling import forward_arguments
 from .modes import evaluating
+from .segmentation import check_language
 from .sites import find_site
 from .texts import check_ids, check_pairs, check_texts, warn, zip_rows
 from .tokenizing import check_tokenizer, load_tokenizer
@@ -90,6 +91,7 @@ class MhexExplainer:
     ) -> None:
         self.model = inner_model(model)
         check_tokenizer(tokenizer, self.model)
+        check_language(language)
         self.tokenizer, self.language = tokenizer, language
         self.non_negative, self.batch_tokens = non_negative, batch_tokens
         self._site = find_site(self.model.config.model_type)

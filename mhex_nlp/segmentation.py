@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import importlib.util
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,8 @@ _WORD = regex.compile(
 # What _WORD says of a text without characters that combine, hide or need no spaces, in a sixth of its time.
 _SIMPLE_TEXT = re.compile(r"[\t\n\r -~]*")
 _SIMPLE_WORD = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*|\S")
+# What spaCy's tokenizers of these languages are made of; the extra `cjk` installs it.
+_EXTRA = {"ja": ("sudachipy", "sudachidict_core"), "th": ("pythainlp",)}
 _CODE = regex.compile(r"[a-z]{2,3}")
 _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
@@ -56,6 +59,10 @@ def segment_words(text: str, language: str | None = None) -> list[Span]:
     punctuation mark, symbol or emoji, or one character of a script written without spaces. With `language` (a
     spaCy code such as "en") spaCy's tokenizer for that language decides. A text of whitespace alone is one
     word; "" has none.
+
+    Raises:
+        TypeError, ValueError: a language that spaCy does not know.
+        ImportError: one whose tokenizer is not installed: "ja" and "th" need `pip install 'mhex_nlp[cjk]'`.
     """
     return list(word_spans(text, language))
 
@@ -64,7 +71,7 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
     """Spans of the sentences of `text`, without outer whitespace, from spaCy's rule-based sentencizer.
 
     Together they hold every character that is not whitespace. A text of whitespace alone is one sentence; ""
-    has none.
+    has none. Errors as in `segment_words`.
     """
     if not text.strip():
         return [(0, len(text))] if text else []
@@ -73,7 +80,7 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
     pipeline = _pipeline(language or "xx")
     words: list[str] = []
     spaces: list[bool] = []
-    for token in pipeline.tokenizer(_encodable(text)):
+    for token in pipeline.tokenizer(encodable(text)):
         # The multi-language tokenizer leaves "好。世" whole, and the sentencizer only looks at whole tokens.
         pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", token.text).split("\0")
         pieces = [piece for piece in pieces if piece] if "\0" not in token.text else [token.text]
@@ -85,7 +92,13 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
         # The sentencizer leaves an opening quote, bracket or ¿ at the end of the sentence before it.
         if opening := _OPENING.search(text, starts[number - 1], start):
             starts[number] = opening.start()
-    return _trimmed(text, zip(starts, [*starts[1:], len(text)], strict=True))
+    return trimmed(text, zip(starts, [*starts[1:], len(text)], strict=True))
+
+
+def check_language(language: str | None) -> None:
+    """Raises what `segment_words` raises where `language` is unknown, or not installed."""
+    if language is not None:
+        _pipeline(language)
 
 
 @functools.lru_cache(maxsize=16)
@@ -96,8 +109,8 @@ def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
     if language is None:
         pattern = _SIMPLE_WORD if _SIMPLE_TEXT.fullmatch(text) else _WORD
         return tuple([match.span() for match in pattern.finditer(text)])
-    doc = _pipeline(language).tokenizer(_encodable(text))
-    return tuple(_trimmed(text, ((token.idx, token.idx + len(token.text)) for token in doc)))
+    doc = _pipeline(language).tokenizer(encodable(text))
+    return tuple(trimmed(text, ((token.idx, token.idx + len(token.text)) for token in doc)))
 
 
 def assign_to_spans(text: str, tokens: Iterable[Span], spans: Sequence[Span]) -> list[int]:
@@ -127,6 +140,11 @@ def _pipeline(language: str) -> Language:
     """A blank spaCy pipeline with a sentencizer; spaCy is imported here, since most callers never need it."""
     if not isinstance(language, str):
         raise TypeError(f"language must be a string such as 'en' or None, got {type(language).__name__}")
+    missing = [name for name in _EXTRA.get(language, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"language={language!r} needs {' and '.join(missing)}, which pip install 'mhex_nlp[cjk]' installs."
+        )
     import spacy
 
     expected = "expected a spaCy language code of two or three lower-case letters, such as 'en', 'de', 'fr' or 'xx'"
@@ -136,17 +154,21 @@ def _pipeline(language: str) -> Language:
         spacy.util.get_lang_class(language)
     except ImportError as error:
         raise ValueError(f"language {language!r} is not known: {expected}") from error
-    pipeline: Any = spacy.blank(language)
+    try:
+        pipeline: Any = spacy.blank(language)
+    except ImportError as error:  # Korean and Vietnamese need packages that spaCy names
+        told = " ".join(str(error).split())
+        raise ImportError(f"language={language!r} needs a tokenizer that spaCy cannot load here: {told}") from error
     pipeline.add_pipe("sentencizer")
     return pipeline
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """`text` with lone surrogates replaced one for one: spaCy encodes to UTF-8, and offsets must not move."""
     return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
 
 
-def _trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
     """The spans without outer whitespace; spans of whitespace alone are left out."""
     kept = []
     for start, end in spans:

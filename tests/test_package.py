@@ -59,6 +59,8 @@ FLOORS = {
     "alignment": 1,
     "segmentation": 1,
     "spans": 1,
+    "runs": 1,
+    "parsing": 1,
     "removal": 1,
     "readout": 1,
     "ridge": 1,
