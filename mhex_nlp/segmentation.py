@@ -11,8 +11,9 @@ import bisect
 import functools
 import importlib.util
 import re
+import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
@@ -47,6 +48,10 @@ _SIMPLE_TEXT = re.compile(r"[\t\n\r -~]*")
 _SIMPLE_WORD = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*|\S")
 # What spaCy's tokenizers of these languages are made of; the extra `cjk` installs it.
 _EXTRA = {"ja": ("sudachipy", "sudachidict_core"), "th": ("pythainlp",)}
+# Sudachi refuses a text of more than 65,535 bytes in NFKC, in which one character takes 33 at most, and two threads at
+# once.
+_SUDACHI_PART = 1_500
+_SUDACHI = threading.Lock()
 _CODE = regex.compile(r"[a-z]{2,3}")
 _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
@@ -80,12 +85,12 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
     pipeline = _pipeline(language or "xx")
     words: list[str] = []
     spaces: list[bool] = []
-    for token in pipeline.tokenizer(encodable(text)):
+    for word, space in _read(pipeline, text):
         # The multi-language tokenizer leaves "好。世" whole, and the sentencizer only looks at whole tokens.
-        pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", token.text).split("\0")
-        pieces = [piece for piece in pieces if piece] if "\0" not in token.text else [token.text]
+        pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", word).split("\0")
+        pieces = [piece for piece in pieces if piece] if "\0" not in word else [word]
         words += pieces
-        spaces += [False] * (len(pieces) - 1) + [bool(token.whitespace_)]
+        spaces += [False] * (len(pieces) - 1) + [space]
     doc = pipeline.get_pipe("sentencizer")(Doc(pipeline.vocab, words=words, spaces=spaces))
     starts = [sentence.start_char for sentence in doc.sents]
     for number, start in enumerate(starts[1:], start=1):
@@ -109,8 +114,11 @@ def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
     if language is None:
         pattern = _SIMPLE_WORD if _SIMPLE_TEXT.fullmatch(text) else _WORD
         return tuple([match.span() for match in pattern.finditer(text)])
-    doc = _pipeline(language).tokenizer(encodable(text))
-    return tuple(trimmed(text, ((token.idx, token.idx + len(token.text)) for token in doc)))
+    spans, at = [], 0
+    for word, space in _read(_pipeline(language), text):
+        spans.append((at, at + len(word)))
+        at += len(word) + space
+    return tuple(trimmed(text, spans))
 
 
 def assign_to_spans(text: str, tokens: Iterable[Span], spans: Sequence[Span]) -> list[int]:
@@ -161,6 +169,27 @@ def _pipeline(language: str) -> Language:
         raise ImportError(f"language={language!r} needs a tokenizer that spaCy cannot load here: {told}") from error
     pipeline.add_pipe("sentencizer")
     return pipeline
+
+
+def _read(pipeline: Language, text: str) -> list[tuple[str, bool]]:
+    """The tokens of `text` and whether a space follows each: joined they are the text."""
+    if pipeline.lang != "ja":
+        return [(token.text, bool(token.whitespace_)) for token in pipeline.tokenizer(encodable(text))]
+    with _SUDACHI:
+        docs = [pipeline.tokenizer(part) for part in _parts(encodable(text), _SUDACHI_PART)]
+    return [(token.text, bool(token.whitespace_)) for doc in docs for token in doc]
+
+
+def _parts(text: str, size: int) -> Iterator[str]:
+    """`text` in parts of at most `size` characters, cut after a sentence or line, else after a space."""
+    start = 0
+    while start < len(text):
+        part = text[start : start + size]
+        if start + size < len(text):
+            stop = max(part.rfind(char) for char in "。！？｡\n") + 1
+            part = part[: stop or max(part.rfind(char) for char in " \u3000") + 1 or size]
+        yield part
+        start += len(part)
 
 
 def encodable(text: str) -> str:
