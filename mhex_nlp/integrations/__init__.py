@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mhex_nlp inside other libraries. `mhex_nlp.integrations.spacy`: the pipeline component, and Docs of explanations."""
+"""Explanations inside other libraries; each module needs its own library alone until a model is loaded."""

@@ -1,139 +1,231 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The spaCy pipeline component "mhex": explains every Doc that comes by."""
+"""The spaCy component: Docs in, explained Docs out, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-import srsly
+from spacy.language import Language
+from spacy.pipeline import Pipe
 from spacy.tokens import Doc
-from spacy.util import minibatch, raise_error
+from spacy.util import minibatch
 
-from ..explainer import MhexExplainer
-from .spacy_docs import attach, set_extensions
+from ..segmentation import word_spans
+from .spacy_doc import annotate, clear, register_extensions
+from .spacy_folder import from_files, load, load_folder, save_folder, to_files
 
-_FOLDER = "explainer"
+if TYPE_CHECKING:
+    from ..explainer import MhexExplainer
+    from ..explanation import Explanation
+
+_MODELS = "mhex_models"  # key of nlp.meta: the models that were read for this pipeline, which to_disk puts inside
+_READ_HERE: WeakKeyDictionary[Language, set[str]] = WeakKeyDictionary()
 
 
-class MhexComponent:
-    """Explains Docs with a `MhexExplainer`, which is loaded when the first Doc comes.
+class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's classes are untyped here
+    """Explains the text of each Doc; see `mhex_nlp.integrations.spacy.annotate` for what is set.
 
-    Docs without anything but whitespace pass as they are.
+    >>> component = MhexComponent(nlp, explainer)
+    >>> doc = component(nlp.make_doc("The acting was superb."))
+
+    Or as a part of the pipeline: `nlp.add_pipe("mhex", config={"model": None}).explainer = explainer`.
 
     Args:
-        name: of the component in its pipeline.
-        model: folder or hub name; `None` where `explainer` will be set.
-        options: of `MhexExplainer.from_pretrained`.
-        call: of the explainer's call.
+        nlp: the pipeline; its Docs are explained.
+        explainer: a `MhexExplainer`.
+        name: of the component in the pipeline.
+        target, foil, classes, layers: as in a call of the explainer.
+        top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest; by default all.
+
+    Raises:
+        TypeError, ValueError: not an explainer, an unknown class, heads that were never trained, an extension name
+            that other code has taken.
     """
 
     def __init__(
-        self, name: str, model: str | None, options: Mapping[str, Any], call: Mapping[str, Any] | None = None
+        self,
+        nlp: Language | None,
+        explainer: MhexExplainer | None,
+        name: str = "mhex",
+        *,
+        target: str | int | None = None,
+        foil: str | int | None = None,
+        classes: str = "target",
+        layers: bool = False,
+        top_k: int | None = None,
     ) -> None:
-        self.name, self.model, self.options, self.call = name, model, dict(options), dict(call or {})
-        self._explainer: MhexExplainer | None = None
-        self._error_handler: Callable[..., Any] = raise_error
-        set_extensions()
+        if nlp is not None and not isinstance(nlp, Language):
+            raise TypeError(f"nlp must be a spaCy pipeline (Language), got {type(nlp).__name__}.")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0):
+            raise ValueError(f"top_k must be an integer of at least 0, or None for all spans, got {top_k!r}.")
+        register_extensions()
+        self.name = name
+        self.top_k = top_k
+        self._asked: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers}
+        self._source: dict[str, Any] = {"model": None, "revision": None, "dtype": None, "device": None, "settings": {}}
+        self._in_code = False  # whether the explainer came from code, so that no config tells its settings
+        self._explainer: Any = None
+        if explainer is not None:
+            self.explainer = explainer
+
+    @classmethod
+    def from_config(
+        cls,
+        nlp: Language,
+        name: str,
+        model: str | None,
+        revision: str | None,
+        dtype: str | None,
+        device: str | None,
+        settings: dict[str, Any],
+        **options: Any,
+    ) -> MhexComponent:
+        """What `nlp.add_pipe("mhex", config=...)` makes. The model is read at once, but for that of a pipeline that was
+        saved, which `from_disk` brings.
+        """
+        component = cls(nlp, None, name, **options)
+        component._source = dict(model=model, revision=revision, dtype=dtype, device=device, settings=settings)
+        _check_language(settings.get("language"))
+        if model is not None and not _comes_with(nlp, model):
+            component._load()
+            _READ_HERE.setdefault(nlp, set()).add(model)
+            nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
+        return component
 
     @property
-    def explainer(self) -> MhexExplainer:
-        """What explains.
+    def explainer(self) -> Any:
+        """The `MhexExplainer` that is used; another may be put in its place.
 
         Raises:
-            ValueError: neither a model nor an explainer was given.
+            ValueError: the component has no model yet.
         """
         if self._explainer is None:
-            if self.model is None:
+            if self._source["model"] is None:
                 raise ValueError(
-                    f"the component {self.name!r} must have a model, got None: "
-                    'nlp.add_pipe("mhex", config={"model": ...}), or nlp.get_pipe("mhex").explainer = explainer.'
+                    f"the component {self.name!r} has no model: give `model` in its config, set its `explainer`, or "
+                    "read it with from_disk or from_bytes."
                 )
-            self._explainer = MhexExplainer.from_pretrained(self.model, **self.options)
+            self._load()
         return self._explainer
 
     @explainer.setter
     def explainer(self, explainer: MhexExplainer) -> None:
+        from ..explainer import MhexExplainer
+
         if not isinstance(explainer, MhexExplainer):
             raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
-        self._explainer = explainer
+        self._use(explainer, in_code=True)
 
-    def check_model(self) -> None:
-        """Raises OSError where there is no such model, ValueError where it has no heads; its weights are not read."""
-        from transformers import AutoConfig
+    def _use(self, explainer: MhexExplainer, *, in_code: bool) -> None:
+        explainer.request(**self._asked)  # an unknown class is an error here, not at the first text
+        self._explainer, self._in_code = explainer, in_code
 
-        try:
-            config = AutoConfig.from_pretrained(self.model, revision=self.options.get("revision"))
-        except (OSError, ValueError) as error:
-            wanted = f"model must be a folder or hub name of a model with heads, got {self.model!r}"
-            raise OSError(f"{wanted}: {error}") from None
-        if getattr(config, "mhex", None) is None:
-            raise ValueError(
-                f"model must have trained MHEX heads, got {self.model}, a plain {config.model_type}: "
-                "mhex fit or mhex finetune gives it some."
-            )
+    def _load(self) -> None:
+        source = self._source
+        found = load(source["model"], source["revision"], source["dtype"], source["device"], source["settings"])
+        self._use(found, in_code=False)
 
-    def set_error_handler(self, error_handler: Callable[..., Any]) -> None:
-        """As spaCy's own components have it."""
-        self._error_handler = error_handler
-
-    def get_error_handler(self) -> Callable[..., Any]:
-        """What is called with a Doc that cannot be explained; by default it raises."""
-        return self._error_handler
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the model; empty before it is read."""
+        return () if self._explainer is None else tuple(self._explainer.classes.labels)
 
     def __call__(self, doc: Doc) -> Doc:
-        """Explains one Doc."""
-        for each in self.pipe([doc]):
-            doc = each
-        return doc
+        """Explains one Doc. Text that is empty or blank is left without an explanation.
+
+        Raises:
+            ValueError: no model, or a text of which the model's tokenizer makes no token.
+        """
+        return self._annotate(doc, self._explain([doc])[0])
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Explains Docs `batch_size` at a time, in order; each batch goes through the model sorted by length."""
-        for docs in minibatch(stream, batch_size):
-            yield from self._explain(list(docs))
+        """Explains Docs, `batch_size` at a time, in order. A Doc that fails goes to the error handler alone."""
+        handle = self.get_error_handler()
+        for docs in minibatch(stream, size=batch_size):
+            found: list[Explanation | None] | None = None
+            if len(docs) > 1:
+                with suppress(Exception):  # whose it is shows when each is explained alone
+                    found = self._explain(docs)
+            for place, doc in enumerate(docs):
+                try:
+                    self._annotate(doc, self._explain([doc])[0] if found is None else found[place])
+                except Exception as error:
+                    handle(self.name, self, [doc], error)
+                else:
+                    yield doc
 
-    def _explain(self, docs: list[Doc]) -> Iterator[Doc]:
-        sound = [doc for doc in docs if doc.text.strip()]
-        try:
-            found = iter(self.explainer([doc.text for doc in sound], **self.call)) if sound else iter(())
-        except Exception as error:
-            if len(docs) == 1:
-                self._error_handler(self.name, self, docs, error)
-                return
-            for doc in docs:  # one of them at least: find which
-                yield from self._explain([doc])
-            return
-        for doc in docs:
-            if doc.text.strip():
-                attach(doc, next(found))
-            yield doc
+    def _explain(self, docs: list[Doc]) -> list[Explanation | None]:
+        explainer = self.explainer
+        texts = {place: doc.text for place, doc in enumerate(docs) if doc.text.strip()}
+        # the id of a single text for all: an explanation must not tell in which batch its Doc was
+        made = explainer(list(texts.values()), ids=["0"] * len(texts), **self._asked) if texts else []
+        found = dict(zip(texts, made, strict=True))
+        return [found.get(place) for place in range(len(docs))]
+
+    def _annotate(self, doc: Doc, explanation: Explanation | None) -> Doc:
+        return clear(doc) if explanation is None else annotate(doc, explanation, self.top_k)
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Saves the model with its heads and the tokenizer, so that the pipeline works elsewhere."""
-        folder = Path(path) / _FOLDER
-        self.explainer.model.save_pretrained(folder)
-        self.explainer.tokenizer.save_pretrained(folder)
+        """Writes the model and its tokenizer (save_pretrained), so that the pipeline works elsewhere."""
+        save_folder(self.explainer, Path(path), with_settings=self._in_code)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """Loads what `to_disk` saved; options are the config's."""
-        options = {name: value for name, value in self.options.items() if name != "revision"}
-        self._explainer = MhexExplainer.from_pretrained(str(Path(path) / _FOLDER), **options)
+        """Reads what `to_disk` wrote. The config's settings hold, but for an explainer that came from code."""
+        source = self._source
+        explainer, own = load_folder(Path(path), source["dtype"], source["device"], source["settings"])
+        self._use(explainer, in_code=own)
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """What `to_disk` saves, as bytes."""
-        with TemporaryDirectory() as folder:
-            self.to_disk(folder)
-            files = {file.name: file.read_bytes() for file in (Path(folder) / _FOLDER).iterdir() if file.is_file()}
-        packed: bytes = srsly.msgpack_dumps(files)
-        return packed
+        """As `to_disk`."""
+        return to_files(self.explainer, with_settings=self._in_code)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """Loads what `to_bytes` gave."""
-        with TemporaryDirectory() as folder:
-            (Path(folder) / _FOLDER).mkdir()
-            for name, content in srsly.msgpack_loads(data).items():
-                (Path(folder) / _FOLDER / Path(name).name).write_bytes(content)
-            return self.from_disk(folder)
+        """As `from_disk`."""
+        source = self._source
+        explainer, own = from_files(data, source["dtype"], source["device"], source["settings"])
+        self._use(explainer, in_code=own)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = None if self._explainer is None else self.to_bytes()
+        handler = getattr(self, "error_handler", None)
+        return _unpickle, (self.name, self.top_k, self._asked, self._source, handler, data)
+
+
+def _unpickle(
+    name: str,
+    top_k: int | None,
+    asked: dict[str, Any],
+    source: dict[str, Any],
+    handler: Callable[..., Any] | None,
+    data: bytes | None,
+) -> MhexComponent:
+    component = MhexComponent(None, None, name, top_k=top_k, **asked)
+    component._source = source
+    if handler is not None:
+        component.set_error_handler(handler)
+    return component if data is None else component.from_bytes(data)
+
+
+def _comes_with(nlp: Language, model: str) -> bool:
+    """Whether the model will come from the files of the pipeline itself, which may have been moved to where the path is
+    not. Those are read after all components are made, and `nlp.path` is set then; meta.json is there before.
+    """
+    saved = model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
+    return saved and nlp.path is None
+
+
+def _check_language(language: str | None) -> None:
+    """Refuses now what would fail at the first text: spaCy has no such language, or lacks a package for it."""
+    if language is None:
+        return
+    try:
+        word_spans("a", language)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"language must be one whose tokenizer spaCy can make, got {language!r}: {reason}") from error
