@@ -11,11 +11,11 @@ import sys
 
 import pytest
 import spacy
+import srsly
 from families import train_heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy import displacy
-from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Token
 from spacy.vocab import Vocab
 from tiny import save_checkpoint, tiny_bert, tiny_mhex, tiny_tokenizer
@@ -289,9 +289,14 @@ def test_an_extension_name_that_is_taken(nlp):
     assert nlp("good")[0]._.mhex is not None
 
 
-def test_the_language_of_another_pipeline_is_not_one():
+def test_bad_input_of_the_component(tmp_path):
     with pytest.raises(TypeError, match="nlp must be a spaCy pipeline"):
         MhexComponent("en", None)
     with pytest.raises(TypeError, match="explainer must be a MhexExplainer, got str"):
         MhexComponent(spacy.blank("en"), "model")
-    assert Language.has_factory("mhex")
+    component = MhexComponent(spacy.blank("en"), None)
+    with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote"):
+        component.from_disk(tmp_path)
+    for data in (b"junk", srsly.msgpack_dumps({"../outside": b""}), srsly.msgpack_dumps([1])):
+        with pytest.raises(ValueError, match="bytes must be those that the mhex component wrote"):
+            component.from_bytes(data)
