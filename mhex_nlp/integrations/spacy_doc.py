@@ -19,7 +19,6 @@ from ..explanation import Explanation
 
 KEY = "mhex"
 Half = Literal["text", "text_pair"]
-_FOR, _AGAINST = "#6aaef5", "#f79a62"
 
 
 def register_extensions() -> None:
@@ -111,8 +110,17 @@ def to_doc(explanation: Explanation, nlp: Language, half: Half | None = None) ->
 
 
 def displacy_options(doc: Doc) -> dict[str, Any]:
-    """Options for `displacy.render(doc, style="span", options=...)`: the span group, blue for and orange against."""
-    colors = {span.label_: _AGAINST if span.label_.startswith("-") else _FOR for span in doc.spans.get(KEY, [])}
+    """Options for `displacy.render(doc, style="span", options=...)`: the span group, blue for and orange against, the
+    stronger the deeper, as on pages.
+    """
+    from ..render.highlight import to_levels  # templates and colours are no matter of starting spaCy
+    from ..render.palette import level_name, light_palette
+
+    scores = {span.label_: float(span.label_) for span in doc.spans.get(KEY, [])}
+    palette, colors = light_palette(), {}
+    for (label, score), level in zip(scores.items(), to_levels(list(scores.values())), strict=True):
+        weakest = int(math.copysign(1, score)) if score else 0  # a score that is not 0 shows its side
+        colors[label] = palette[level_name(level or weakest)] if score else palette["bg"]
     return {"spans_key": KEY, "colors": colors}
 
 
