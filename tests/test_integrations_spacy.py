@@ -8,6 +8,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import spacy
@@ -17,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy import displacy
 from spacy.tokens import Doc, DocBin, Token
+from spacy.util import ignore_error
 from spacy.vocab import Vocab
 from tiny import save_checkpoint, tiny_bert, tiny_mhex, tiny_tokenizer
 
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, get_mhex_model
 from mhex_nlp.integrations.spacy import MhexComponent, displacy_options, register_extensions, to_doc
+from mhex_nlp.render.palette import light_palette
 
 TEXTS = [
     "the film was good",
@@ -198,6 +202,24 @@ def test_an_explainer_in_code(explainer, tmp_path):
     assert [token._.mhex for token in again] == pytest.approx([token._.mhex for token in doc], abs=1e-6)
 
 
+def test_a_model_that_is_not_the_saved_one_is_told(nlp, folder, tmp_path):
+    nlp.to_disk(tmp_path / "pipeline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spacy.load(tmp_path / "pipeline")
+    other = shutil.copytree(folder, tmp_path / "other")
+    with pytest.warns(UserWarning, match=f"explains the model that was saved .*{Path(folder).name}.* and not .*other"):
+        spacy.load(tmp_path / "pipeline", config={"components.mhex.model": str(other)})
+
+
+def test_no_model_is_no_fault_of_a_doc():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("mhex", config={"model": None})
+    nlp.set_error_handler(ignore_error)
+    with pytest.raises(ValueError, match="has no model"):
+        list(nlp.pipe(["good", "bad"]))
+
+
 def test_regression_leaves_categories_alone():
     plain = tiny_bert(num_labels=1, problem_type="regression", id2label={0: "value"}, label2id={"value": 0})
     model = train_heads(get_mhex_model(plain.eval(), MhexConfig(gate=False)))
@@ -213,7 +235,13 @@ def test_displacy_shows_both_signs(nlp):
     html = displacy.render(doc, style="span", options=displacy_options(doc), jupyter=False)
     labels = {span.label_ for span in doc.spans["mhex"]}
     assert {label[0] for label in labels} == {"+", "-"} and all(label in html for label in labels)
-    assert "#6aaef5" in html and "#f79a62" in html and "#ddd" not in html
+    colors = displacy_options(doc)["colors"]
+    assert all(color in html for color in colors.values()) and "#ddd" not in html
+    by_score = sorted(labels, key=float)
+    palette = light_palette()
+    assert {colors[by_score[0]], colors[by_score[-1]]} & {palette["n10"], palette["p10"]}  # the strongest of all
+    for label in labels:
+        assert colors[label] in [palette[f"{'n' if float(label) < 0 else 'p'}{level}"] for level in range(1, 11)]
 
 
 def test_to_doc(nlp, explainer):

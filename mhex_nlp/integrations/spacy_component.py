@@ -15,6 +15,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from ..segmentation import word_spans
+from ..texts import warn
 from .spacy_doc import annotate, clear, register_extensions
 from .spacy_folder import from_files, load, load_folder, save_folder, to_files
 
@@ -144,6 +145,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Explains Docs, `batch_size` at a time, in order. A Doc that fails goes to the error handler alone."""
+        _ = self.explainer  # having none is no Doc's fault, so it is not for the handler
         handle = self.get_error_handler()
         for docs in minibatch(stream, size=batch_size):
             found: list[Explanation | None] | None = None
@@ -171,24 +173,32 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Writes the model and its tokenizer (save_pretrained), so that the pipeline works elsewhere."""
-        save_folder(self.explainer, Path(path), with_settings=self._in_code)
+        save_folder(self.explainer, Path(path), self._source["model"], with_settings=self._in_code)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """Reads what `to_disk` wrote. The config's settings hold, but for an explainer that came from code."""
+        """Reads what `to_disk` wrote. The config's settings hold, but for an explainer that came from code.
+
+        Warns where the config names another model by now: it is the saved one that explains.
+        """
         source = self._source
-        explainer, own = load_folder(Path(path), source["dtype"], source["device"], source["settings"])
-        self._use(explainer, in_code=own)
-        return self
+        return self._read(*load_folder(Path(path), source["dtype"], source["device"], source["settings"]))
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """As `to_disk`."""
-        return to_files(self.explainer, with_settings=self._in_code)
+        return to_files(self.explainer, self._source["model"], with_settings=self._in_code)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
         """As `from_disk`."""
         source = self._source
-        explainer, own = from_files(data, source["dtype"], source["device"], source["settings"])
-        self._use(explainer, in_code=own)
+        return self._read(*from_files(data, source["dtype"], source["device"], source["settings"]))
+
+    def _read(self, explainer: MhexExplainer, about: dict[str, Any]) -> MhexComponent:
+        if self._source["model"] not in (None, about["model"]):
+            warn(
+                f"the component {self.name!r} explains the model that was saved with the pipeline, "
+                f"{about['model'] or about['name']!r}, and not {self._source['model']!r}, which its config names now."
+            )
+        self._use(explainer, in_code=about["settings"] is not None)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

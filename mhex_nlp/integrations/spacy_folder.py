@@ -34,8 +34,10 @@ def load(name: str, revision: str | None, dtype: str | None, device: str | None,
         ) from error
 
 
-def save_folder(explainer: MhexExplainer, folder: Path, *, with_settings: bool) -> None:
-    """Writes model, tokenizer, the model's name and, where no config holds them, the explainer's settings."""
+def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, with_settings: bool) -> None:
+    """Writes model, tokenizer, the model's name, here and in the config (`model`), and, where no config holds them, the
+    explainer's settings.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     explainer.model.save_pretrained(folder)
     explainer.tokenizer.save_pretrained(folder)
@@ -43,6 +45,7 @@ def save_folder(explainer: MhexExplainer, folder: Path, *, with_settings: bool) 
     settings = {name: getattr(explainer, name) for name in _SETTINGS} if with_settings else None
     name = config._name_or_path
     about = {
+        "model": model,
         "name": Path(name).name if name and Path(name).is_dir() else name,
         "revision": getattr(config, "_commit_hash", None),
         "settings": settings,
@@ -50,8 +53,10 @@ def save_folder(explainer: MhexExplainer, folder: Path, *, with_settings: bool) 
     srsly.write_json(folder / _ABOUT, about)
 
 
-def load_folder(folder: Path, dtype: str | None, device: str | None, settings: dict[str, Any]) -> tuple[Any, bool]:
-    """The explainer that `save_folder` wrote, and whether its own settings were there, which then go before."""
+def load_folder(
+    folder: Path, dtype: str | None, device: str | None, settings: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The explainer that `save_folder` wrote, and what it wrote of it; settings in there go before those given."""
     if not (folder / _ABOUT).is_file():
         raise ValueError(f"path must be a folder that the mhex component wrote, got {str(folder)!r}.")
     about = srsly.read_json(folder / _ABOUT)
@@ -59,21 +64,23 @@ def load_folder(folder: Path, dtype: str | None, device: str | None, settings: d
     # explanations tell the model's name, not where this copy of it lies
     explainer.model.config._name_or_path = about["name"] or ""
     explainer.model.config._commit_hash = about["revision"]
-    return explainer, about["settings"] is not None
+    return explainer, about
 
 
-def to_files(explainer: MhexExplainer, *, with_settings: bool) -> bytes:
+def to_files(explainer: MhexExplainer, model: str | None, *, with_settings: bool) -> bytes:
     """`save_folder` as one msgpack of its files."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        save_folder(explainer, folder, with_settings=with_settings)
+        save_folder(explainer, folder, model, with_settings=with_settings)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     packed: bytes = srsly.msgpack_dumps(files)
     return packed
 
 
-def from_files(data: bytes, dtype: str | None, device: str | None, settings: dict[str, Any]) -> tuple[Any, bool]:
+def from_files(
+    data: bytes, dtype: str | None, device: str | None, settings: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """`load_folder` of what `to_files` gave.
 
     Raises:
