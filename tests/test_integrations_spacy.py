@@ -202,6 +202,13 @@ def test_an_explainer_in_code(explainer, tmp_path):
     assert [token._.mhex for token in again] == pytest.approx([token._.mhex for token in doc], abs=1e-6)
 
 
+def test_one_component_a_pipeline(nlp, folder):
+    """Two would write over each other."""
+    with pytest.raises(ValueError, match="can hold one mhex component, .* got 'second' beside 'mhex'"):
+        nlp.add_pipe("mhex", name="second", config={"model": str(folder)})
+    assert nlp.pipe_names == ["mhex"]
+
+
 def test_a_model_that_is_not_the_saved_one_is_told(nlp, folder, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     with warnings.catch_warnings():

@@ -87,6 +87,10 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
     ) -> MhexComponent:
         """What `nlp.add_pipe("mhex", config=...)` makes. The model is read at once, but for that of a pipeline that was
         saved, which `from_disk` brings.
+
+        Raises:
+            ValueError: a second component in one pipeline, which would write over the first one's scores; no such
+                model, or an option that it refuses.
         """
         component = cls(nlp, None, name, **options)
         component._source = dict(model=model, revision=revision, dtype=dtype, device=device, settings=settings)
@@ -95,6 +99,12 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
             component._load()
             _READ_HERE.setdefault(nlp, set()).add(model)
             nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
+        rival = next((other for other, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
+        if rival is not None:
+            raise ValueError(
+                f"a pipeline can hold one mhex component, since all write to the same attributes; got {name!r} beside "
+                f"{rival!r}."
+            )
         return component
 
     @property
