@@ -21,13 +21,14 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
         pages: file names of pages beside it.
         title: of the page.
     """
-    addresses = [(name, Markup(quote(name))) for name in pages]
+    # A name stays a name: no scheme, host or folder can be written into it.
+    addresses = [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in pages]
     return fill_page("summary.html.j2", "summary.css", title=title, pages=addresses, **summary_view(summary))
 
 
 def summary_view(
     summary: Mapping[str, Any],
-    cells: Mapping[tuple[str | None, str | None], str] | None = None,
+    cells: Mapping[tuple[str, str], tuple[str, tuple[int, int] | None]] | None = None,
     pages: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the templates show of a summary.
@@ -35,7 +36,7 @@ def summary_view(
     Args:
         summary: `rows` and `errors` may be missing where there are none but the texts explained; words may have
             `examples`, (number, page) of texts.
-        cells: the addresses of the texts with one label and prediction.
+        cells: of the texts with one label and prediction, the address, and what the page's script knows these two by.
         pages: addresses of the pages that examples stand on.
     """
     words = [word for each in summary["classes"].values() for side in ("for", "against") for word in each[side]]
@@ -67,6 +68,9 @@ def summary_view(
         }
 
     labels = list(summary["classes"])
+    place = {label: index for index, label in enumerate(labels)}
+    # Rows in the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
+    confusion = sorted(summary["confusion"].items(), key=lambda row: place.get(row[0], len(labels)))
     return {
         "facts": facts,
         "classes": [
@@ -84,10 +88,10 @@ def summary_view(
             (
                 gold,
                 [
-                    (f"{counts.get(label, 0):,}", label == gold, (cells or {}).get((gold, label)), label)
+                    (f"{counts.get(label, 0):,}", label == gold, *(cells or {}).get((gold, label), (None, None)))
                     for label in labels
                 ],
             )
-            for gold, counts in summary["confusion"].items()
+            for gold, counts in confusion
         ],
     }

@@ -120,6 +120,11 @@ def _holdable(html: str) -> str:
     return _UNHOLDABLE.sub("\ufffd", html).replace("\r", "&#13;")
 
 
+def shown_value(value: str) -> str:
+    """What a page shows of a label, an id or a name: what it cannot hold, and direction controls, are U+FFFD."""
+    return _UNHOLDABLE.sub("\ufffd", _BIDI_CONTROLS.sub("\ufffd", value))
+
+
 def _without_bidi_controls(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _BIDI_CONTROLS.sub("\ufffd", value)

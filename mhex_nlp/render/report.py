@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from .corpus import summary_view
 from .highlight import highlight
-from .html import fill_page
+from .html import fill_page, shown_value
 from .summary import explained, model_name, number_format, summarise
 
 
@@ -36,12 +36,34 @@ def render_report_index(
         model: that of their model.
         groups: `gold`, `predicted`, `count` and `pages` of the texts with one answer.
         pages: names of all pages.
-        rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words].
+        rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where
+            there are fewer of them than texts, the page says so.
         words: those that rows name by their places, counted from 1, below 0 where they speak against the target.
     """
-    cells = {(group["gold"], group["predicted"]): _address(group["pages"][0]) for group in groups}
+    # The script knows labels by their places: any string may be one, also "" and what a form would change.
+    labels = list(summary["classes"])
+    labels += sorted({group[name] for group in groups for name in ("gold", "predicted")} - {None, *labels})
+    place = {label: index for index, label in enumerate(labels)}
+    whole = len(rows) == summary["texts"]
+    cells = {
+        (group["gold"], group["predicted"]): (
+            _address(group["pages"][0]),
+            (place[group["gold"]], place[group["predicted"]]) if whole else None,  # else the list lacks some of them
+        )
+        for group in groups
+        if group["gold"] is not None and group["predicted"] is not None
+    }
     view = summary_view(summary, cells, [_address(name) for name in pages])
-    data = {"pages": pages, "words": words, "rows": rows}
+    data = {
+        "pages": [_address(name) for name in pages],
+        "labels": [shown_value(label) for label in labels],
+        "words": [shown_value(word) for word in words],
+        "rows": [
+            [number, shown_value(id_), place.get(predicted), value, place.get(gold), shown_value(beginning), *rest]
+            for number, id_, predicted, value, gold, beginning, *rest in rows
+        ],
+    }
+    chosen = {name: {row[column] for row in rows} - {None} for name, column in (("predicted", 2), ("gold", 4))}
     return fill_page(
         "report_index.html.j2",
         "summary.css",
@@ -59,10 +81,9 @@ def render_report_index(
             }
             for group in groups
         ],
-        listed=f"{len(rows):,}",
-        unlisted=f"{summary['texts'] - len(rows):,}" if len(rows) < summary["texts"] else None,
-        labels=sorted({row[4] for row in rows if row[4] is not None}),
-        predictions=sorted({row[2] for row in rows if row[2] is not None}),
+        listed=None if whole else f"{len(rows):,}",
+        golds=[(place[label], label) for label in labels if label in chosen["gold"]],
+        predictions=[(place[label], label) for label in labels if label in chosen["predicted"]],
         data=script_data(data),
         **view,
     )

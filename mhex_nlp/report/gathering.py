@@ -50,6 +50,7 @@ class Gathering:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)
         self.summary = CorpusSummary(self.labels)
+        self.of_values: bool | None = None  # whether the model is a regression, once one text is known
         self.rows: list[list[Any]] = []
         self.words: dict[str, int] = {}
         self.examples: dict[tuple[str, str], list[tuple[float, int, int]]] = {}  # class, word: (score, number, page)
@@ -65,16 +66,20 @@ class Gathering:
             ValueError: a class that the first explanation's model does not have.
         """
         explanation = entry.explanation
+        of_values = explanation.prediction.value is not None
+        self.of_values = of_values if self.of_values is None else self.of_values
         for name in (explanation.label, explanation.target.label):
-            if name is not None and self.labels and name not in self.labels:
+            if name is not None and (of_values != self.of_values or self.labels and name not in self.labels):
+                first = "values" if self.of_values else ", ".join(map(repr, self.labels))
                 raise ValueError(
                     f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
-                    f"first has {', '.join(map(repr, self.labels))}."
+                    f"first has {first}."
                 )
         words = [(word.text, word.score) for word in explanation.words()]
         target = explanation.target.label
-        if target not in self.summary.labels:
-            self.summary.labels = (*self.summary.labels, target)
+        for name in (explanation.label, target):
+            if name is not None and name not in self.summary.labels:
+                self.summary.labels = (*self.summary.labels, name)
         self.summary.count_text(
             target=target,
             predicted=explanation.label,
@@ -112,7 +117,7 @@ class Gathering:
             entry.number,
             explanation.id,
             explanation.label,
-            None if number is None else round(number, 4),
+            _rounded(number),
             entry.gold,
             beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
             page,
@@ -129,3 +134,11 @@ class Gathering:
                     found = sorted(self.examples.get((label, word["word"]), []), key=lambda one: sign * one[0])
                     word["examples"] = [(number, page) for score, number, page in found[:EXAMPLES] if score * sign < 0]
         return summary
+
+
+def _rounded(number: float | None) -> float | None:
+    """To six digits; what is near a certainty does not become one."""
+    if number is None:
+        return None
+    short = float(f"{number:.6g}")
+    return number if short != number and short in (0.0, 1.0) else short

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from itertools import chain
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,19 @@ def write_report(
         output_dir: a new folder, an empty one, or that of an earlier report, which is replaced.
         labels: the right classes by name or id, `None` where one is not known: as many as explanations, or a mapping
             from the ids of explanations.
-        title: of the index.
+        title: of all pages.
         unit: what is highlighted, "words" or "tokens".
         page_texts: texts on a page.
 
     Raises:
-        TypeError: explanations that are none.
+        TypeError: explanations or labels that are none, a title that is no string.
         ValueError: none at all, more or fewer labels, classes of another model, a folder that holds something else,
             a bad `unit` or `page_texts`.
         NotADirectoryError: `output_dir` is a file.
     """
     check_unit(unit)
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a string, got {type(title).__name__}.")
     if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
         raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
     pairs = _with_labels(explanations, labels)
@@ -137,14 +140,21 @@ def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> 
     """Explanations with their labels, in step."""
     if labels is None or isinstance(labels, Mapping):
         known: Mapping[str, Any] = labels or {}
-        return ((_checked(each, index), known.get(each.id)) for index, each in enumerate(explanations))
+        checked = (_checked(each, index) for index, each in enumerate(explanations))
+        return ((each, _label(known.get(each.id), index)) for index, each in enumerate(checked))
     if isinstance(labels, str):
         raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
     rows = zip_rows(explanations, labels=labels)
-    return ((_checked(row["texts"], index), row["labels"]) for index, row in enumerate(rows))
+    return ((_checked(row["texts"], index), _label(row["labels"], index)) for index, row in enumerate(rows))
 
 
 def _checked(value: Any, index: int) -> Explanation:
     if not isinstance(value, Explanation):
         raise TypeError(f"explanations must hold Explanation objects, got {type(value).__name__} at {index}.")
+    return value
+
+
+def _label(value: Any, index: int) -> Any:
+    if value is not None and not isinstance(value, str | Integral):
+        raise TypeError(f"labels must be names, ids or None, got {type(value).__name__} at {index}.")
     return value

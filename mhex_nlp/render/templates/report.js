@@ -2,8 +2,9 @@
 // Filters and sorts the list of texts. Values from the data reach the page as text alone, never as markup.
 "use strict";
 (() => {
-  const STEP = 100;
-  const { pages, words, rows } = JSON.parse(document.getElementById("data").textContent);
+  const STEP = 100; // texts that are added to the list at once
+  const PART = 25; // those that the browser lays out at once, when they come into view
+  const { pages, labels, words, rows } = JSON.parse(document.getElementById("data").textContent);
   const section = document.getElementById("texts");
   const form = document.getElementById("filter");
   const list = document.getElementById("rows");
@@ -19,17 +20,27 @@
     return element;
   };
 
+  const percent = (share) => {
+    if (share > 0 && share < 0.0005) return "<0.1%";
+    if (share >= 0.9995 && share < 1) return ">99.9%";
+    return `${(100 * share).toFixed(1).replace(/\.0$/, "")}%`;
+  };
+
+  // As Python's casefold: capitals letter by letter, since a capital sigma at a word's end would become another letter.
+  const fold = (word) => [...word].map((letter) => letter.toUpperCase().toLowerCase()).join("");
+
   const item = ([number, id, predicted, value, gold, beginning, page, strong]) => {
     const entry = make("li");
     const link = make("a");
     link.href = `${pages[page]}#t${number}`;
     link.dir = "auto";
     link.append(make("bdi", "", beginning || "(no text)"));
-    const facts = make("div", gold !== null && gold !== predicted ? "k wrong" : "k");
+    const wrong = gold !== null && predicted !== null && gold !== predicted;
+    const facts = make("div", wrong ? "k wrong" : "k");
     facts.append(make("bdi", "", `#${id}`));
-    if (predicted !== null) facts.append(make("b", "", predicted));
-    if (value !== null) facts.append(make("span", "", predicted === null ? String(value) : `${(100 * value).toFixed(1)}%`));
-    if (gold !== null && gold !== predicted) facts.append(make("span", "", `label ${gold}`));
+    if (predicted !== null) facts.append(make("b", "", labels[predicted]));
+    if (value !== null) facts.append(make("span", "", predicted === null ? String(value) : percent(value)));
+    if (gold !== null && gold !== predicted) facts.append(make("bdi", "", `label ${labels[gold]}`));
     for (const sign of strong.slice(0, 3)) {
       const word = make("bdi", sign > 0 ? "w p6" : "w n6", words[Math.abs(sign) - 1]);
       word.title = sign > 0 ? "speaks for it" : "speaks against it";
@@ -40,8 +51,13 @@
   };
 
   const show = () => {
-    list.append(...found.slice(shown, shown + STEP).map(item));
-    shown = Math.min(found.length, shown + STEP);
+    const end = Math.min(found.length, shown + STEP);
+    for (; shown < end; shown += PART) {
+      const part = make("ol");
+      part.append(...found.slice(shown, Math.min(end, shown + PART)).map(item));
+      list.append(part);
+    }
+    shown = end;
     more.hidden = shown === found.length;
   };
 
@@ -50,11 +66,12 @@
     const from = asked.from ? Number(asked.from) : 0;
     const to = asked.to ? Number(asked.to) : 1;
     const word = (asked.word || "").trim().toLowerCase();
+    const folded = fold(word);
     const wanted = new Set();
-    if (word) words.forEach((each, index) => each.startsWith(word) && wanted.add(index + 1));
+    if (word) words.forEach((each, index) => (each.startsWith(word) || each.startsWith(folded)) && wanted.add(index + 1));
     found = rows.filter(([, , predicted, value, gold, , , strong]) =>
-      (!asked.predicted || predicted === asked.predicted) &&
-      (!asked.gold || gold === asked.gold) &&
+      (!asked.predicted || String(predicted) === asked.predicted) &&
+      (!asked.gold || String(gold) === asked.gold) &&
       (!asked.answer || (gold !== null && (gold === predicted) === (asked.answer === "right"))) &&
       (predicted === null || (value >= from && value <= to)) &&
       (!word || strong.some((sign) => wanted.has(Math.abs(sign)))));
@@ -69,6 +86,7 @@
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
+  addEventListener("pageshow", filter); // a browser that comes back may have put answers into the form again
   more.addEventListener("click", show);
   new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && shown < found.length && show(),
     { rootMargin: "600px" }).observe(more.parentElement);
@@ -81,6 +99,7 @@
       form.elements.predicted.value = link.dataset.predicted;
       filter();
       section.scrollIntoView();
+      section.querySelector("h2").focus({ preventScroll: true });
     });
   }
   section.hidden = document.getElementById("to-texts").hidden = false;

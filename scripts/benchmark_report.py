@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How large a report is, how soon its index is seen, and how smoothly its list scrolls, in a real Chromium.
+
+    python scripts/benchmark_report.py --output docs/report_speed.json
+
+Writes a report of made-up texts, opens its index from the disk as a reader does, and scrolls through the whole list by a
+screen a frame, so that every text is loaded. A frame's time is the distance between two of the browser's animation
+frames. Other work on the machine shows in all of it: the best of several tries is kept, and all tries are told. Beside
+it stands what no other work shows in, the processor time that the page's main thread takes for each such step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from mhex_nlp import Explanation, write_report
+
+WORDS = (
+    "the a film plot was and very music acting it with of in long short first second half scene story but not more "
+    "than what they made when our time again there which only room service staff breakfast noisy quiet clean late"
+).split()
+TONES = {
+    "negative": ["dull", "awful", "broken", "rude", "poor"],
+    "positive": ["superb", "lovely", "kind", "warm", "fine"],
+}
+FIRST_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") done(entry.startTime);
+}).observe({ type: "paint", buffered: true }))"""
+SCROLL = """(count) => new Promise((done) => {
+  const frames = [];
+  const more = document.getElementById("more");
+  let last, still = 0;
+  const step = (now) => {
+    if (last !== undefined) frames.push(now - last);
+    last = now;
+    const before = scrollY;
+    scrollBy(0, innerHeight);
+    still = scrollY === before ? still + 1 : 0;
+    const all = document.querySelectorAll("#rows li").length === count && more.hidden;
+    if ((all && still > 2) || still > 600) done({ frames, listed: document.querySelectorAll("#rows li").length });
+    else requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+STEP = """() => new Promise((done) => requestAnimationFrame(() => {
+  scrollBy(0, innerHeight);
+  requestAnimationFrame(() => done(document.documentElement.scrollHeight - scrollY - innerHeight > 2));
+}))"""
+FILTER = """(word) => {
+  const field = document.querySelector("[name=word]"), begun = performance.now();
+  field.value = word;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  document.body.offsetHeight;
+  return performance.now() - begun;
+}"""
+
+
+def explanations(count: int, words: int, seed: int = 0) -> Iterator[Explanation]:
+    """Texts of about `words` words, a token each, of two classes."""
+    draw = random.Random(seed)
+    for number in range(count):
+        label = draw.choice(("negative", "positive"))
+        chosen = [draw.choice(WORDS) for _ in range(words + draw.randint(-5, 5))]
+        for place in draw.sample(range(len(chosen)), 2):
+            chosen[place] = draw.choice(TONES[label])
+        tokens, start = [_special("[CLS]")], 0
+        for index, word in enumerate(chosen):
+            place = {
+                "text": word,
+                "piece": word,
+                "start": start,
+                "end": start + len(word),
+                "sequence": 0,
+                "word": index,
+            }
+            score = draw.uniform(0.5, 1.5) if word in TONES[label] else draw.uniform(-0.2, 0.2)
+            tokens.append({**place, "special": False, "score": score})
+            start += len(word) + 1
+        tokens.append(_special("[SEP]"))
+        probability = draw.uniform(0.5, 1)
+        ids = {"negative": 0, "positive": 1}
+        other = "positive" if label == "negative" else "negative"
+        yield Explanation.from_dict(
+            {
+                "schema": "mhex-explanation/1",
+                "id": str(number),
+                "text": " ".join(chosen),
+                "text_pair": None,
+                "prediction": {
+                    "label": label,
+                    "id": ids[label],
+                    "probability": probability,
+                    "probabilities": {label: probability, other: 1 - probability},
+                },
+                "target": {"label": label, "id": ids[label]},
+                "foil": None,
+                "method": {
+                    **{"name": "mhex", "explains": "model", "aggregation": "fitted", "contrast": "centred"},
+                    **{"non_negative": False, "removal": "mask", "fitted": True, "skill": 0.5, "r2": 0.5},
+                },
+                "model": {"name": "made-up", "revision": None},
+                "library": "mhex_nlp",
+                "heads": None,
+                "tokens": tokens,
+                "sum": sum(token["score"] for token in tokens),
+                "base_value": 0.0,
+                "truncated": False,
+                "windows": 1,
+                "notes": [],
+            }
+        )
+
+
+def _special(piece: str) -> dict[str, Any]:
+    place = dict.fromkeys(("start", "end", "sequence", "word"))
+    return {"text": "", "piece": piece, **place, "special": True, "score": 0.0}
+
+
+def try_once(browser: Browser, index: Path, count: int) -> dict[str, Any]:
+    """One fresh tab."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(index.as_uri(), wait_until="commit")
+    paint = page.evaluate(FIRST_PAINT)
+    page.wait_for_selector("#rows li", state="attached")
+    filters = [page.evaluate(FILTER, word) for word in ("s", "superb", "")]
+    scrolled = page.evaluate(SCROLL, count)
+    context.close()
+    if scrolled["listed"] != count:
+        raise RuntimeError(f"the list must hold {count} texts when it was scrolled through, got {scrolled['listed']}.")
+    frames = sorted(scrolled["frames"])
+    return {
+        "first_contentful_paint_ms": round(paint, 1),
+        "frames": len(frames),
+        "longest_frame_ms": round(frames[-1], 1),
+        "frame_99_percent_ms": round(frames[int(0.99 * len(frames))], 1),
+        "median_frame_ms": round(frames[len(frames) // 2], 1),
+        "longest_filter_ms": round(max(filters), 1),
+    }
+
+
+def main_thread(browser: Browser, index: Path) -> dict[str, float]:
+    """Milliseconds of processor time of the page's main thread, a step of one screen."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(index.as_uri())
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def ticks() -> float:
+        return next(
+            1000 * float(each["value"])
+            for each in session.send("Performance.getMetrics")["metrics"]
+            if each["name"] == "TaskDuration"
+        )
+
+    spent, before, further = [], ticks(), True
+    while further:
+        further = page.evaluate(STEP)
+        now = ticks()
+        spent.append(now - before)
+        before = now
+    context.close()
+    spent.sort()
+    return {"steps": len(spent), "most_ms": round(spent[-1], 1), "median_ms": round(spent[len(spent) // 2], 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--words", type=int, default=25)
+    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="JSON file")
+    args = parser.parse_args()
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    if path is None:
+        parser.error("no chromium, chromium-browser or google-chrome on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        made = list(explanations(args.texts, args.words))
+        draw = random.Random(1)
+        labels = [each.label if draw.random() < 0.9 else draw.choice(("negative", "positive")) for each in made]
+        begun = time.perf_counter()
+        index = write_report(made, Path(folder) / "report", labels=labels)
+        seconds = time.perf_counter() - begun
+        sizes = [each.stat().st_size for each in index.parent.rglob("*") if each.is_file()]
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+            version = browser.version
+            tries = [try_once(browser, index, args.texts) for _ in range(args.tries)]
+            busy = main_thread(browser, index)
+            browser.close()
+        result = {
+            "machine": {
+                "processor": platform.machine(),
+                "cores": os.cpu_count(),
+                "system": platform.system(),
+                "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+            },
+            "chromium": version,
+            "texts": args.texts,
+            "words": args.words,
+            "files": len(sizes),
+            "bytes_per_text": round(sum(sizes) / args.texts),
+            "index_bytes": index.stat().st_size,
+            "texts_per_second_written": round(args.texts / seconds),
+            "best": {
+                name: min(each[name] for each in tries)
+                for name in ("first_contentful_paint_ms", "longest_frame_ms", "longest_filter_ms")
+            },
+            "main_thread": busy,
+            "tries": tries,
+        }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.output is not None:
+        args.output.write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
