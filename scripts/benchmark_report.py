@@ -3,8 +3,8 @@
 
     python scripts/benchmark_report.py --output docs/report_speed.json
 
-Writes a report of made-up texts, opens its index from the disk as a reader does, and scrolls through the whole list by a
-screen a frame, so that every text is loaded. A frame's time is the distance between two of the browser's animation
+Writes a report of made-up texts, opens its index from the disk as a reader does, and scrolls through the whole list by
+a screen a frame, so that every text is loaded. A frame's time is the distance between two of the browser's animation
 frames. Other work on the machine shows in all of it: the best of several tries is kept, and all tries are told. Beside
 it stands what no other work shows in, the processor time that the page's main thread takes for each such step.
 """
@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from mhex_nlp import Explanation, write_report
 
-WORDS = (
+WORDS = (  # noqa: SIM905
     "the a film plot was and very music acting it with of in long short first second half scene story but not more "
     "than what they made when our time again there which only room service staff breakfast noisy quiet clean late"
 ).split()

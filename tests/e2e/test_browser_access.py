@@ -17,7 +17,7 @@ from mhex_nlp.render import render_fragment, render_page, render_summary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser_watch import OPEN_DETAILS, Watched  # noqa: E402
-from render_examples import CHINESE, EXAMPLES, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION  # noqa: E402
+from render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION  # noqa: E402
 from report_examples import example  # noqa: E402
 from test_render import contrast  # noqa: E402
 
@@ -25,7 +25,6 @@ __all__ = ["browser"]  # the fixture
 
 LOOKS = [(width, scheme) for scheme in ("light", "dark") for width in (1000, 360)]
 FRAME = "<!doctype html><html lang=en><meta charset=utf-8><title>x</title><main><h1>Notebook</h1>{}</main>"
-POINTS, FINE = EXAMPLES["positive"], "every word , and all of them"
 
 
 def summary() -> str:
@@ -42,19 +41,19 @@ def summary() -> str:
 
 
 def report(folder: Path) -> Path:
-    labels = ("bad", "fine", "good")
+    labels = ("bad", "good")
     made = [
         example(
-            f"The {n} th text was superb , not dull at all , and some more words",
+            f"text {n % 2} superb , not dull , some more",
             id=f"id-{n}",
-            label=labels[n % 3],
+            label=labels[n % 2],
             labels=labels,
             scores={"superb": 0.9, "dull": -0.8, "more": -0.4, "some": 0.3},
             notes=["The text is longer than the model reads."] if n % 2 else [],
         )
-        for n in range(24)
+        for n in range(12)
     ]
-    return write_report(made, folder, labels=[labels[n % 5 % 3] for n in range(24)], page_texts=3)
+    return write_report(made, folder, labels=[labels[n % 5 % 2] for n in range(12)], page_texts=1)
 
 
 def compared(*forms: dict[str, Any]) -> Any:
@@ -100,8 +99,10 @@ def test_axe_finds_nothing_serious(watched: Watched, tmp_path: Path, kind: str) 
     page.evaluate(axe.AXE_SCRIPT)
     for width, scheme in LOOKS:
         watched.look(width=width, scheme=scheme)
-        found = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
-        assert len(found["passes"]) > 10
+        # A scheme changes colours alone.
+        options = {"resultTypes": ["violations"], **({} if scheme == "light" else {"runOnly": ["color-contrast"]})}
+        found = page.evaluate("(options) => axe.run(options)", options)
+        assert len(found["passes"]) > 10 or scheme == "dark" and found["passes"][0]["id"] == "color-contrast"
         told = [
             (each["id"], each["impact"], [node["html"][:200] for node in each["nodes"]][:3])
             for each in found["violations"]
@@ -121,17 +122,20 @@ def test_text_reads_on_its_ground(watched: Watched, tmp_path: Path, kind: str) -
             """() => {
               const found = new Set();
               const ground = (e) => {
-                for (let each = e; each; each = each.parentElement)
-                  if (getComputedStyle(each).backgroundColor !== "rgba(0, 0, 0, 0)") return getComputedStyle(each).backgroundColor;
-                return getComputedStyle(document.documentElement).colorScheme.includes("dark") ? "rgb(18, 18, 18)" : "rgb(255, 255, 255)";
+                for (let each = e; each; each = each.parentElement) {
+                  const colour = getComputedStyle(each).backgroundColor;
+                  if (colour !== "rgba(0, 0, 0, 0)") return colour;
+                }
+                return "rgb(255, 255, 255)";  // no page of ours, but a notebook
               };
               for (const e of document.querySelectorAll("body *")) {
                 if (!e.checkVisibility() || e.closest("svg")) continue;
                 const own = [...e.childNodes].some((each) => each.nodeType === 3 && each.textContent.trim());
                 for (const pseudo of [null, "::before", "::after", "::placeholder"]) {
                   const style = getComputedStyle(e, pseudo);
-                  const drawn = pseudo === "::placeholder" ? e.placeholder : pseudo ? style.content !== "none" : own;
-                  if (drawn) found.add([style.color, ground(e), e.tagName + "." + e.className + (pseudo ?? "")].join("|"));
+                  const added = pseudo === "::placeholder" ? e.placeholder : style.content !== "none";
+                  const what = e.tagName + "." + e.className + (pseudo ?? "");
+                  if (pseudo ? added : own) found.add([style.color, ground(e), what].join("|"));
                 }
               }
               return [...found];
@@ -179,8 +183,8 @@ def test_the_keyboard_reaches_everything_in_order(watched: Watched, tmp_path: Pa
     page = open_kind(watched, tmp_path, kind)
     watched.look(width=360)
     wanted = page.evaluate(
-        """() => [...document.querySelectorAll("*")].map((e, i) => [e, i]).filter(([e]) => e.tabIndex >= 0 &&
-          e.checkVisibility() && e.matches("a, button, input, select, summary, [tabindex]")).map(([, i]) => i)"""
+        """() => [...document.querySelectorAll("*")].map((e, i) => [e, i]).filter(([e]) => e.checkVisibility() &&
+          e.matches("a, button, input, select, summary, [tabindex='0']")).map(([, i]) => i)"""
     )
     reached = []
     for _ in range(len(wanted)):
@@ -191,15 +195,11 @@ def test_the_keyboard_reaches_everything_in_order(watched: Watched, tmp_path: Pa
         assert found["seen"] and found["inside"], found
         reached.append(found["at"])
     assert reached == wanted and reached == sorted(reached)
-    links = page.evaluate("() => document.querySelectorAll('a[href], button, input, select, summary').length")
-    hidden = page.evaluate("() => [...document.querySelectorAll('a, button')].filter(e => !e.checkVisibility()).length")
-    assert len([at for at in reached]) >= links - hidden
 
 
-def test_a_page_of_texts_prints_light_in_dark(watched: Watched, tmp_path: Path) -> None:
+def test_an_index_prints_light_in_dark(watched: Watched, tmp_path: Path) -> None:
     page = open_kind(watched, tmp_path, "report index")
     page.emulate_media(media="print", color_scheme="dark")
-    ink, ground = page.evaluate(
-        "() => [getComputedStyle(document.querySelector('#words h2')).color, getComputedStyle(document.body).backgroundColor]"
-    )
-    assert ground == "rgb(255, 255, 255)" and re.findall(r"\d+", ink)[0] < "60"
+    ink = page.evaluate("() => getComputedStyle(document.querySelector('#words h2')).color")
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)" and int(re.findall(r"\d+", ink)[0]) < 60
