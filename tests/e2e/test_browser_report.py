@@ -43,7 +43,7 @@ MADE, GOLD = texts()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(MADE, tmp_path_factory.mktemp("report"), labels=GOLD, page_texts=50, title="Reviews").parent
+    return write_report(MADE, tmp_path_factory.mktemp("report"), labels=GOLD, page_texts=40, title="Reviews").parent
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_without_scripts_all_but_the_list_is_there(browser: Any, folder: Path) -
         count = int(cells.nth(index).inner_text())
         cells.nth(index).click()
         first = page.locator("main > p.m").first.inner_text()
-        assert page.locator("article").count() == min(count, 50)
+        assert page.locator("article").count() == min(count, 40)
         assert first.startswith("label ") and first.endswith("page 1")
         assert page.locator("article .w.p10").first.is_visible()
         page.click("text=Index >> nth=0")
