@@ -10,8 +10,9 @@ right in them, found with tokenizers 0.23 and mended here from the piece and the
 - normalisers that compose (NFC, NFKC, SentencePiece) leave the combining mark out of the span of "é";
 - edge whitespace is in the span or not, depending on the tokenizer's settings.
 
-Left as they are: pieces whose text a normaliser changed beyond recognition, and the order of several marks on
-one letter where normalising sorts them.
+Left as they are: pieces whose text a normaliser changed beyond recognition, such as "[UNK]", after whose text an
+accent may have been composed or stripped; the order of several marks on one letter where normalising sorts them; and an
+accent composed into the last letter of a ligature.
 """
 
 from __future__ import annotations
@@ -160,9 +161,10 @@ def _mend_blank(
         return (min(start, next_start),) * 2 if next_start is not None and next_start >= covered else span
     # The space that a code point dissolves into ("¨" is space and diaeresis) is real, and so is a zero-width
     # space read as a space. An inserted one covers what the next token covers as well.
-    dissolves = not source.isspace() and " " in unicodedata.normalize("NFKD", source)
+    dissolves = not source.isspace() and unicodedata.normalize("NFKD", source).startswith(" ")
     if dissolves and following is not None:
-        dissolves = not any(_bytes(source).startswith(reading) for reading in _readings(following[0]))
+        data, next_readings = _bytes(source), _readings(following[0])
+        dissolves = not any(data.startswith(each) or each.startswith(data) for each in next_readings)
     visible = source.isprintable() and not source.isspace()
     inserted = visible if next_start is None else next_start == start
     return (start, start) if inserted and start >= covered and not dissolves else span
@@ -207,14 +209,23 @@ def _regain_marks(text: str, pieces: list[str], spans: list[Span], index: int, l
                     if reach > end:
                         spans[token] = (spans[token][0], reach)
                 return
+    # A piece such as "[UNK]" says nothing of its text. Marks after it may have been stripped or composed; Hangul
+    # vowels and finals are only ever composed.
+    while end < stop and _is_conjoining(text[end]):
+        end += 1
+    spans[index] = (start, end)
 
 
 def _joins(char: str) -> bool:
     """Whether a normaliser can compose `char` into the letter before it: combining marks and Hangul vowels,
     finals.
     """
-    base = unicodedata.normalize("NFKD", char)[0]
-    return unicodedata.category(base)[0] == "M" or "\u1160" <= base <= "\u11ff"
+    return unicodedata.category(unicodedata.normalize("NFKD", char)[0])[0] == "M" or _is_conjoining(char)
+
+
+def _is_conjoining(char: str) -> bool:
+    """Whether `char` is a vowel or final of a Hangul syllable written apart."""
+    return "\u1160" <= unicodedata.normalize("NFKD", char)[0] <= "\u11ff"
 
 
 def _decomposed(text: str) -> str:

@@ -32,8 +32,9 @@ from .inputs import (
 )
 from .modeling import forward_arguments
 from .modes import evaluating
+from .segmentation import check_language
 from .sites import find_site
-from .texts import check_ids, check_pairs, check_texts, warn, zip_rows
+from .texts import Replaced, check_ids, check_pairs, check_texts, warn, zip_rows
 from .tokenizing import check_tokenizer, load_tokenizer
 from .windows import check_stride, merge, tokenise_in_windows
 from .wrappers import inner_model
@@ -90,6 +91,7 @@ class MhexExplainer:
     ) -> None:
         self.model = inner_model(model)
         check_tokenizer(tokenizer, self.model)
+        check_language(language)
         self.tokenizer, self.language = tokenizer, language
         self.non_negative, self.batch_tokens = non_negative, batch_tokens
         self._site = find_site(self.model.config.model_type)
@@ -184,8 +186,9 @@ class MhexExplainer:
         """Explains one text, or a list of texts in one go.
 
         Args:
-            text: a string, or any iterable of strings. Surrogates that make a pair are joined, and lone ones replaced;
-                the explanation holds, and its offsets count, the text that comes of it.
+            text: a string, or any iterable of strings. Surrogates that make a pair are joined, and lone ones replaced
+                by U+FFFD, with one UserWarning a call; the explanation holds, and its offsets count, the text that
+                comes of it.
             text_pair: the second half of a pair, or one for each text.
             target: the class explained, by name or id; by default the one the model predicts.
             foil: a class to compare with: scores say what speaks for the target rather than for the foil.
@@ -201,8 +204,10 @@ class MhexExplainer:
                 makes no sense, heads that were never trained. One bad text fails the call, and its sentence names it.
         """
         single = isinstance(text, str)
-        texts = check_texts(text)
-        pairs = check_pairs(texts, text_pair)
+        replaced = Replaced()
+        texts = check_texts(text, replaced=replaced)
+        pairs = check_pairs(texts, text_pair, replaced=replaced)
+        replaced.tell()
         names = check_ids(ids, len(texts), single)
         asked = self.request(target, foil, classes, layers)
         if not texts:
@@ -237,11 +242,12 @@ class MhexExplainer:
         return self._stream(rows, operator.index(size), self.request(target, foil, classes, layers))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, asked: Request) -> Iterator[Explanation]:
-        start = 0
+        start, replaced = 0, Replaced()
         while chunk := list(itertools.islice(rows, batch_size)):
-            texts = check_texts((row["texts"] for row in chunk), "texts", start=start)
+            texts = check_texts((row["texts"] for row in chunk), "texts", start=start, replaced=replaced)
             halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
-            pairs = check_pairs(texts, halves, "text_pairs", start=start)
+            pairs = check_pairs(texts, halves, "text_pairs", start=start, replaced=replaced)
+            replaced.tell()
             names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
             items = self.tokenise(texts, pairs, name="texts", start=start)
             yield from self._explain(items, names, asked)

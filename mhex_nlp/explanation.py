@@ -4,21 +4,27 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
+from .parsing import parsed_phrases, parsed_sentences
+from .runs import maximal_runs
 from .segmentation import assign_to_spans, segment_sentences, word_spans
 from .spans import group_tokens
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 __all__ = [
     "ClassRef",
@@ -160,9 +166,70 @@ class Explanation:
             return self._spans(lambda text, own: [self.tokens[i].word or 0 for i in own])
         return self._spans(lambda text, own: self._owners(text, own, word_spans(text, language)))
 
-    def sentences(self, language: str | None = None) -> tuple[Span, ...]:
-        """The sentences that have tokens, in order; with the special tokens they add up as words do."""
-        return self._spans(lambda text, own: self._owners(text, own, segment_sentences(text, language)))
+    def sentences(self, language: str | None = None, nlp: Language | None = None) -> tuple[Span, ...]:
+        """The sentences that have tokens, in order; with the special tokens they add up as words do.
+
+        Args:
+            language: a spaCy code for the rules of punctuation; by default those of many languages.
+            nlp: a spaCy pipeline whose sentence boundaries are taken instead.
+
+        Raises:
+            TypeError: `nlp` is no pipeline.
+            ValueError: an unknown language, an `nlp` that sets no sentence boundaries, or both arguments.
+        """
+        if nlp is None:
+            return self._spans(lambda text, own: self._owners(text, own, segment_sentences(text, language)))
+        _check_alone(language, nlp)
+        return self._spans(lambda text, own: self._owners(text, own, parsed_sentences(nlp, text)))
+
+    def phrases(
+        self, k: int | None = None, *, language: str | None = None, nlp: Language | None = None
+    ) -> tuple[Span, ...]:
+        """Runs of words that belong together: by their scores, or with `nlp` by grammar.
+
+        Without `nlp`: the contiguous runs of words with the highest sums, best first, ties in reading order. They are
+        all maximal scoring subsequences (Ruzzo & Tompa 1999): the first is the run of the greatest sum there is, and no
+        two overlap or touch. None crosses from the text into its pair, special tokens are in none, and there is none
+        where no word has a positive score.
+
+        With `nlp`, a trained spaCy pipeline: its noun chunks and the runs of words between them within a sentence, in
+        reading order. A word belongs to the phrase that holds its first character, so that each word is in exactly one
+        and phrases, with the special tokens, add up as words do.
+
+        Args:
+            k: return only the k highest sums, best first.
+            language: the words, as in `words`; for runs without `nlp`.
+            nlp: a pipeline with a parser, for a language whose noun chunks spaCy knows.
+
+        Raises:
+            TypeError: `nlp` is no pipeline.
+            ValueError: `k` below 0, an `nlp` without a parser or noun chunks, or `language` and `nlp` together.
+        """
+        if k is not None and k < 0:
+            raise ValueError(f"k must be 0 or more, got {k}")
+        if nlp is None:
+            return tuple(sorted(self._best_runs(self.words(language)), key=lambda run: -run.score)[:k])
+        _check_alone(language, nlp)
+        found = self._spans(lambda text, own: self._word_owners(text, own, parsed_phrases(nlp, text)))
+        return found if k is None else tuple(sorted(found, key=lambda phrase: -phrase.score)[:k])
+
+    def _best_runs(self, words: Sequence[Span]) -> list[Span]:
+        found = []
+        for sequence in (0, 1):
+            own = [word for word in words if word.sequence == sequence]
+            for first, stop in maximal_runs([word.score for word in own]):
+                run = own[first:stop]
+                start, end = run[0].start, max(word.end for word in run)
+                tokens = tuple(index for word in run for index in word.tokens)
+                score = math.fsum(self.tokens[index].score for index in tokens)
+                found.append(Span(self._source(sequence)[start:end], start, end, sequence, score, tokens))
+        return found
+
+    def _word_owners(self, text: str, own: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Owners of tokens by that of the first token of their word."""
+        firsts: dict[int | None, int] = {}
+        owners = self._owners(text, own, spans)
+        return [firsts.setdefault(self.tokens[i].word, owner) for i, owner in zip(own, owners, strict=True)]
 
     def top(self, k: int = 5, by: Literal["score", "abs"] = "score") -> tuple[Span, ...]:
         """The k words with the largest scores, or with by="abs" the largest magnitudes; ties in reading
@@ -236,6 +303,56 @@ class Explanation:
         Path(path).write_text(page, encoding="utf-8", newline="\n")
         return None
 
+    def to_figure(
+        self,
+        path: str | PathLike[str],
+        *,
+        unit: str = "words",
+        part: str = "text",
+        width: float = 5.5,
+        font_size: float = 9.0,
+        fonts: Sequence[str] = (),
+        dpi: float = 300.0,
+    ) -> None:
+        """Write a figure for a paper: SVG, PDF or PNG, as the end of `path` says.
+
+        `part` is "text", "layers" (sums for and against at each depth; needs layers=True in the explainer) or
+        "both"; `width` in inches, `font_size` in points, `fonts` the installed families to prefer, `dpi` of a
+        PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
+        before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
+        """
+        from .render import render_figure
+
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".svg", ".pdf", ".png"):
+            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+        figure = render_figure(
+            self.to_dict(),
+            suffix[1:],
+            unit=unit,
+            part=part,
+            width=width,
+            font_size=font_size,
+            fonts=fonts,
+            dpi=dpi,
+        )
+        Path(path).write_bytes(figure)
+
+    @overload
+    def to_latex(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_latex(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
+        from .render import render_latex
+
+        snippet = render_latex(self.to_dict(), unit=unit)
+        if path is None:
+            return snippet
+        Path(path).write_text(snippet, encoding="utf-8", newline="\n")
+        return None
+
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
         from .render import render_fragment, render_terminal
@@ -259,3 +376,10 @@ class Explanation:
         chance = "" if self.probability is None else f" {self.probability:.3f}"
         words = ", ".join(f"{word.text!r} {word.score:+.3g}" for word in self.top(3))
         return f"<Explanation {outcome}{chance}, for {self.target.label!r}: {words or 'no words'}>"
+
+
+def _check_alone(language: str | None, nlp: Language) -> None:
+    if language is not None:
+        raise ValueError(
+            f"language and nlp exclude each other, got language={language!r} and a pipeline for {nlp.lang!r}"
+        )

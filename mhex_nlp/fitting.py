@@ -24,12 +24,12 @@ from rich.progress import track
 from torch import Tensor
 
 from . import judging
-from .inputs import check_pairs, check_texts
 from .judging import Rows
 from .modeling import MhexMixin
 from .modes import evaluating
 from .regression import RowSource
 from .ridge import RidgeStream
+from .texts import Replaced, check_pairs, check_texts
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 1))  # then thirds and threefolds of the best
 MIN_TEXTS = 20
@@ -119,8 +119,10 @@ def fit_equivalent_matrices(
         raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
-    checked = check_texts(texts, "texts")
-    pairs = check_pairs(checked, text_pairs)
+    replaced = Replaced()
+    checked = check_texts(texts, "texts", replaced=replaced)
+    pairs = check_pairs(checked, text_pairs, replaced=replaced)
+    replaced.tell()
     if len(checked) < MIN_TEXTS:
         raise ValueError(f"texts must be at least {MIN_TEXTS} to fit, got {len(checked)}; some thousand are better.")
     source = RowSource(model, tokenizer, removal, masks, batch_tokens)

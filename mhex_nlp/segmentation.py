@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import bisect
 import functools
+import importlib.util
 import re
+import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
@@ -44,6 +46,12 @@ _WORD = regex.compile(
 # What _WORD says of a text without characters that combine, hide or need no spaces, in a sixth of its time.
 _SIMPLE_TEXT = re.compile(r"[\t\n\r -~]*")
 _SIMPLE_WORD = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*|\S")
+# What spaCy's tokenizers of these languages are made of; the extra `cjk` installs it.
+_EXTRA = {"ja": ("sudachipy", "sudachidict_core"), "th": ("pythainlp",)}
+# Sudachi refuses a text of more than 65,535 bytes in NFKC, in which one character takes 33 at most, and two threads at
+# once.
+_SUDACHI_PART = 1_500
+_SUDACHI = threading.Lock()
 _CODE = regex.compile(r"[a-z]{2,3}")
 _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
@@ -56,6 +64,10 @@ def segment_words(text: str, language: str | None = None) -> list[Span]:
     punctuation mark, symbol or emoji, or one character of a script written without spaces. With `language` (a
     spaCy code such as "en") spaCy's tokenizer for that language decides. A text of whitespace alone is one
     word; "" has none.
+
+    Raises:
+        TypeError, ValueError: a language that spaCy does not know.
+        ImportError: one whose tokenizer is not installed: "ja" and "th" need `pip install 'mhex_nlp[cjk]'`.
     """
     return list(word_spans(text, language))
 
@@ -64,7 +76,7 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
     """Spans of the sentences of `text`, without outer whitespace, from spaCy's rule-based sentencizer.
 
     Together they hold every character that is not whitespace. A text of whitespace alone is one sentence; ""
-    has none.
+    has none. Errors as in `segment_words`.
     """
     if not text.strip():
         return [(0, len(text))] if text else []
@@ -73,19 +85,25 @@ def segment_sentences(text: str, language: str | None = None) -> list[Span]:
     pipeline = _pipeline(language or "xx")
     words: list[str] = []
     spaces: list[bool] = []
-    for token in pipeline.tokenizer(_encodable(text)):
+    for word, space in _read(pipeline, text):
         # The multi-language tokenizer leaves "好。世" whole, and the sentencizer only looks at whole tokens.
-        pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", token.text).split("\0")
-        pieces = [piece for piece in pieces if piece] if "\0" not in token.text else [token.text]
+        pieces = _WIDE_STOP.sub(lambda match: f"\0{match[0]}\0", word).split("\0")
+        pieces = [piece for piece in pieces if piece] if "\0" not in word else [word]
         words += pieces
-        spaces += [False] * (len(pieces) - 1) + [bool(token.whitespace_)]
+        spaces += [False] * (len(pieces) - 1) + [space]
     doc = pipeline.get_pipe("sentencizer")(Doc(pipeline.vocab, words=words, spaces=spaces))
     starts = [sentence.start_char for sentence in doc.sents]
     for number, start in enumerate(starts[1:], start=1):
         # The sentencizer leaves an opening quote, bracket or ¿ at the end of the sentence before it.
         if opening := _OPENING.search(text, starts[number - 1], start):
             starts[number] = opening.start()
-    return _trimmed(text, zip(starts, [*starts[1:], len(text)], strict=True))
+    return trimmed(text, zip(starts, [*starts[1:], len(text)], strict=True))
+
+
+def check_language(language: str | None) -> None:
+    """Raises what `segment_words` raises where `language` is unknown, or not installed."""
+    if language is not None:
+        _pipeline(language)
 
 
 @functools.lru_cache(maxsize=16)
@@ -96,8 +114,11 @@ def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
     if language is None:
         pattern = _SIMPLE_WORD if _SIMPLE_TEXT.fullmatch(text) else _WORD
         return tuple([match.span() for match in pattern.finditer(text)])
-    doc = _pipeline(language).tokenizer(_encodable(text))
-    return tuple(_trimmed(text, ((token.idx, token.idx + len(token.text)) for token in doc)))
+    spans, at = [], 0
+    for word, space in _read(_pipeline(language), text):
+        spans.append((at, at + len(word)))
+        at += len(word) + space
+    return tuple(trimmed(text, spans))
 
 
 def assign_to_spans(text: str, tokens: Iterable[Span], spans: Sequence[Span]) -> list[int]:
@@ -127,6 +148,11 @@ def _pipeline(language: str) -> Language:
     """A blank spaCy pipeline with a sentencizer; spaCy is imported here, since most callers never need it."""
     if not isinstance(language, str):
         raise TypeError(f"language must be a string such as 'en' or None, got {type(language).__name__}")
+    missing = [name for name in _EXTRA.get(language, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"language={language!r} needs {' and '.join(missing)}, which pip install 'mhex_nlp[cjk]' installs."
+        )
     import spacy
 
     expected = "expected a spaCy language code of two or three lower-case letters, such as 'en', 'de', 'fr' or 'xx'"
@@ -136,17 +162,42 @@ def _pipeline(language: str) -> Language:
         spacy.util.get_lang_class(language)
     except ImportError as error:
         raise ValueError(f"language {language!r} is not known: {expected}") from error
-    pipeline: Any = spacy.blank(language)
+    try:
+        pipeline: Any = spacy.blank(language)
+    except ImportError as error:  # Korean and Vietnamese need packages that spaCy names
+        told = " ".join(str(error).split())
+        raise ImportError(f"language={language!r} needs a tokenizer that spaCy cannot load here: {told}") from error
     pipeline.add_pipe("sentencizer")
     return pipeline
 
 
-def _encodable(text: str) -> str:
+def _read(pipeline: Language, text: str) -> list[tuple[str, bool]]:
+    """The tokens of `text` and whether a space follows each: joined they are the text."""
+    if pipeline.lang != "ja":
+        return [(token.text, bool(token.whitespace_)) for token in pipeline.tokenizer(encodable(text))]
+    with _SUDACHI:
+        docs = [pipeline.tokenizer(part) for part in _parts(encodable(text), _SUDACHI_PART)]
+    return [(token.text, bool(token.whitespace_)) for doc in docs for token in doc]
+
+
+def _parts(text: str, size: int) -> Iterator[str]:
+    """`text` in parts of at most `size` characters, cut after a sentence or line, else after a space."""
+    start = 0
+    while start < len(text):
+        part = text[start : start + size]
+        if start + size < len(text):
+            stop = max(part.rfind(char) for char in "。！？｡\n") + 1
+            part = part[: stop or max(part.rfind(char) for char in " \u3000") + 1 or size]
+        yield part
+        start += len(part)
+
+
+def encodable(text: str) -> str:
     """`text` with lone surrogates replaced one for one: spaCy encodes to UTF-8, and offsets must not move."""
     return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
 
 
-def _trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
     """The spans without outer whitespace; spans of whitespace alone are left out."""
     kept = []
     for start, end in spans:

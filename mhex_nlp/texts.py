@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -41,35 +42,57 @@ def iterate(values: Any, name: str, expected: str = "an iterable of strings") ->
     raise TypeError(f"{name} must be {expected}, got {'one string' if isinstance(values, str) else kind}.")
 
 
-def check_texts(texts: Any, name: str = "text", *, start: int = 0) -> list[str]:
+@dataclass
+class Replaced:
+    """The texts of one call that had lone surrogates, by what to call them: one warning tells of all."""
+
+    places: list[str] = field(default_factory=list)
+    told: bool = False
+
+    def tell(self) -> None:
+        """Warns of the texts there are by now; of those that come later nothing more is said."""
+        if self.places and not self.told:
+            self.told = True
+            more = f" (and {len(self.places) - 1} more)" if len(self.places) > 1 else ""
+            warn(f"{self.places[0]}{more} holds lone surrogates, which were replaced by U+FFFD.")
+
+
+def check_texts(texts: Any, name: str = "text", *, start: int = 0, replaced: Replaced | None = None) -> list[str]:
     """The texts as a list of non-empty strings.
 
     Surrogates that make a pair become the character they stand for, so that offsets refer to the joined text; lone ones
-    become U+FFFD, one for one, with a warning.
+    become U+FFFD, one for one, with one warning for all texts.
 
     Args:
         texts: a string, or an iterable of strings.
         name: what to call them in a sentence.
         start: number of the first one.
+        replaced: takes down the texts with lone surrogates; the caller then warns of them, with those of its other
+            arguments.
 
     Raises:
         TypeError: `None`, a number, a table, or anything but strings; names the position.
         ValueError: an empty or blank text.
     """
+    noted = Replaced() if replaced is None else replaced
     if isinstance(texts, str):
-        return [_check_text(texts, name)]
-    rows = iterate(texts, name, "a string or a list of strings")
-    return [_check_text(text, place(name, index)) for index, text in enumerate(rows, start)]
+        checked = [_check_text(texts, name, noted)]
+    else:
+        rows = iterate(texts, name, "a string or a list of strings")
+        checked = [_check_text(text, place(name, index), noted) for index, text in enumerate(rows, start)]
+    if replaced is None:
+        noted.tell()
+    return checked
 
 
-def _check_text(text: Any, name: str) -> str:
+def _check_text(text: Any, name: str, replaced: Replaced) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string, got {'None' if text is None else f'{text!r:.80}'}.")
     if not text.strip():
         raise ValueError(f"{name} must hold at least one character that is not whitespace, got {text[:20]!r}.")
     repaired = repair_surrogates(text)
     if repaired is not text and repaired.count("\ufffd") > text.count("\ufffd"):
-        warn(f"{name} holds lone surrogates, which were replaced by U+FFFD.")
+        replaced.places.append(name)
     return repaired
 
 
@@ -81,8 +104,10 @@ def repair_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", joined)
 
 
-def check_pairs(texts: Sequence[str], pairs: Any, name: str = "text_pair", *, start: int = 0) -> list[str] | None:
-    """The second halves, one for each text, or `None` where there are none; `name` and `start` as in `check_texts`.
+def check_pairs(
+    texts: Sequence[str], pairs: Any, name: str = "text_pair", *, start: int = 0, replaced: Replaced | None = None
+) -> list[str] | None:
+    """The second halves, one for each text, or `None` where there are none; options as in `check_texts`.
 
     Raises:
         ValueError: as many halves as texts are needed; one half missing (names its position).
@@ -91,7 +116,7 @@ def check_pairs(texts: Sequence[str], pairs: Any, name: str = "text_pair", *, st
     if pairs is None:
         return None
     if isinstance(pairs, str) and len(texts) == 1:
-        return check_texts(pairs, name)
+        return check_texts(pairs, name, replaced=replaced)
     given = [pairs] if isinstance(pairs, str) else list(iterate(pairs, name))
     if len(given) != len(texts):
         raise ValueError(f"{name} must have one entry for each of the {len(texts)} texts, got {len(given)}.")
@@ -100,7 +125,7 @@ def check_pairs(texts: Sequence[str], pairs: Any, name: str = "text_pair", *, st
             raise ValueError(
                 f"{place(name, start + index)} is missing: got None beside the text {texts[index][:40]!r}."
             )
-    return check_texts(given, name, start=start)
+    return check_texts(given, name, start=start, replaced=replaced)
 
 
 def check_ids(ids: Any, count: int, single: bool) -> list[str]:

@@ -3,6 +3,7 @@
 
     python scripts/benchmark_highlight.py --model demo-output/model --data texts.jsonl --output speed.json
     python scripts/benchmark_highlight.py --model demo-output/model --memory --output memory.json
+    python scripts/benchmark_highlight.py --model demo-output/model --data texts.jsonl --processes --output two.json
 
 Ours is the whole way from a dataset of texts to a Parquet file of highlights. Beside it, in rounds of random order: a
 bare loop over ready tokenised texts, sorted by length in batches of as many tokens, through the plain classifier
@@ -10,7 +11,8 @@ without heads, with nothing kept but the predicted class; that loop with tokenis
 batch size; captum's integrated gradients on the embeddings, 20 steps, batched; shap's partition explainer. The last two
 run on fewer texts, since they take long. Writes JSON, and a table beside it with .md.
 
-`--memory` explains 100,000 generated rows with a tiny model and looks at the resident memory on the way.
+`--memory` explains 100,000 generated rows with a tiny model and looks at the resident memory on the way. `--processes`
+runs `scripts/highlight.py` from file to file in one process and in two, with one thread each.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import os
 import platform
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -260,6 +264,45 @@ def measure_memory(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def measure_processes(args: argparse.Namespace) -> dict[str, Any]:
+    """Texts a second of one process and of two; what starting takes is taken off by a run of few texts."""
+    rows = [row.text for row in open_rows(args.data, text_column=args.text_column) if row.problem is None]
+    texts = random.Random(args.seed).sample(rows, min(args.texts, len(rows)))
+    few = texts[: max(2, len(texts) // 100)]
+    script = Path(__file__).with_name("highlight.py")
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes"]
+
+    def seconds(count: int, chosen: Sequence[str]) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(folder) / "texts.jsonl"
+            data.write_text("".join(json.dumps({"text": text}) + "\n" for text in chosen), "utf-8")
+            start = [sys.executable] if count == 1 else [*launch, str(count)]
+            options = ["--model", args.model, "--data", str(data), "--output", f"{folder}/out", "--format", "parquet"]
+            parts = ["--part-rows", str(max(1, len(chosen) // 8)), "--num-processes", str(count)]
+            begun = time.perf_counter()
+            subprocess.run(
+                [*start, str(script), *options, *parts], env=environment, check=True, stdout=subprocess.DEVNULL
+            )
+            return time.perf_counter() - begun
+
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(args.rounds):
+        for count, found in rates.items():
+            found.append((len(texts) - len(few)) / (seconds(count, texts) - seconds(count, few)))
+        print({count: round(found[-1], 1) for count, found in rates.items()}, flush=True)
+    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    return {
+        "texts": len(texts),
+        "texts_a_second": {str(count): float(np.median(found)) for count, found in rates.items()},
+        "two_to_one": float(np.median(ratios)),
+        "rounds": ratios,
+        "seed": args.seed,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a process, "
+        f"torch {torch.__version__.partition('+')[0]}",
+    }
+
+
 def table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['model']}, {report['aggregation']}; {report['texts']:,} texts of {report['mean_tokens']:.1f} tokens, "
@@ -291,6 +334,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--rows", type=int, default=MEMORY_ROWS, help="of the memory run")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--processes", action="store_true")
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -298,11 +342,12 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bars()
-    report = measure_memory(args) if args.memory else measure_speed(args)
+    measure = measure_memory if args.memory else measure_processes if args.processes else measure_speed
+    report = measure(args)
     args.output.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    if not args.memory:
+    if measure is measure_speed:
         args.output.with_suffix(".md").write_text(table(report), "utf-8")
-    print(table(report) if not args.memory else json.dumps(report, indent=1))
+    print(table(report) if measure is measure_speed else json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ if [ "${1:-}" = --all ]; then
     shift
     selection=(-m "slow or not slow")
 fi
+if [ $# = 0 ]; then
+    # A file of tests stays in one process, for the models that its tests share; a thread each, or they would fight.
+    selection+=(--numprocesses auto --maxprocesses 4 --dist loadfile)
+    export OMP_NUM_THREADS=1
+fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 "$python" -m ruff check .
 "$python" -m ruff format --check .

@@ -10,11 +10,12 @@ import sys
 
 import pytest
 from families import train_heads
+from render_examples import NEGATIVE, POSITIVE
 from tiny import tiny_bert, tiny_tokenizer
 
 from mhex_nlp import Explanation, get_mhex_model
 from mhex_nlp.cli import main
-from mhex_nlp.explanation_io import read_jsonl
+from mhex_nlp.explanation_io import read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +222,27 @@ def test_help_is_quick_and_light():
         "import sys; from mhex_nlp.cli import _parser; _parser(); assert not {'torch', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_report_makes_pages_of_a_jsonl_file_and_of_a_finished_job(tmp_path, capsys):
+    job = tmp_path / "job"
+    job.mkdir()
+    explanations = [Explanation.from_dict(each | {"id": str(i)}) for i, each in enumerate([POSITIVE, NEGATIVE])]
+    write_jsonl(explanations[:1], job / "part-0-00000.jsonl")
+    write_jsonl(explanations[1:], job / "part-0-00001.jsonl")
+    (tmp_path / "gold.csv").write_text("mood\n1\n1\n")
+    given = ["--labels", str(tmp_path / "gold.csv"), "--label-column", "mood"]
+    parts = [{"files": ["part-0-00000.html", "part-0-00000.jsonl"]}, {"files": ["part-0-00001.jsonl"]}]
+    for complete in (False, True):
+        (job / "manifest.json").write_text(json.dumps({"complete": complete, "parts": parts}))
+        status = main(["report", str(job), "--output", str(tmp_path / "pages"), "--title", "<Reviews>", *given])
+        assert status == (0 if complete else 2)
+        if not complete:
+            assert "source must be a finished job" in capsys.readouterr().err
+    index = (tmp_path / "pages" / "index.html").read_text("utf-8")
+    assert "50% of 2 with a label" in index and "&lt;Reviews&gt;" in index
+    assert main(["report", str(job / "part-0-00001.jsonl"), "--output", str(tmp_path / "one")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "one" / "index.html")
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "none")]) == 2
+    assert main(["report", str(job), "--output", str(job)]) == 2
+    assert "output_dir must be a new folder" in capsys.readouterr().err

@@ -70,6 +70,25 @@ def test_surrogate_pairs_are_joined_without_a_warning():
     assert caught[0].filename == __file__  # the caller's line, not one of ours
 
 
+def test_one_warning_a_call_tells_of_all_lone_surrogates(explainer):
+    with pytest.warns(UserWarning, match=r"^text\[0\] \(and 3 more\) holds lone surrogates") as caught:
+        found = explainer(["a \ud800", "b", "\udfff good"], ["x \ud800", "y", "\udc00 z"])
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert [e.text_pair for e in found] == ["x \ufffd", "y", "\ufffd z"]
+    with pytest.warns(UserWarning, match=r"^text_pairs\[1\] holds lone surrogates") as caught:
+        list(explainer.stream(["a", "b", "\ud800"], ["x", "\ud800", "z"], batch_size=2))
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_offsets_hold_where_surrogates_were_replaced(explainer):
+    given = "\ud83d\ude00 the \udc00film\ud800 good"
+    with pytest.warns(UserWarning, match="^text holds lone surrogates"):
+        e = explainer(given)
+    plain = explainer("\U0001f600 the \ufffdfilm\ufffd good")
+    assert e.text == plain.text and e.tokens == plain.tokens
+    assert all(e.text[token.start : token.end] == token.text for token in e.tokens if not token.special)
+
+
 def test_offsets_count_the_joined_text(explainer):
     e = explainer("the \ud83d\ude00 film")
     assert e.text == "the \U0001f600 film" and [w.start for w in e.words() if w.text == "film"] == [6]

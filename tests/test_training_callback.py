@@ -14,6 +14,7 @@ from tiny import tiny_bert, tiny_dataset, tiny_mhex, tiny_texts, tiny_tokenizer,
 from torch.nn import functional as F
 
 from mhex_nlp import MhexCallback
+from mhex_nlp.training.snapshots import check_highlights
 
 FIGURES = {
     *("mhex/task_loss", "mhex/supervision_loss", "mhex/gate_mean", "mhex/gate_std", "mhex/gate_saturated"),
@@ -214,6 +215,10 @@ def test_a_text_without_a_token_stops_training_before_it_begins(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"texts\[1\] has no token"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+def test_a_text_with_a_lone_surrogate_does_not_stop_training() -> None:
+    check_highlights(tiny_mhex(), tiny_tokenizer(), ["good \ud800", "\ud83d\ude00 bad"])
 
 
 def test_a_regression_head_logs_its_error(tmp_path: Path) -> None:

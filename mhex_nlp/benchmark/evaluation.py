@@ -24,7 +24,7 @@ from ..metrics.plausibility import Span
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modeling import MhexMixin
-from ..texts import check_pairs, check_texts
+from ..texts import Replaced, check_pairs, check_texts
 from .intervals import Interval, interval, paired_interval
 from .measures import MEASURES, unit_marks
 from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods
@@ -75,8 +75,10 @@ def evaluate_explanations(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings, got one string.")
-    given = check_texts(texts, "texts")
-    pairs = check_pairs(given, text_pairs, "text_pairs")
+    replaced = Replaced()
+    given = check_texts(texts, "texts", replaced=replaced)
+    pairs = check_pairs(given, text_pairs, "text_pairs", replaced=replaced)
+    replaced.tell()
     _check_counts(random_seeds, reference_permutations, seed)
     options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
     explainer = None

@@ -20,8 +20,6 @@ from ..batching import token_batches
 from ..classes import ClassTable
 from ..inputs import (
     TokenisedText,
-    check_pairs,
-    check_texts,
     collate_features,
     forward_batches,
     longest_input,
@@ -32,6 +30,7 @@ from ..modeling import forward_arguments
 from ..modes import evaluating
 from ..removal import choose_removal, remove
 from ..sites import SITES, Site
+from ..texts import Replaced, check_pairs, check_texts
 from .text_values import TextValues
 
 # A family that is not in the table: nothing is taken for granted.
@@ -94,8 +93,10 @@ class ModelValues:
         Raises:
             TypeError, ValueError: no text, an unknown unit, or nothing in it that could be removed.
         """
-        texts = check_texts(text)
-        pairs = check_pairs(texts, None if text_pair is None else [text_pair])
+        replaced = Replaced()
+        texts = check_texts(text, replaced=replaced)
+        pairs = check_pairs(texts, None if text_pair is None else [text_pair], replaced=replaced)
+        replaced.tell()
         (item,) = tokenise(self.tokenizer, texts, pairs, self._max_length, self._accepts)
         tokens = tuple(align(item.encoding, item.text, item.text_pair, language=self.language))
         fixed = torch.tensor([token.special for token in tokens])

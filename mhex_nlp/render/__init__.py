@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations as highlighted text: a page, a notebook fragment, a terminal."""
+"""Explanations as highlighted text: a page, a notebook fragment, a terminal, a figure, LaTeX."""
 
 from __future__ import annotations
 
 from .compare import render_comparison, render_comparison_fragment
 from .compare_terminal import render_comparison_terminal
 from .corpus import render_summary
+from .figure import render_figure
 from .highlight import check_unit
 from .html import render_fragment, render_page
+from .latex import render_latex
 from .report import render_report_index, render_report_page
 from .terminal import render_terminal
 
@@ -16,7 +18,9 @@ __all__ = [
     "render_comparison",
     "render_comparison_fragment",
     "render_comparison_terminal",
+    "render_figure",
     "render_fragment",
+    "render_latex",
     "render_page",
     "render_report_index",
     "render_report_page",

@@ -26,6 +26,7 @@ _REQUIRED = (
     "base_value",
 )
 _ZERO_WIDTH_JOINER = "\u200d"
+_HALF_WIDTH_VOICING = "\uff9e\uff9f"
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,14 @@ def _drawn_span(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _extends(character: str) -> bool:
-    """Accents, variation selectors, U+200D, skin tones and flag tags belong to the character before them."""
-    modifier = "\U0001f3fb" <= character <= "\U0001f3ff" or "\U000e0020" <= character <= "\U000e007f"
+    """Accents, variation selectors, U+200D, skin tones, flag tags and half-width voicing marks belong to the
+    character before them.
+    """
+    modifier = (
+        character in _HALF_WIDTH_VOICING
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or "\U000e0020" <= character <= "\U000e007f"
+    )
     return character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
 
 
@@ -221,9 +228,21 @@ def _inseparable(texts: Sequence[str], left: Unit, right: Unit) -> bool:
         return right.start < left.end
     text = texts[right.sequence]
     before, first = text[right.start - 1], text[right.start]
-    # Two regional indicators are the halves of a flag.
-    flags = all("\U0001f1e6" <= character <= "\U0001f1ff" for character in (before, first))
-    return flags or before == _ZERO_WIDTH_JOINER or _extends(first)
+    return _halves_flag(text, right.start) or before == _ZERO_WIDTH_JOINER or _extends(first)
+
+
+def _halves_flag(text: str, at: int) -> bool:
+    """Whether `at` lies inside a flag: two regional indicators make one, counted from the first of their run."""
+    if not _is_regional(text[at]):
+        return False
+    first = at
+    while first > 0 and _is_regional(text[first - 1]):
+        first -= 1
+    return (at - first) % 2 == 1
+
+
+def _is_regional(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
 def _share(part: Iterable[float], whole: Sequence[float]) -> float:

@@ -4,22 +4,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from .controls import without_controls
 from .highlight import Segment, highlight
+from .palette import level_name, light_palette
 from .summary import number_format, summarise
 
 MARKED_FROM = 4  # without colour, units from this |level| on carry their score
 
-# Controls could carry escape sequences, direction marks could reorder the rest of the line.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAKS = re.compile("[\r\u2028\u2029]")
 
 
@@ -77,16 +74,9 @@ def _colours(level: int, system: str | None) -> Style:
         if abs(level) < MARKED_FROM:
             return Style()
         return Style(color="black", bgcolor="bright_cyan" if level > 0 else "bright_yellow")
-    sign = "p" if level > 0 else "n"
-    return Style(color="#1c1e23", bgcolor=_palette()[f"{sign}{abs(level)}"])
-
-
-@cache
-def _palette() -> Mapping[str, str]:
-    """The light scale of the style sheet: with its text colour it reads on any terminal background."""
-    css = (resources.files("mhex_nlp.render") / "templates" / "highlight.css").read_text(encoding="utf-8")
-    light = css[: css.index("@media")]
-    return dict(re.findall(r"--([pn]\d+): (#[0-9a-f]{6});", light))
+    # The light scale with its own text colour reads on any terminal background.
+    palette = light_palette()
+    return Style(color=palette["fg"], bgcolor=palette[level_name(level)])
 
 
 def _spaced(parts: list[str | tuple[str, str | Style]]) -> list[str | tuple[str, str | Style]]:
@@ -95,7 +85,7 @@ def _spaced(parts: list[str | tuple[str, str | Style]]) -> list[str | tuple[str,
 
 def printable(text: str, encoding: str) -> str:
     """`text` without what would steer the terminal, in characters that `encoding` has."""
-    text = _BREAKS.sub(" ", _UNSAFE.sub("\ufffd", text))
+    text = _BREAKS.sub(" ", without_controls(text))
     if encoding.lower().replace("-", "").startswith("utf"):
         return text
     return text.encode(encoding, "replace").decode(encoding)

@@ -40,9 +40,11 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
     """
     from ..explainer import MhexExplainer
     from ..inputs import tokenise
+    from ..texts import repair_surrogates
 
     explainer = MhexExplainer(model, tokenizer)
-    tokenise(tokenizer, texts, None, explainer.max_length, frozenset(), name="texts")
+    readable = [repair_surrogates(text) for text in texts]
+    tokenise(tokenizer, readable, None, explainer.max_length, frozenset(), name="texts")
 
 
 def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:

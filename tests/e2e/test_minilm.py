@@ -123,6 +123,7 @@ def test_low_precision_is_finite(plain, tokenizer, dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_from_end_to_end(tmp_path, capsys):
     from mhex_nlp.cli import main
 

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spaCy component: Docs in, explained Docs out, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from spacy.language import Language
+from spacy.pipeline import Pipe
+from spacy.tokens import Doc
+from spacy.util import minibatch
+
+from ..segmentation import word_spans
+from ..texts import warn
+from .spacy_doc import annotate, clear, register_extensions
+from .spacy_folder import from_files, load, load_folder, save_folder, to_files
+
+if TYPE_CHECKING:
+    from ..explainer import MhexExplainer
+    from ..explanation import Explanation
+
+_MODELS = "mhex_models"  # key of nlp.meta: the models that were read for this pipeline, which to_disk puts inside
+_READ_HERE: WeakKeyDictionary[Language, set[str]] = WeakKeyDictionary()
+
+
+class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's classes are untyped here
+    """Explains the text of each Doc; see `mhex_nlp.integrations.spacy.annotate` for what is set.
+
+    >>> component = MhexComponent(nlp, explainer)
+    >>> doc = component(nlp.make_doc("The acting was superb."))
+
+    Or as a part of the pipeline: `nlp.add_pipe("mhex", config={"model": None}).explainer = explainer`.
+
+    Args:
+        nlp: the pipeline; its Docs are explained.
+        explainer: a `MhexExplainer`.
+        name: of the component in the pipeline.
+        target, foil, classes, layers: as in a call of the explainer.
+        top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest; by default all.
+
+    Raises:
+        TypeError, ValueError: not an explainer, an unknown class, heads that were never trained, an extension name
+            that other code has taken.
+    """
+
+    def __init__(
+        self,
+        nlp: Language | None,
+        explainer: MhexExplainer | None,
+        name: str = "mhex",
+        *,
+        target: str | int | None = None,
+        foil: str | int | None = None,
+        classes: str = "target",
+        layers: bool = False,
+        top_k: int | None = None,
+    ) -> None:
+        if nlp is not None and not isinstance(nlp, Language):
+            raise TypeError(f"nlp must be a spaCy pipeline (Language), got {type(nlp).__name__}.")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0):
+            raise ValueError(f"top_k must be an integer of at least 0, or None for all spans, got {top_k!r}.")
+        register_extensions()
+        self.name = name
+        self.top_k = top_k
+        self._asked: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers}
+        self._source: dict[str, Any] = {"model": None, "revision": None, "dtype": None, "device": None, "settings": {}}
+        self._in_code = False  # whether the explainer came from code, so that no config tells its settings
+        self._explainer: Any = None
+        if explainer is not None:
+            self.explainer = explainer
+
+    @classmethod
+    def from_config(
+        cls,
+        nlp: Language,
+        name: str,
+        model: str | None,
+        revision: str | None,
+        dtype: str | None,
+        device: str | None,
+        settings: dict[str, Any],
+        **options: Any,
+    ) -> MhexComponent:
+        """What `nlp.add_pipe("mhex", config=...)` makes. The model is read at once, but for that of a pipeline that was
+        saved, which `from_disk` brings.
+
+        Raises:
+            ValueError: a second component in one pipeline, which would write over the first one's scores; no such
+                model, or an option that it refuses.
+        """
+        component = cls(nlp, None, name, **options)
+        component._source = dict(model=model, revision=revision, dtype=dtype, device=device, settings=settings)
+        _check_language(settings.get("language"))
+        if model is not None and not _comes_with(nlp, model):
+            component._load()
+            _READ_HERE.setdefault(nlp, set()).add(model)
+            nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
+        rival = next((other for other, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
+        if rival is not None:
+            raise ValueError(
+                f"a pipeline can hold one mhex component, since all write to the same attributes; got {name!r} beside "
+                f"{rival!r}."
+            )
+        return component
+
+    @property
+    def explainer(self) -> Any:
+        """The `MhexExplainer` that is used; another may be put in its place.
+
+        Raises:
+            ValueError: the component has no model yet.
+        """
+        if self._explainer is None:
+            if self._source["model"] is None:
+                raise ValueError(
+                    f"the component {self.name!r} has no model: give `model` in its config, set its `explainer`, or "
+                    "read it with from_disk or from_bytes."
+                )
+            self._load()
+        return self._explainer
+
+    @explainer.setter
+    def explainer(self, explainer: MhexExplainer) -> None:
+        from ..explainer import MhexExplainer
+
+        if not isinstance(explainer, MhexExplainer):
+            raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+        self._use(explainer, in_code=True)
+
+    def _use(self, explainer: MhexExplainer, *, in_code: bool) -> None:
+        explainer.request(**self._asked)  # an unknown class is an error here, not at the first text
+        self._explainer, self._in_code = explainer, in_code
+
+    def _load(self) -> None:
+        source = self._source
+        found = load(source["model"], source["revision"], source["dtype"], source["device"], source["settings"])
+        self._use(found, in_code=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the model; empty before it is read."""
+        return () if self._explainer is None else tuple(self._explainer.classes.labels)
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Explains one Doc. Text that is empty or blank is left without an explanation.
+
+        Raises:
+            ValueError: no model, or a text of which the model's tokenizer makes no token.
+        """
+        return self._annotate(doc, self._explain([doc])[0])
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Explains Docs, `batch_size` at a time, in order. A Doc that fails goes to the error handler alone."""
+        _ = self.explainer  # having none is no Doc's fault, so it is not for the handler
+        handle = self.get_error_handler()
+        for docs in minibatch(stream, size=batch_size):
+            found: list[Explanation | None] | None = None
+            if len(docs) > 1:
+                with suppress(Exception):  # whose it is shows when each is explained alone
+                    found = self._explain(docs)
+            for place, doc in enumerate(docs):
+                try:
+                    self._annotate(doc, self._explain([doc])[0] if found is None else found[place])
+                except Exception as error:
+                    handle(self.name, self, [doc], error)
+                else:
+                    yield doc
+
+    def _explain(self, docs: list[Doc]) -> list[Explanation | None]:
+        explainer = self.explainer
+        texts = {place: doc.text for place, doc in enumerate(docs) if doc.text.strip()}
+        # the id of a single text for all: an explanation must not tell in which batch its Doc was
+        made = explainer(list(texts.values()), ids=["0"] * len(texts), **self._asked) if texts else []
+        found = dict(zip(texts, made, strict=True))
+        return [found.get(place) for place in range(len(docs))]
+
+    def _annotate(self, doc: Doc, explanation: Explanation | None) -> Doc:
+        return clear(doc) if explanation is None else annotate(doc, explanation, self.top_k)
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Writes the model and its tokenizer (save_pretrained), so that the pipeline works elsewhere."""
+        save_folder(self.explainer, Path(path), self._source["model"], with_settings=self._in_code)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MhexComponent:
+        """Reads what `to_disk` wrote. The config's settings hold, but for an explainer that came from code.
+
+        Warns where the config names another model by now: it is the saved one that explains.
+        """
+        source = self._source
+        return self._read(*load_folder(Path(path), source["dtype"], source["device"], source["settings"]))
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """As `to_disk`."""
+        return to_files(self.explainer, self._source["model"], with_settings=self._in_code)
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
+        """As `from_disk`."""
+        source = self._source
+        return self._read(*from_files(data, source["dtype"], source["device"], source["settings"]))
+
+    def _read(self, explainer: MhexExplainer, about: dict[str, Any]) -> MhexComponent:
+        if self._source["model"] not in (None, about["model"]):
+            warn(
+                f"the component {self.name!r} explains the model that was saved with the pipeline, "
+                f"{about['model'] or about['name']!r}, and not {self._source['model']!r}, which its config names now."
+            )
+        self._use(explainer, in_code=about["settings"] is not None)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = None if self._explainer is None else self.to_bytes()
+        handler = getattr(self, "error_handler", None)
+        return _unpickle, (self.name, self.top_k, self._asked, self._source, handler, data)
+
+
+def _unpickle(
+    name: str,
+    top_k: int | None,
+    asked: dict[str, Any],
+    source: dict[str, Any],
+    handler: Callable[..., Any] | None,
+    data: bytes | None,
+) -> MhexComponent:
+    component = MhexComponent(None, None, name, top_k=top_k, **asked)
+    component._source = source
+    if handler is not None:
+        component.set_error_handler(handler)
+    return component if data is None else component.from_bytes(data)
+
+
+def _comes_with(nlp: Language, model: str) -> bool:
+    """Whether the model will come from the files of the pipeline itself, which may have been moved to where the path is
+    not. Those are read after all components are made, and `nlp.path` is set then; meta.json is there before.
+    """
+    saved = model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
+    return saved and nlp.path is None
+
+
+def _check_language(language: str | None) -> None:
+    """Refuses now what would fail at the first text: spaCy has no such language, or lacks a package for it."""
+    if language is None:
+        return
+    try:
+        word_spans("a", language)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"language must be one whose tokenizer spaCy can make, got {language!r}: {reason}") from error

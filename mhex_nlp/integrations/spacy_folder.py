@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An explainer as a folder, or as bytes: its model, its tokenizer, and what the model's files do not say."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import srsly
+
+if TYPE_CHECKING:
+    from ..explainer import MhexExplainer
+
+_ABOUT = "mhex.json"
+_SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_length", "stride", "language")
+
+
+def load(name: str, revision: str | None, dtype: str | None, device: str | None, settings: dict[str, Any]) -> Any:
+    """`MhexExplainer.from_pretrained`.
+
+    Raises:
+        ValueError: no such model, or one that cannot be explained; a setting it refuses.
+    """
+    from ..explainer import MhexExplainer  # torch and transformers come with the first model, not with spaCy
+
+    try:
+        return MhexExplainer.from_pretrained(name, revision=revision, dtype=dtype, device=device, **settings)
+    except OSError as error:
+        gone = Path(name).is_absolute() and not Path(name).exists()  # transformers would take it for a name on the hub
+        reason = "there is no such folder." if gone else str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model must be a folder or hub name of a classifier with MHEX heads, got {name!r}: {reason}"
+        ) from error
+
+
+def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, with_settings: bool) -> None:
+    """Writes model, tokenizer, the model's name, here and in the config (`model`), and, where no config holds them, the
+    explainer's settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    explainer.model.save_pretrained(folder)
+    explainer.tokenizer.save_pretrained(folder)
+    config = explainer.model.config
+    settings = {name: getattr(explainer, name) for name in _SETTINGS} if with_settings else None
+    name = config._name_or_path
+    about = {
+        "model": model,
+        "name": Path(name).name if name and Path(name).is_dir() else name,
+        "revision": getattr(config, "_commit_hash", None),
+        "settings": settings,
+    }
+    srsly.write_json(folder / _ABOUT, about)
+
+
+def load_folder(
+    folder: Path, dtype: str | None, device: str | None, settings: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The explainer that `save_folder` wrote, and what it wrote of it; settings in there go before those given."""
+    if not (folder / _ABOUT).is_file():
+        raise ValueError(f"path must be a folder that the mhex component wrote, got {str(folder)!r}.")
+    about = srsly.read_json(folder / _ABOUT)
+    explainer = load(str(folder), None, dtype, device, about["settings"] or settings)
+    # explanations tell the model's name, not where this copy of it lies
+    explainer.model.config._name_or_path = about["name"] or ""
+    explainer.model.config._commit_hash = about["revision"]
+    return explainer, about
+
+
+def to_files(explainer: MhexExplainer, model: str | None, *, with_settings: bool) -> bytes:
+    """`save_folder` as one msgpack of its files."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        save_folder(explainer, folder, model, with_settings=with_settings)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    packed: bytes = srsly.msgpack_dumps(files)
+    return packed
+
+
+def from_files(
+    data: bytes, dtype: str | None, device: str | None, settings: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """`load_folder` of what `to_files` gave.
+
+    Raises:
+        ValueError: bytes of something else.
+    """
+    try:
+        files = srsly.msgpack_loads(data)
+    except Exception as error:  # msgpack has a dozen of its own
+        raise ValueError(f"bytes must be those that the mhex component wrote, got {data[:20]!r}.") from error
+    if not isinstance(files, dict) or not all(_inside(name) for name in files):
+        raise ValueError("bytes must be those that the mhex component wrote, got other content.")
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in files.items():
+            path = Path(place) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return load_folder(Path(place), dtype, device, settings)
+
+
+def _inside(name: Any) -> bool:
+    """Whether a file name stays in its folder."""
+    if not isinstance(name, str) or not name or "\\" in name or ":" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts

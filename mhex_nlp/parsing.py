@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sentences and phrases of a source text as a spaCy pipeline of the user's finds them.
+
+spaCy is never imported here: whoever has a pipeline has done so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .segmentation import Span, encodable, trimmed
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+
+def parsed_sentences(nlp: Language, text: str) -> list[Span]:
+    """Spans of the sentences of `text` by the boundaries that `nlp` sets, without outer whitespace.
+
+    Raises:
+        TypeError: `nlp` is no spaCy pipeline.
+        ValueError: it sets no sentence boundaries, or changes the text.
+    """
+    if not text.strip():
+        return [(0, len(text))] if text else []
+    doc = _read(nlp, text)
+    if not doc.has_annotation("SENT_START"):
+        raise ValueError(
+            "nlp must set sentence boundaries: add a parser, a senter or nlp.add_pipe('sentencizer'); "
+            f"got a pipeline of {_pipes(nlp)}."
+        )
+    return _cut(text, [sentence.start_char for sentence in doc.sents])
+
+
+def parsed_phrases(nlp: Language, text: str) -> list[Span]:
+    """Spans of the phrases of `text`, in order: noun chunks, and the runs between them within a sentence.
+
+    Together they hold every character that is not whitespace, each once. A text of whitespace alone is one phrase; ""
+    has none.
+
+    Raises:
+        TypeError: `nlp` is no spaCy pipeline.
+        ValueError: it has no parser, its language has no noun chunks, or it changes the text.
+    """
+    if not text.strip():
+        return [(0, len(text))] if text else []
+    doc = _read(nlp, text)
+    if not doc.has_annotation("DEP"):
+        raise ValueError(
+            "nlp must have a parser, as trained pipelines such as en_core_web_sm have, for there to be noun chunks; "
+            f"got a pipeline of {_pipes(nlp)}."
+        )
+    try:
+        chunks = [(chunk.start, chunk.end) for chunk in doc.noun_chunks]
+    except NotImplementedError:
+        raise ValueError(
+            f"nlp must be for a language whose noun chunks spaCy knows, such as 'en', got {nlp.lang!r}."
+        ) from None
+    owner = [-1] * len(doc)
+    for number, (start, end) in enumerate(chunks):
+        owner[start:end] = [number] * (end - start)
+    sentences = {sentence.start for sentence in doc.sents} if doc.has_annotation("SENT_START") else set()
+    starts = [i for i in range(len(doc)) if i == 0 or i in sentences or owner[i] != owner[i - 1]]
+    return _cut(text, [doc[index].idx for index in starts])
+
+
+def _read(nlp: Any, text: str) -> Doc:
+    if not callable(nlp) or not hasattr(nlp, "pipe_names"):
+        raise TypeError(f"nlp must be a spaCy pipeline, as spacy.load returns it, got {type(nlp).__name__}.")
+    readable = encodable(text)
+    doc: Doc = nlp(readable)
+    if doc.text != readable:
+        raise ValueError(f"nlp must keep the text as it is, got {doc.text[:40]!r} for {text[:40]!r}.")
+    return doc
+
+
+def _cut(text: str, starts: list[int]) -> list[Span]:
+    """The spans that begin at `starts`, the first with the text; each ends where the next begins."""
+    return trimmed(text, zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
+
+
+def _pipes(nlp: Language) -> str:
+    return ", ".join(nlp.pipe_names) or "a tokenizer alone"

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Characters that a display outside HTML must not pass on."""
+
+from __future__ import annotations
+
+import re
+
+REPLACEMENT = "\ufffd"
+
+# Controls could carry escape sequences, direction marks could reorder the rest of the line; surrogates and
+# noncharacters have no encoding or no meaning.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+BREAKS = re.compile("\r\n|[\n\r\u2028\u2029]")
+
+
+def without_controls(text: str) -> str:
+    """`text` with U+FFFD for each unsafe character: as many code points as before. Tabs and line breaks stay."""
+    return _UNSAFE.sub(REPLACEMENT, text)

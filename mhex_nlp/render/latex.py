@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explanations as LaTeX: a snippet that needs xcolor and nothing else."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .controls import BREAKS, REPLACEMENT, without_controls
+from .highlight import LEVELS, Segment, highlight
+from .palette import level_name, light_palette
+from .summary import Summary, summarise
+from .typesetting import is_space, may_break, split_lines
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\mhexquote{}",  # an active character in some languages
+    "`": r"\textasciigrave{}",
+    "\u00a0": "~",
+    REPLACEMENT: r"\mhexunknown{}",
+}
+_LIGATURES = re.compile(r"([-',])(?=\1)")  # dashes and quotes that TeX makes of repeated characters
+_SOURCE_WIDTH = 100  # a source line ends at the first space after so many characters
+_LONGEST = 24  # characters of a box; TeX breaks no line inside one
+
+# A box is as high as a line, so that lines keep their distance. Solid under what speaks for, dashed under what
+# speaks against; leaders keep the dashes whole.
+_MACROS = r"""\def\mhexline#1#2{\rlap{\smash{\lower.27em\hbox to\wd2{\color{#1}#2}}}}
+\def\mhexbox#1#2#3#4{\begingroup\setbox2\hbox{#4}\fboxsep=.08em
+  \colorbox{#1}{\vrule height.84em depth.34em width0pt\mhexline{#2}{#3}\box2}\endgroup}
+\def\mhexp#1#2{\mhexbox{mhexp#1}{mhexfor}{\leaders\hrule height.06em\hfil}{#2}}
+\def\mhexn#1#2{\mhexbox{mhexn#1}{mhexagainst}{\leaders\hbox to.25em{\hss\vrule height.06em width.15em\hss}\hfil}{#2}}
+\def\mhexbreak{\penalty50\hskip0pt plus.05em\relax}
+\def\mhextab{\hskip2em\relax}
+\def\mhexquote{\char34 }
+\def\mhexunknown{\rule{.45em}{.7em}}"""
+
+
+def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
+    r"""A snippet for `\input`: prediction, highlighted text, scale; it ends with a line break.
+
+    It needs `\usepackage{xcolor}` and defines its colours and commands for itself alone, inside a group. Special
+    tokens and notes are not shown; control characters are black boxes. `unit` is "words" or "tokens". Raises
+    ValueError on a malformed explanation.
+    """
+    drawn = highlight(explanation, unit=unit)
+    told = summarise(explanation, drawn.special_share, drawn.hidden_share)
+    scores = [abs(segment.score) for line in drawn.lines for segment in line if segment.score is not None]
+    parts = [*_opening(explanation), _head(told, explanation["target"]["label"])]
+    for number, segments in enumerate(drawn.lines):
+        if number:
+            parts.append(r"\smallskip{\color{mhexline}\hrule height.05em}\smallskip")
+        parts.append(_text(segments))
+    if any(scores):
+        parts.append(_scale(max(scores)))
+    return "\n".join([*parts, r"\endgroup"]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text on one line such that LaTeX shows it as it is; black boxes for control characters."""
+    text = BREAKS.sub(" ", without_controls(text))
+    escaped = "".join(_ESCAPES.get(character, character) for character in text)
+    return _LIGATURES.sub(r"\1{}", escaped)
+
+
+def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
+    yield r"% Needs \usepackage{xcolor}. XeLaTeX or LuaLaTeX with a font that holds the text's characters is best;"
+    yield r"% pdfLaTeX knows some of them only."
+    text = explanation["text"] + (explanation["text_pair"] or "")
+    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
+        yield "% The text runs right to left: give it a right-to-left paragraph (babel, bidi=basic), or use a figure."
+    yield r"\par\begingroup"
+    colours = light_palette()
+    names = [("mhexfor", "for"), ("mhexagainst", "against"), ("mhexline", "line")]
+    levels = [level_name(sign * level) for sign in (1, -1) for level in range(1, LEVELS + 1)]
+    for name, key in [*names, *((f"mhex{level}", level) for level in levels)]:
+        yield rf"\definecolor{{{name}}}{{HTML}}{{{colours[key][1:].upper()}}}"
+    yield _MACROS
+    yield r"\parindent=0pt \parskip=0pt \rightskip=0pt plus1fil"
+    yield r"\baselineskip=1.6em \lineskiplimit=-10em"
+
+
+def _head(told: Summary, target: str) -> str:
+    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in told.answers]
+    if told.target or told.foil:
+        rather = rf" rather than \textbf{{{_name(told.foil)}}}" if told.foil else ""
+        answers.append(rf"scores for \textbf{{{_name(target)}}}{rather}")
+    return r"\leavevmode " + r"\quad ".join(answers) + r"\par"
+
+
+def _scale(largest: float) -> str:
+    number = f"{largest:.2g}"
+    against = "".join(rf"\mhexn{{{level}}}{{\enspace}}" for level in range(LEVELS, 0, -3))
+    in_favour = "".join(rf"\mhexp{{{level}}}{{\enspace}}" for level in range(1, LEVELS + 1, 3))
+    return rf"\leavevmode{{\footnotesize against $-${number} {against}{in_favour} $+${number} for}}\par"
+
+
+def _text(segments: Sequence[Segment]) -> str:
+    """One paragraph for each line of the text."""
+    return "\n".join(rf"\leavevmode {_line(clusters)}\par" for clusters in split_lines(segments))
+
+
+def _name(text: str) -> str:
+    """A label, which may be longer than a line."""
+    [clusters] = split_lines([Segment(BREAKS.sub(" ", text), 0, len(text), None, 0)])
+    return _line(clusters)
+
+
+def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
+    """Characters of one line, with the places where TeX may break it."""
+    written, plain, column = "", "", 0
+    at = since = 0  # since: characters since a line could end
+    while at < len(clusters):
+        text, owner, level = clusters[at]
+        if at and since:
+            before = clusters[at - 1][0]
+            if not is_space(before) and (may_break(before, text) or since >= _LONGEST):
+                plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
+        if is_space(text):
+            written, plain, since = written + escape(plain), "", 0
+            inside = 0 < at < len(clusters) - 1 and not any(is_space(clusters[at + step][0]) for step in (-1, 1))
+            if text == " " and inside and len(written) - column > _SOURCE_WIDTH:
+                written, column = written + "\n", len(written)
+            elif text == "\t":
+                written += r"\mhextab{}"
+            else:
+                written += text if text != " " or inside else "\\ "
+            at += 1
+            continue
+        if not level:
+            plain, since, at = plain + text, since + 1, at + 1
+            continue
+        end = at
+        while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
+            end += 1
+        inner = "".join(cluster for cluster, _, _ in clusters[at:end])
+        name = level_name(level)
+        boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
+        written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
+        since, at = since + end - at, end
+    return written + escape(plain)
