@@ -6,7 +6,7 @@ for (const card of document.querySelectorAll(".c")) {
   const lines = [...card.querySelectorAll(".t")];
   const rows = card.querySelectorAll(".tokens tr + tr");
   const note = document.createElement("p");
-  const hint = "Point at a word, or use the arrow keys, for its tokens.";
+  const hint = "Point at a word, or use arrow keys.";
   let at;
   const show = (word) => {
     at?.classList.remove("at");
