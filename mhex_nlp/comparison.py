@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, overload
 
 from .compared_words import Agreement, ComparedWord, agreements, assign_words, compare_words
 from .explanation import Explanation
+from .handing_over import show_here, text_or_file
 from .scored_text import ScoredText
 
 MOST = 4
@@ -44,23 +43,17 @@ class Comparison:
         """
         from .render import render_comparison
 
-        page = render_comparison(self._columns(), self._table(), title=self.title, unit=unit)
-        if path is None:
-            return page
-        Path(path).write_text(page, encoding="utf-8", newline="\n")
-        return None
+        return text_or_file(render_comparison(self._columns(), self._table(), title=self.title, unit=unit), path)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
         from .render import render_comparison_fragment, render_comparison_terminal
 
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython is not None else None
-        if ipython is not None and hasattr(shell, "kernel"):
-            fragment = render_comparison_fragment(self._columns(), self._table(), unit=unit)
-            ipython.display.display(ipython.display.HTML(fragment))
-        else:
-            render_comparison_terminal(self._columns(), self._table())
+        columns, table = self._columns(), self._table()
+        show_here(
+            lambda: render_comparison_fragment(columns, table, unit=unit),
+            lambda: render_comparison_terminal(columns, table),
+        )
 
     def _repr_html_(self) -> str:
         from .render import render_comparison_fragment

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
+from .handing_over import show_here, text_or_file
 from .parsing import parsed_phrases, parsed_sentences
 from .runs import maximal_runs
 from .segmentation import assign_to_spans, segment_sentences, word_spans
@@ -297,11 +297,7 @@ class Explanation:
         """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens"."""
         from .render import render_page
 
-        page = render_page([self.to_dict()], title="Highlighted text", unit=unit)
-        if path is None:
-            return page
-        Path(path).write_text(page, encoding="utf-8", newline="\n")
-        return None
+        return text_or_file(render_page([self.to_dict()], title="Highlighted text", unit=unit), path)
 
     def to_figure(
         self,
@@ -347,23 +343,14 @@ class Explanation:
         """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
         from .render import render_latex
 
-        snippet = render_latex(self.to_dict(), unit=unit)
-        if path is None:
-            return snippet
-        Path(path).write_text(snippet, encoding="utf-8", newline="\n")
-        return None
+        return text_or_file(render_latex(self.to_dict(), unit=unit), path)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
         from .render import render_fragment, render_terminal
 
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython is not None else None
-        if ipython is not None and hasattr(shell, "kernel"):
-            fragment = render_fragment(self.to_dict(), unit=unit)
-            ipython.display.display(ipython.display.HTML(fragment))
-        else:
-            render_terminal(self.to_dict(), unit=unit)
+        form = self.to_dict()
+        show_here(lambda: render_fragment(form, unit=unit), lambda: render_terminal(form, unit=unit))
 
     def _repr_html_(self) -> str:
         from .render import render_fragment

@@ -72,6 +72,7 @@ FLOORS = {
     "checkpoint": 1,
     "devices": 1,
     "durable": 1,
+    "handing_over": 1,
     "config": 0,
     "lazy": 0,
 }
