@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import Any
 
 from .metrics.ranking import spearman
+from .render.highlight import texts_of
 from .segmentation import assign_to_spans, word_spans
 
 TOP = 5
@@ -63,7 +64,7 @@ def assign_words(scored: Mapping[str, Any], language: str | None = None) -> list
     """
     owners: list[int | None] = [None] * len(scored["tokens"])
     before = 0
-    for sequence, text in enumerate(_texts(scored)):
+    for sequence, text in enumerate(texts_of(scored)):
         words = word_spans(text, language)
         own = [i for i, token in enumerate(scored["tokens"]) if _placed(token) and token["sequence"] == sequence]
         if own and words:
@@ -81,7 +82,7 @@ def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = N
         columns: the same text and pair in each, in the form that displays draw.
         language: as in `segment_words`.
     """
-    texts = _texts(columns[0])
+    texts = texts_of(columns[0])
     spans = [(sequence, *span) for sequence, text in enumerate(texts) for span in word_spans(text, language)]
     firsts = _merge(columns, spans)  # the unit of each word, by the index of its first word
     sums: list[dict[int, float]] = []
@@ -136,7 +137,7 @@ def _merge(columns: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int,
     starts = [(sequence, start) for sequence, start, _ in spans]
     joined = [False] * len(spans)  # with the word before
     for scored in columns:
-        texts = _texts(scored)
+        texts = texts_of(scored)
         for token in scored["tokens"]:
             if not _placed(token):
                 continue
@@ -156,8 +157,3 @@ def _merge(columns: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int,
 
 def _placed(token: Mapping[str, Any]) -> bool:
     return not token["special"] and token["start"] is not None
-
-
-def _texts(scored: Mapping[str, Any]) -> list[str]:
-    pair = scored["text_pair"]
-    return [scored["text"]] if pair is None else [scored["text"], pair]

@@ -76,7 +76,7 @@ def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> No
     for name in ("sum", "base_value"):
         if not math.isfinite(explanation[name]):
             raise ValueError(f"explanation has {name} {explanation[name]!r}, expected a finite number.")
-    texts = _texts(explanation)
+    texts = texts_of(explanation)
     for index, token in enumerate(explanation["tokens"]):
         for score in (token["score"], *token.get("scores", ()), *token.get("layers", ())):
             if not math.isfinite(score):
@@ -115,7 +115,7 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     scores = unit_scores(units, [token["score"] for token in tokens])
     levels = to_levels(scores)
     lines = []
-    for sequence, text in enumerate(_texts(scored)):
+    for sequence, text in enumerate(texts_of(scored)):
         segments: list[Segment] = []
         drawn = 0
         for item, score, level in zip(units, scores, levels, strict=True):
@@ -137,7 +137,7 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
 
 def find_units(explanation: Mapping[str, Any], unit: str = "words") -> list[Unit]:
     """Units in reading order, disjoint, without white space at their edges; specials are in none of them."""
-    texts = _texts(explanation)
+    texts = texts_of(explanation)
     found: dict[tuple[int, str, int], Unit] = {}
     for index, token in enumerate(explanation["tokens"]):
         if token["special"] or token["start"] is None:
@@ -195,9 +195,10 @@ def layer_sums(explanation: Mapping[str, Any]) -> list[tuple[float, float]]:
     ]
 
 
-def _texts(explanation: Mapping[str, Any]) -> list[str]:
-    pair = explanation["text_pair"]
-    return [explanation["text"]] if pair is None else [explanation["text"], pair]
+def texts_of(scored: Mapping[str, Any]) -> list[str]:
+    """The text, and its pair where there is one."""
+    pair = scored["text_pair"]
+    return [scored["text"]] if pair is None else [scored["text"], pair]
 
 
 def _drawn_span(text: str, start: int, end: int) -> tuple[int, int]:
