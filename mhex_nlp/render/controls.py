@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Characters that a display outside HTML must not pass on."""
+"""Characters that displays must not pass on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import re
 
 REPLACEMENT = "\ufffd"
 
-# Controls could carry escape sequences, direction marks could reorder the rest of the line; surrogates and
+# Controls but tab, newline and return could carry escape sequences, and HTML cannot hold them; surrogates and
 # noncharacters have no encoding or no meaning.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-    + "]"
+_UNHOLDABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(
+    chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
 )
+_DIRECTIONS = "\u202a-\u202e\u2066-\u2069"  # could reorder the rest of the line
+UNHOLDABLE = re.compile(f"[{_UNHOLDABLE}]")
+DIRECTIONS = re.compile(f"[{_DIRECTIONS}]")
+_UNSAFE = re.compile(f"[{_UNHOLDABLE}{_DIRECTIONS}]")
 BREAKS = re.compile("\r\n|[\n\r\u2028\u2029]")
 
 

@@ -14,21 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from .controls import DIRECTIONS, REPLACEMENT, UNHOLDABLE
 from .highlight import find_units, highlight, layer_sums, to_levels, unit_scores
+from .palette import level_name
 from .summary import number_format, percent, summarise
 
 CLASSES_SHOWN = 12
 WORDS_PER_CLASS = 3
 _BAR_STEP, _BAR_WIDTH, _BARS_HEIGHT = 24, 14, 60  # SVG units of the layer strip
-
-# What HTML cannot hold: controls but tab, newline and return, surrogates, noncharacters.
-_UNHOLDABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-    + "]"
-)
-# A stray U+2069 closes the isolation that <bdi> opens, so values other than the text itself go without these.
-_BIDI_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def render_page(
@@ -87,6 +80,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # `tojson` itself sees to it that nothing in a script element can end it
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
     environment.filters["tone"] = _tone
     environment.filters["minus"] = lambda number: number.replace("-", "\u2212")
     return environment
@@ -117,23 +116,19 @@ def _csp_hash(style: str) -> str:
 
 def _holdable(html: str) -> str:
     # A bare return would become a newline in the parser; as a reference it stays one code point of the text.
-    return _UNHOLDABLE.sub("\ufffd", html).replace("\r", "&#13;")
-
-
-def shown_value(value: str) -> str:
-    """What a page shows of a label, an id or a name: what it cannot hold, and direction controls, are U+FFFD."""
-    return _UNHOLDABLE.sub("\ufffd", _BIDI_CONTROLS.sub("\ufffd", value))
+    return UNHOLDABLE.sub(REPLACEMENT, html).replace("\r", "&#13;")
 
 
 def _without_bidi_controls(value: Any) -> Any:
+    # A stray U+2069 closes the isolation that <bdi> opens, so values other than the text itself go without these.
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _BIDI_CONTROLS.sub("\ufffd", value)
+        return DIRECTIONS.sub(REPLACEMENT, value)
     return value
 
 
 def _tone(level: int) -> str:
     """Class of a level: p1..p10 for, n1..n10 against, z0 neither."""
-    return f"{'p' if level > 0 else 'n' if level < 0 else 'z'}{abs(level)}"
+    return level_name(level) if level else "z0"
 
 
 def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from .controls import without_controls
 from .corpus import summary_view
 from .highlight import highlight
-from .html import fill_page, shown_value
+from .html import fill_page
 from .summary import explained, model_name, number_format, summarise
 
 
@@ -56,10 +56,18 @@ def render_report_index(
     view = summary_view(summary, cells, [_address(name) for name in pages])
     data = {
         "pages": [_address(name) for name in pages],
-        "labels": [shown_value(label) for label in labels],
-        "words": [shown_value(word) for word in words],
+        "labels": [without_controls(label) for label in labels],
+        "words": [without_controls(word) for word in words],
         "rows": [
-            [number, shown_value(id_), place.get(predicted), value, place.get(gold), shown_value(beginning), *rest]
+            [
+                number,
+                without_controls(id_),
+                place.get(predicted),
+                value,
+                place.get(gold),
+                without_controls(beginning),
+                *rest,
+            ]
             for number, id_, predicted, value, gold, beginning, *rest in rows
         ],
     }
@@ -84,7 +92,7 @@ def render_report_index(
         listed=None if whole else f"{len(rows):,}",
         golds=[(place[label], label) for label in labels if label in chosen["gold"]],
         predictions=[(place[label], label) for label in labels if label in chosen["predicted"]],
-        data=script_data(data),
+        data=data,
         **view,
     )
 
@@ -137,14 +145,6 @@ def _lean_card(entry: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "summary": summarise(explanation, drawn.special_share, drawn.hidden_share),
         "target": explanation["target"]["label"],
     }
-
-
-def script_data(value: Any) -> Markup:
-    """JSON that may stand in a script element: no character in it can end the element, or begin a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def _address(name: str) -> Markup:
