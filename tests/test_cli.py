@@ -16,6 +16,7 @@ from tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import Explanation, get_mhex_model
 from mhex_nlp.cli import main
 from mhex_nlp.explanation_io import read_jsonl, write_jsonl
+from mhex_nlp.highlights.ledger import SCHEMA
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_report_makes_pages_of_a_jsonl_file_and_of_a_finished_job(tmp_path, caps
     given = ["--labels", str(tmp_path / "gold.csv"), "--label-column", "mood"]
     parts = [{"files": ["part-0-00000.html", "part-0-00000.jsonl"]}, {"files": ["part-0-00001.jsonl"]}]
     for complete in (False, True):
-        (job / "manifest.json").write_text(json.dumps({"complete": complete, "parts": parts}))
+        (job / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "complete": complete, "parts": parts}))
         status = main(["report", str(job), "--output", str(tmp_path / "pages"), "--title", "<Reviews>", *given])
         assert status == (0 if complete else 2)
         if not complete:

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..explanation import Explanation
 from ..explanation_io import read_jsonl
-
-_MANIFEST = "manifest.json"
+from ..highlights.ledger import MANIFEST, Ledger
 
 
 def read_explanations(source: Path) -> Iterator[Explanation]:
@@ -29,11 +27,11 @@ def _files_of_job(folder: Path) -> list[Path]:
     if not folder.exists():
         raise FileNotFoundError(f"{wanted}: no such file.")
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
+        manifest = Ledger(folder, 0).read_manifest()
     except FileNotFoundError:
         if (single := folder / "explanations.jsonl").is_file():
             return [single]
-        raise ValueError(f"{wanted} without {_MANIFEST}.") from None
+        raise ValueError(f"{wanted} without {MANIFEST}.") from None
     if not manifest.get("complete"):
         raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
     names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
