@@ -305,10 +305,10 @@ def test_a_bad_config_is_an_error_at_add_pipe(folder, tmp_path, config, message)
 
 
 def test_a_language_that_spacy_lacks_a_package_for(folder, monkeypatch):
-    def lacking(text, language):
+    def lacking(language):
         raise ImportError("Japanese support requires SudachiPy")
 
-    monkeypatch.setattr("mhex_nlp.integrations.spacy_component.word_spans", lacking)
+    monkeypatch.setattr("mhex_nlp.integrations.spacy_component.check_language", lacking)
     with pytest.raises(ValueError, match="language must be one whose tokenizer spaCy can make, got 'ja': .*SudachiPy"):
         spacy.blank("en").add_pipe("mhex", config={"model": str(folder), "language": "ja"})
 

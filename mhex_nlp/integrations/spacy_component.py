@@ -14,7 +14,7 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from ..segmentation import word_spans
+from ..segmentation import check_language
 from ..texts import warn
 from .spacy_doc import annotate, clear, register_extensions
 from .spacy_folder import from_files, load, load_folder, save_folder, to_files
@@ -242,10 +242,8 @@ def _comes_with(nlp: Language, model: str) -> bool:
 
 def _check_language(language: str | None) -> None:
     """Refuses now what would fail at the first text: spaCy has no such language, or lacks a package for it."""
-    if language is None:
-        return
     try:
-        word_spans("a", language)
+        check_language(language)
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"language must be one whose tokenizer spaCy can make, got {language!r}: {reason}") from error
