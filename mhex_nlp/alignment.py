@@ -18,9 +18,9 @@ accent composed into the last letter of a ligature.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from re import compile as compile_pattern
+from typing import NamedTuple
 
 from tokenizers import Encoding
 
@@ -29,8 +29,7 @@ from .segmentation import Span, assign_to_spans, segment_sentences, segment_word
 __all__ = ["AlignedToken", "align", "assign_to_spans", "segment_sentences", "segment_words"]
 
 
-@dataclass(frozen=True, slots=True)
-class AlignedToken:
+class AlignedToken(NamedTuple):
     """One token: `text` is the source slice [start, end) in code points, `piece` what the tokenizer calls it.
 
     Special tokens, those the tokenizer's template added, have text "" and no offsets, sequence or word.

@@ -96,8 +96,8 @@ def read_evidence(items: Sequence[TokenisedText], output: Any, asked: Request) -
         return Evidence(per_depth * weights.to(per_depth)[:, None], logits, explained)
     per_depth = output.fitted_attributions.cpu()
     own = torch.zeros(per_depth.shape[:2], dtype=torch.bool)
-    for row, item in enumerate(items):
-        own[row, item.content_positions(asked.causal)] = True
+    places = [(row, place) for row, item in enumerate(items) for place in item.content_positions(asked.causal)]
+    own[tuple(torch.tensor(places, dtype=torch.long).view(-1, 2).T)] = True
     # tokens that the fit never removed have no score; padding has none either
     return Evidence(torch.where(own[..., None, None], per_depth, 0.0), logits, logits)
 

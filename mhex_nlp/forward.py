@@ -49,7 +49,8 @@ class ForwardMixin(_Mixed):
             came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
             raise ValueError(f"attention_mask must be (batch, tokens) for a model with MHEX heads, got {came}.")
         tokens = _tokens(arguments)
-        return (mask if tokens is None else mask[:, -tokens:]) != 0  # with a cache the mask covers the past as well
+        real = (mask if tokens is None else mask[:, -tokens:]) != 0  # with a cache the mask covers the past as well
+        return None if real.device.type == "cpu" and not _is_traced() and bool(real.all()) else real
 
     def _watches(self, arguments: Mapping[str, Any]) -> bool:
         """Whether what tokens write into the place that the label is read from can be followed."""
@@ -191,7 +192,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         def observe(state: Tensor) -> None:
             state = state[:, :tokens]  # longformer and big_bird pad T inside
             if output_states:
-                states.append(state)
+                states.append(state.clone())
             if fit is not None:
                 scores.append(fit.read(len(scores), state))
 
@@ -238,6 +239,11 @@ def _as_tuple(output: MhexOutput, with_extras: bool) -> tuple[Any, ...]:
     plain = tuple(value for name, value in output.items() if name not in EXTRA_OUTPUTS)
     extras = tuple(value for name, value in output.items() if name in EXTRA_OUTPUTS)
     return plain + extras if with_extras else plain
+
+
+def _is_traced() -> bool:
+    """Whether what is seen in this pass's values must not decide what later passes do."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _inputs(arguments: Mapping[str, Any]) -> Tensor | None:

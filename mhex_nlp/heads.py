@@ -67,7 +67,13 @@ class MhexHead(nn.Module):
         return self.w2 @ self.w1
 
     def forward(
-        self, x: Tensor, x_global: Tensor, mask: Tensor | None = None, *, evidence: bool = True
+        self,
+        x: Tensor,
+        x_global: Tensor,
+        mask: Tensor | None = None,
+        *,
+        evidence: bool = True,
+        z: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Gated attention output, evidence and bias.
 
@@ -76,15 +82,16 @@ class MhexHead(nn.Module):
             x_global: (B, T, H), the residual stream it is added to.
             mask: (B, T) bool, False on padding; `None` means that every token is real.
             evidence: read the evidence; without it the head is its gate alone.
+            z: x + x_global, (B, T, H), where the caller has it already; it is overwritten.
 
         Returns:
             x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding, or `None`; the bias
             (C,) in float32, a copy, since offloaded and sharded parameters are there only while the head runs.
         """
-        z = x + x_global  # (B, T, H)
+        z = x + x_global if z is None else z  # (B, T, H)
         # In place from here on, which autograd allows for these operations: a copy of z would be the head's main cost.
         if mask is not None:
-            z.masked_fill_(~mask[..., None], 0.0)  # not mask * z: a padded row may hold NaN
+            _blank(z, ~mask)
         if self.pre_norm:
             square = z.float().pow(2).mean(-1, keepdim=True)
             z = (z.float() * torch.rsqrt(square + _RMS_EPS)).to(z.dtype)
@@ -107,6 +114,15 @@ def trained(heads: Iterable[nn.Module]) -> bool:
         return True
     with torch.no_grad():
         return any(bool(head.bias.any()) and bool(head.equivalent_matrix.any()) for head in weights)
+
+
+def _blank(z: Tensor, padding: Tensor) -> None:
+    """Zeros in place of the (B, T, H) on padding, (B, T) bool. Not by a product: a padded row may hold NaN."""
+    if z.device.type == "cpu" and z.is_contiguous() and not torch.compiler.is_compiling():
+        # the few rows alone; elsewhere their number would have to be waited for
+        z.view(-1, z.shape[-1]).index_fill_(0, padding.flatten().nonzero()[:, 0], 0.0)
+    else:
+        z.masked_fill_(padding[..., None], 0.0)
 
 
 def pool(z: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:

@@ -49,9 +49,9 @@ class Frame:
     `mask` is (B, T) bool or `None`, `tokens` the T of the inputs; `records` gets (evidence (B, T, C), bias (C,)) from
     each head in order of depth, or `None` where `evidence` is off. `recording` is off while gradient checkpointing
     recomputes a layer: the gate needs the mask again, the records are already there. `observe` is handed the states of
-    each depth, (B, T, H), in order: the stream entering the first layer, z of every layer, the last hidden state. Where
-    `attended` is a list, it likewise gets what each layer's attention was given; `seen` remembers the masks that layers
-    share. `before` is what this frame interrupted.
+    each depth, (B, T, H), in order: the stream entering the first layer, z of every layer, the last hidden state; they
+    are good for that call alone, since heads overwrite z. Where `attended` is a list, it likewise gets what each
+    layer's attention was given; `seen` remembers the masks that layers share. `before` is what this frame interrupted.
     """
 
     mask: Tensor | None = None
@@ -155,13 +155,15 @@ class Tap:
                 "turn checkpointing on with model.activation_checkpointing_enable()."
             )
         x, *rest = output if isinstance(output, tuple) else (output,)
+        z: Tensor | None = None
         if frame.observe is not None and frame.recording:
             if not frame.records:
                 frame.observe(stream)
-            frame.observe(x + stream)
+            z = x + stream
+            frame.observe(z)
         gated, record = x, None
         if frame.evidence or self.head.gate:
-            gated, evidence, bias = self.head(x, stream, frame.mask_for(x), evidence=frame.evidence)
+            gated, evidence, bias = self.head(x, stream, frame.mask_for(x), evidence=frame.evidence, z=z)
             record = None if evidence is None else (evidence, bias)
         if frame.recording:  # only append: any other operation would be missing from a checkpoint's recomputation
             frame.records.append(record)

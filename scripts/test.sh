@@ -20,7 +20,7 @@ if [ "${1:-}" = --all ]; then
 fi
 if [ $# = 0 ]; then
     # A file of tests stays in one process, for the models that its tests share; a thread each, or they would fight.
-    selection+=(--numprocesses auto --maxprocesses 4 --dist loadfile)
+    selection+=(--numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
     export OMP_NUM_THREADS=1
 fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhex_nlp.attribution import aggregate, contrast, depth_weights, layer_attributions
-from mhex_nlp.batching import token_batches
+from mhex_nlp.batching import token_batches, usual_batch_tokens
 
 torch.manual_seed(0)
 EVIDENCE = torch.randn(2, 5, 4, 3)
@@ -71,6 +71,10 @@ def test_token_batches(lengths, budget, equal):
         assert not equal or len({lengths[index] for index in batch}) == 1
     order = [lengths[index] for batch in batches for index in batch]
     assert order == sorted(order, reverse=True)
+
+
+def test_a_cpu_is_given_smaller_batches():
+    assert usual_batch_tokens(torch.device("cpu")) < usual_batch_tokens(torch.device("cuda"))
 
 
 @pytest.mark.parametrize("budget", [0, -1, True, 1.5])

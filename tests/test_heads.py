@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mhex_nlp.heads import MhexHead, pool
+from mhex_nlp.heads import MhexHead, _blank, pool
 
 torch.manual_seed(0)
 X, STREAM = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
@@ -56,6 +56,17 @@ def test_padding_may_hold_nan():
     assert torch.equal(gated[0], clean[0]) and torch.equal(gated[1, :2], clean[1, :2])
     evidence.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_padding_is_blanked_in_any_memory_layout():
+    """Row by row where rows lie one after another, in a pass over all where they do not."""
+    z, mask = torch.randn(4, 3, 8), torch.tensor([[True, False, True]] * 4)
+    turned = z.transpose(0, 1).contiguous().transpose(0, 1)
+    for each in (z, turned):
+        blanked = each.clone(memory_format=torch.preserve_format)
+        _blank(blanked, ~mask)
+        assert blanked.is_contiguous() == each.is_contiguous()
+        assert torch.equal(blanked, torch.where(mask[..., None], z, 0.0))
 
 
 def test_reading_head_returns_x_itself():

@@ -115,6 +115,14 @@ def test_nobody_else_is_watched():
         assert torch.equal(model(**inputs, output_states=True).logits, before)
 
 
+def test_states_that_are_kept_are_not_what_heads_overwrite():
+    """Heads blank padding in z, and with evidence clamp it at zero."""
+    inputs = inputs_for("bert")
+    padding = inputs["attention_mask"] == 0
+    for state in states_of(train_heads(get_mhex_model(plain_model("bert"))), inputs).states[1:-1]:
+        assert (state < 0).any() and state[padding].all()
+
+
 def test_rollout_by_hand():
     """Two layers, one head, two tokens: the second layer's row of token 0 is (0.75, 0.25)."""
     weights = [torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([[0.75, 0.25], [0.9, 0.1]])]

@@ -54,7 +54,7 @@ def add_highlight_arguments(parser: argparse.ArgumentParser) -> None:
     add("--non-negative", action="store_true", help="show only what speaks for the target")
     add("--max-length", type=int, help="tokens a text is cut at; by default what the model takes")
     add("--stride", type=int, help="read longer texts in windows that share this many tokens, instead of cutting them")
-    add("--batch-tokens", type=int, default=4096, help="tokens in a batch (default: %(default)s)")
+    add("--batch-tokens", type=int, help="tokens in a batch; by default 1024 on a CPU, else 4096")
     add("--dtype", help="float32, bfloat16 or float16; by default the checkpoint's")
     add("--device", help="such as cuda:0; by default what accelerate finds, with --text the CPU")
     add("--num-processes", type=int, help="how many processes are expected; another number is an error")

@@ -28,6 +28,7 @@ class ExplainedText:
     tokens: Sequence[AlignedToken]
     numbers: Attributed
     row: int
+    predicted: int  # the class with the largest logit
     probabilities: tuple[float, ...] | None  # (C,), `None` for regression
     asked: Request
 
@@ -46,11 +47,6 @@ class ExplainedText:
     def target(self) -> int:
         """The class explained."""
         return self.numbers.targets[self.row]
-
-    @property
-    def predicted(self) -> int:
-        """The class with the largest logit."""
-        return int(self.numbers.logits[self.row].argmax())
 
     @cached_property  # the summary and the columns both want them
     def words(self) -> list[Group]:
@@ -124,10 +120,11 @@ def explain_rows(
             except ValueError as error:
                 found[sound[place]] = str(error)
     for places, numbers in batches:
+        predicted = numbers.logits.argmax(1).tolist()
         probabilities = asked.table.probabilities(numbers.logits)
         for row, place in enumerate(places):
             item = texts[place]
             chances = None if probabilities is None else tuple(probabilities[row])
             tokens = align_item(item, asked.language)
-            found[sound[place]] = ExplainedText(item, tokens, numbers, row, chances, asked)
+            found[sound[place]] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, asked)
     return found
