@@ -64,12 +64,12 @@ class ForwardMixin(_Mixed):
         """(B, T, A) of each layer, or what `fit` reads of it; none where attention did not show itself."""
         if not frame.attended or len(frame.attended) != len(frame.records):
             return ()
-        query = frame.attended[0].query
+        query = frame.attended[-1].query
         pooled = self._site.pooled_position(self.config)
         start, place = pooled_weights(pooled, frame.mask, query.shape[0], query.shape[2])
         place = None if place is None else place.to(query.device)
-        readers = None if fit is None else fit.write_readers(len(frame.attended))
-        return rolled_writes(frame.attended, start.to(query.device), place, readers)
+        matrix = None if fit is None else fit.write_matrix
+        return rolled_writes(frame.attended, start.to(query.device), place, matrix)
 
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
@@ -199,6 +199,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         watched = output_states or fit is not None
         flows = (output_states or (fit is not None and fit.reads_writes)) and self._watches(given)
         frame = open_frame(mask, tokens, observe if watched else None, flows, output_head_logits)
+        frame.write_matrix = None if fit is None or output_states else fit.write_matrix
         try:
             plain = base.forward(self, **given, return_dict=True)
         finally:

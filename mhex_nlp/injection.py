@@ -51,7 +51,8 @@ class Frame:
     recomputes a layer: the gate needs the mask again, the records are already there. `observe` is handed the states of
     each depth, (B, T, H), in order: the stream entering the first layer, z of every layer, the last hidden state; they
     are good for that call alone, since heads overwrite z. Where `attended` is a list, it likewise gets what each
-    layer's attention was given; `seen` remembers the masks that layers share. `before` is what this frame interrupted.
+    layer's attention was given, to be read by the `write_matrix` (C, A) of each layer where one is given; `seen`
+    remembers the masks that layers share. `before` is what this frame interrupted.
     """
 
     mask: Tensor | None = None
@@ -61,6 +62,7 @@ class Frame:
     records: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
     observe: Callable[[Tensor], None] | None = None
     attended: list[Any] | None = None
+    write_matrix: Callable[[int], Tensor | None] | None = None
     seen: dict[Any, tuple[Any, Tensor]] = field(default_factory=dict)
     before: tuple[Frame | None, Tensor | None] = (None, None)
 

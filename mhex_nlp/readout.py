@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -115,20 +114,15 @@ class FittedReadout(nn.Module):
         """What one depth's states (B, T, H) say: (B, T, C) float32, `None` where that depth is not read."""
         if depth not in self.layout.depths:
             return None
-        score = _apply(self.get_buffer(f"depth_{depth}"), state)
+        score = apply_matrix(self.get_buffer(f"depth_{depth}"), state)
         return score + self.constant.float() if depth == self.layout.depths[0] else score
 
-    def write_readers(self, layers: int) -> list[Callable[[Tensor], Tensor] | None]:
-        """For each of so many layers what reads its writes, (B, T, A) to (B, T, C) float32, or `None`."""
-        layout = self.layout
-        read = {depth for depth, width in zip(layout.depths, layout.write_widths, strict=True) if width}
-        return [
-            partial(_apply, self.get_buffer(f"write_{depth}")) if depth in read else None
-            for depth in range(1, layers + 1)
-        ]
+    def write_matrix(self, layer: int) -> Tensor | None:
+        """What reads the writes of one layer, counted from 0: (C, A), `None` where they are not read."""
+        return getattr(self, f"write_{layer + 1}", None)
 
     def finish(self, scores: Sequence[Tensor | None], write_scores: Sequence[Tensor | None] = ()) -> Tensor:
-        """The scores of `forward`, from those that `read` gave for all depths and the readers for all layers.
+        """The scores of `forward`, from what `read` gave for all depths and the write matrices for all layers.
 
         So neither states nor writes need be kept.
         """
@@ -158,9 +152,10 @@ class FittedReadout(nn.Module):
 
     def read_writes(self, writes: Sequence[Tensor]) -> list[Tensor | None]:
         """What writes of all layers say that were kept, (B, T, A) each: (B, T, C) float32, `None` where not read."""
-        readers = self.write_readers(len(writes))
-        return [None if read is None else read(write) for read, write in zip(readers, writes, strict=True)]
+        matrices = [self.write_matrix(layer) for layer in range(len(writes))]
+        return [None if u is None else apply_matrix(u, write) for u, write in zip(matrices, writes, strict=True)]
 
 
-def _apply(matrix: Tensor, features: Tensor) -> Tensor:
+def apply_matrix(matrix: Tensor, features: Tensor) -> Tensor:
+    """(C, H) on (..., H): (..., C) float32, computed in the dtype of the matrix."""
     return nn.functional.linear(features.to(matrix.dtype), matrix).float()

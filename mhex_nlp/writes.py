@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from .injection import Frame, watched_frame
+from .readout import apply_matrix
 
 _CACHED = 2**18  # attention weights that are looked at in one go on a CPU: 1 MB
 _LOWEST = torch.finfo(torch.float32).min
@@ -95,47 +96,81 @@ class Attended:
         return self._spread(self.value[texts]).transpose(1, 2)
 
 
-Reader = Callable[[Tensor], Tensor]  # of what token writes (B, T, A) say: (B, T, C)
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One layer's attention, of which queries and keys need not be kept any more.
+
+    `weights` as of `Attended`, and `said`, (B, T, N, C) float32: what the matrix of the layer reads off each head's
+    values, `None` where nobody reads them.
+    """
+
+    weights: Tensor
+    said: Tensor | None
+
+    @classmethod
+    def of(cls, attended: Attended, matrix: Tensor | None) -> Weighed:
+        """The attention of a layer, and what its (C, A) matrix reads."""
+        weights = torch.cat([attended.weights(texts) for texts in attended.portions()])
+        if matrix is None:
+            return cls(weights, None)
+        heads, width = attended.query.shape[1], attended.value.shape[-1]
+        # (N C, A), a block for each head: one product, where N would each be small
+        by_head = torch.block_diag(*matrix.view(-1, heads, width).transpose(0, 1))
+        said = apply_matrix(by_head, attended.values().flatten(2))
+        return cls(weights, said.unflatten(2, (heads, -1)))
+
+    def arriving(self, rows: Tensor) -> Tensor:
+        """As of `Attended`."""
+        return (rows[:, None, None] @ self.weights).squeeze(2)
+
+    def read(self, arriving: Tensor) -> Tensor | None:
+        """(B, T, C) float32: what the writes that arrive with these weights, (B, N, T), say."""
+        if self.said is None:
+            return None
+        return (arriving.transpose(1, 2)[:, :, None] @ self.said).squeeze(2)
 
 
 def rolled_writes(
-    layers: Sequence[Attended],
+    layers: Sequence[Attended | Weighed],
     start: Tensor,
     place: Tensor | None = None,
-    readers: Sequence[Reader | None] | None = None,
+    matrix: Callable[[int], Tensor | None] | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """u of each layer, in order of depth: (B, T, A) in the dtype of the values; or what `readers` make of them.
+    """u of each layer, in order of depth: (B, T, A) in the dtype of the values; or what its matrix reads of it.
 
     From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
     R_{l-1} = (R_l + mean over h of w_h) / 2, as in rollout, with R_L = `start`. Summed over t, u_l is the R_l-weighted
-    mean of that layer's attention outputs, before W_O. One layer's weights are held at a time.
+    mean of that layer's attention outputs, before W_O.
 
     Args:
         layers: L of them.
         start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
         place: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
-        readers: one a layer, applied to portions of its writes, which then are never held whole; `None` in the place
-            of a layer whose writes nobody reads.
+        matrix: of a layer by its number, (C, A), or `None` where nobody reads it: (B, T, C) float32 is found in place
+            of u, which then is never held whole.
     """
     arriving = start
     found: list[Tensor | None] = []
     for index in reversed(range(len(layers))):
-        layer, read = layers[index], _as_it_is if readers is None else readers[index]
+        layer = layers[index]
+        if isinstance(layer, Weighed):
+            weights = layer.arriving(arriving)
+            found.append(layer.read(weights))
+            arriving = (arriving + weights.mean(1)) / 2
+            continue
+        reader = None if matrix is None else matrix(index)
         parts, means = [], []
         for texts in layer.portions():
             # (B, N, T)
             weights = layer.arriving(arriving, texts) if found or place is None else layer.row(place, texts)
             means.append(weights.mean(1))
-            if read is not None:
+            if matrix is None or reader is not None:
                 values = layer.values(texts)
-                parts.append(read((weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)))
+                write = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
+                parts.append(write if reader is None else apply_matrix(reader, write))
         found.append(torch.cat(parts) if parts else None)
         arriving = (arriving + torch.cat(means)) / 2
     return tuple(reversed(found))
-
-
-def _as_it_is(write: Tensor) -> Tensor:
-    return write
 
 
 def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> tuple[Tensor, Tensor | None]:
@@ -198,8 +233,20 @@ def _attend(
             query.shape[-1] ** -0.5 if scaling is None else scaling,
             kwargs.get("softcap"),
         )
-        frame.attended.append(noted)
+        _note(frame, frame.attended, noted)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)
+
+
+def _note(frame: Frame, layers: list[Any], noted: Attended) -> None:
+    """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
+
+    On a CPU what all layers were given would push the model's weights out of the caches.
+    """
+    query = noted.query
+    small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
+    if layers and small and frame.write_matrix is not None and not torch.compiler.is_compiling():
+        layers[-1] = Weighed.of(layers[-1], frame.write_matrix(len(layers) - 1))
+    layers.append(noted)
 
 
 def _seen(frame: Frame, attention_mask: Any, query: Tensor, causal: bool, window: int | None) -> Tensor:

@@ -49,12 +49,12 @@ def test_writes_add_up_to_the_attention_output(family, implementation, outputs_o
     arriving = []
     own = writes.rolled_writes
 
-    def keep(layers, start, place, readers):
+    def keep(layers, start, place, matrix):
         assert torch.equal(start.argmax(1), place)
         arriving.append(start)
         for layer in reversed(layers[1:]):
             arriving.append((arriving[-1] + (arriving[-1][:, None, None] @ layer.weights()).squeeze(2).mean(1)) / 2)
-        return own(layers, start, place, readers)
+        return own(layers, start, place, matrix)
 
     monkeypatch.setattr("mhex_nlp.forward.rolled_writes", keep)
     model = get_mhex_model(plain_model(family), MhexConfig(gate=False))
@@ -185,3 +185,24 @@ def test_one_row_is_that_row_of_all(rows, softcap):
     layers = [found, found]
     for one, other in zip(writes.rolled_writes(layers, start), writes.rolled_writes(layers, start, place), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_weighed_layer_says_what_its_writes_say():
+    """One head's values read by its part of the matrix, with masked tokens, grouped keys and a layer nobody reads."""
+    torch.manual_seed(2)
+    layers = []
+    for _ in range(3):
+        query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
+        seen = torch.where(torch.arange(5) < torch.tensor([[[[5]]], [[[3]]]]), 0.0, torch.finfo(torch.float32).min)
+        layers.append(writes.Attended(query, key, value, seen, 0.5))
+    matrices = [torch.randn(3, 12), None, torch.randn(3, 12)]
+    start, place = torch.nn.functional.one_hot(torch.tensor([0, 2]), 5).float(), torch.tensor([0, 2])
+    weighed = [writes.Weighed.of(layer, matrix) for layer, matrix in zip(layers, matrices, strict=True)]
+    raw = writes.rolled_writes(layers, start, place)
+    read = writes.rolled_writes(layers, start, place, matrices.__getitem__)
+    for chosen in ([*weighed[:2], layers[2]], weighed):
+        found = writes.rolled_writes(chosen, start, place, matrices.__getitem__)
+        assert found[1] is None and read[1] is None
+        for layer in (0, 2):
+            torch.testing.assert_close(read[layer], raw[layer] @ matrices[layer].T)
+            torch.testing.assert_close(found[layer], read[layer])
