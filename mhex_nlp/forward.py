@@ -19,7 +19,6 @@ from .attribution import layer_attributions
 from .faithfulness import faithfulness_loss, removed_part
 from .injection import close_frame, open_frame, unwire, wire
 from .outputs import EXTRA_OUTPUTS, MhexOutput
-from .readout import FittedReadout
 from .sites import Site, find_site
 from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
 from .writes import pooled_weights, rolled_writes, watch_attention
@@ -60,16 +59,15 @@ class ForwardMixin(_Mixed):
         watch_attention()
         return True
 
-    def _writes(self, frame: Any, fit: FittedReadout | None) -> tuple[Any, ...]:
-        """(B, T, A) of each layer, or what `fit` reads of it; none where attention did not show itself."""
+    def _writes(self, frame: Any) -> tuple[Any, ...]:
+        """(B, T, A) of each layer, or what its matrix reads of it; none where attention did not show itself."""
         if not frame.attended or len(frame.attended) != len(frame.records):
             return ()
         query = frame.attended[-1].query
         pooled = self._site.pooled_position(self.config)
         start, place = pooled_weights(pooled, frame.mask, query.shape[0], query.shape[2])
         place = None if place is None else place.to(query.device)
-        matrix = None if fit is None else fit.write_matrix
-        return rolled_writes(frame.attended, start.to(query.device), place, matrix)
+        return rolled_writes(frame.attended, start.to(query.device), place, frame.write_matrix)
 
     def _before_forward(self, arguments: Mapping[str, Any]) -> None:
         """Refuses what the heads cannot follow, and undoes what an earlier forward pass changed for good."""
@@ -198,8 +196,8 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
 
         watched = output_states or fit is not None
         flows = (output_states or (fit is not None and fit.reads_writes)) and self._watches(given)
-        frame = open_frame(mask, tokens, observe if watched else None, flows, output_head_logits)
-        frame.write_matrix = None if fit is None or output_states else fit.write_matrix
+        matrix = None if fit is None or output_states else fit.write_matrix
+        frame = open_frame(mask, tokens, observe if watched else None, flows, output_head_logits, matrix)
         try:
             plain = base.forward(self, **given, return_dict=True)
         finally:
@@ -207,7 +205,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
         rest = self._rest(base, given, mask, tokens) if faithful else None
         output = self._explained(plain, frame, labels, output_attributions, rest)
-        writes = self._writes(frame, None if output_states else fit)
+        writes = self._writes(frame)
         if output_states:
             output.states, output.writes = tuple(states), writes
         if fit is not None:

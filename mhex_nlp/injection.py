@@ -88,12 +88,21 @@ def open_frame(
     observe: Callable[[Tensor], None] | None = None,
     watch_attention: bool = False,
     evidence: bool = True,
+    write_matrix: Callable[[int], Tensor | None] | None = None,
 ) -> Frame:
     """Begins a forward pass in this thread; `close_frame` must follow, whatever happens."""
     # a hook inside one model may call another model: its pass goes on afterwards
     before = (_frame.get(), _stream.get())
     attended: list[Any] | None = [] if watch_attention else None
-    frame = Frame(mask, tokens, evidence=evidence, observe=observe, attended=attended, before=before)
+    frame = Frame(
+        mask,
+        tokens,
+        evidence=evidence,
+        observe=observe,
+        attended=attended,
+        write_matrix=write_matrix,
+        before=before,
+    )
     _frame.set(frame)
     _stream.set(None)
     return frame

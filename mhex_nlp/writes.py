@@ -155,21 +155,21 @@ def rolled_writes(
         layer = layers[index]
         if isinstance(layer, Weighed):
             weights = layer.arriving(arriving)
-            found.append(layer.read(weights))
-            arriving = (arriving + weights.mean(1)) / 2
-            continue
-        reader = None if matrix is None else matrix(index)
-        parts, means = [], []
-        for texts in layer.portions():
-            # (B, N, T)
-            weights = layer.arriving(arriving, texts) if found or place is None else layer.row(place, texts)
-            means.append(weights.mean(1))
-            if matrix is None or reader is not None:
-                values = layer.values(texts)
-                write = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
-                parts.append(write if reader is None else apply_matrix(reader, write))
-        found.append(torch.cat(parts) if parts else None)
-        arriving = (arriving + torch.cat(means)) / 2
+            read, mean = layer.read(weights), weights.mean(1)
+        else:
+            reader = None if matrix is None else matrix(index)
+            parts, means = [], []
+            for texts in layer.portions():
+                # (B, N, T)
+                weights = layer.arriving(arriving, texts) if found or place is None else layer.row(place, texts)
+                means.append(weights.mean(1))
+                if matrix is None or reader is not None:
+                    values = layer.values(texts)
+                    write = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
+                    parts.append(write if reader is None else apply_matrix(reader, write))
+            read, mean = torch.cat(parts) if parts else None, torch.cat(means)
+        found.append(read)
+        arriving = (arriving + mean) / 2
     return tuple(reversed(found))
 
 
