@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._version import __version__ as __version__
 from .lazy import lazy_names
-
-__version__ = "0.1.0"
 
 # Names only, handed on lazily (PEP 562): `import mhex_nlp` imports neither torch nor transformers.
 _HOMES = {

@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from . import __version__
+from ._version import __version__
 from .alignment import AlignedToken, align
-from .attributing import Attributed, Request
+from .attributing import Attributed
 from .explanation import Explanation, HeadsChoice, Method, Token
 from .inputs import TokenisedText
+from .request import Request
 
 
 def assemble(

@@ -6,7 +6,7 @@ Axes: B texts, T tokens, L depths, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attribution import aggregate, contrast, depth_weights
-from .classes import ClassTable
-from .explanation_parts import ModelRef
 from .inputs import TokenisedText
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one call asks for, checked: classes by id, the contrast and the aggregation by name."""
-
-    table: ClassTable
-    target: int | None
-    foil: int | None
-    all_classes: bool
-    layers: bool
-    contrast: str
-    aggregation: str
-    beta: float
-    non_negative: bool
-    language: str | None
-    model: ModelRef
-    causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
-    fit: Mapping[str, Any] | None  # the record of the fit where fitted matrices explain
+from .request import Request
 
 
 @dataclass(frozen=True, slots=True)

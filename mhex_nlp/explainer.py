@@ -12,26 +12,19 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import torch
 
 from .assembling import assemble
-from .attributing import Attributed, Evidence, Request, attribute, read_evidence
+from .attributing import Attributed, Evidence, attribute, read_evidence
 from .auto import AutoMhexModelForSequenceClassification
+from .batches import collate, end_count, forward_batches, longest_input, pad_id
 from .batching import token_batches, usual_batch_tokens
 from .classes import ClassName, ClassTable
 from .config import AGGREGATIONS
 from .devices import resolve
 from .explanation import Explanation, ModelRef
 from .heads import trained
-from .inputs import (
-    TokenisedText,
-    check_max_length,
-    collate,
-    end_count,
-    forward_batches,
-    longest_input,
-    pad_id,
-    tokenise,
-)
+from .inputs import TokenisedText, check_max_length, tokenise
 from .modeling import forward_arguments
 from .modes import evaluating
+from .request import Request
 from .segmentation import check_language
 from .sites import find_site
 from .texts import Replaced, check_ids, check_pairs, check_texts, warn, zip_rows

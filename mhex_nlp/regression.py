@@ -13,17 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import collate_features, end_count, forward_batches, longest_input, pad_id
 from .batching import token_batches
 from .classes import ClassTable
-from .inputs import (
-    TokenisedText,
-    collate_features,
-    end_count,
-    forward_batches,
-    longest_input,
-    pad_id,
-    tokenise,
-)
+from .inputs import TokenisedText, tokenise
 from .judging import Rows
 from .modeling import forward_arguments
 from .readout import Layout

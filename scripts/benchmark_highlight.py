@@ -44,7 +44,7 @@ from mhex_nlp.batching import token_batches
 from mhex_nlp.highlights.columns import ColumnOptions
 from mhex_nlp.highlights.job import SingleProcess, run_job
 from mhex_nlp.highlights.ledger import Ledger
-from mhex_nlp.highlights.rows import open_rows
+from mhex_nlp.highlights.opening import open_rows
 
 PIPELINE_BATCHES = (1, 8, 32, 128)
 BARE_BATCH_TOKENS = (512, 1024, 2048, 4096)

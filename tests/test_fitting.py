@@ -257,7 +257,9 @@ def test_writes_are_read_and_say_when_they_cannot_be(monkeypatch):
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(40))
     assert report.widths == (32,) * 4 and report.write_widths == (0, 32, 32, 0)
-    monkeypatch.setattr("mhex_nlp.writes._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs))
+    monkeypatch.setattr(
+        "mhex_nlp.attention_hook._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs)
+    )
     with pytest.raises(RuntimeError, match=r"set_attn_implementation\('sdpa'\)"):
         MhexExplainer(model, TOKENIZER)("good film")
 

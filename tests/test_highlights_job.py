@@ -23,7 +23,7 @@ from mhex_nlp.explanation_json import explanation_schema
 from mhex_nlp.highlights.columns import ColumnOptions
 from mhex_nlp.highlights.job import SingleProcess, run_job
 from mhex_nlp.highlights.ledger import Ledger
-from mhex_nlp.highlights.rows import open_rows
+from mhex_nlp.highlights.opening import open_rows
 
 TOKENIZER = tiny_tokenizer()
 FORMATS = ("html", "jsonl", "parquet")

@@ -24,7 +24,8 @@ from pyarrow import parquet
 
 import mhex_nlp
 from mhex_nlp.highlights.counted_readers import JoinedRows, StreamedRows
-from mhex_nlp.highlights.rows import Row, RowSource, open_rows, rows_of, text_problem
+from mhex_nlp.highlights.opening import open_rows, rows_of
+from mhex_nlp.highlights.rows import Row, RowSource, text_problem
 from mhex_nlp.texts import repair_surrogates
 
 HOSTILE = [

@@ -10,7 +10,7 @@ import torch
 from families import FAMILIES, inputs_for, plain_model, train_heads
 from tiny import tiny_bert
 
-from mhex_nlp import MhexConfig, get_mhex_model, writes
+from mhex_nlp import MhexConfig, attention_hook, get_mhex_model, writes
 from mhex_nlp.sites import SITES
 
 WITH_WRITES = sorted(
@@ -32,8 +32,8 @@ def outputs_of_attention(monkeypatch):
             found.append(output[0].flatten(2))
         return output
 
-    own = writes._attend
-    monkeypatch.setattr(writes, "_attend", keep)
+    own = attention_hook._attend
+    monkeypatch.setattr(attention_hook, "_attend", keep)
     return found
 
 

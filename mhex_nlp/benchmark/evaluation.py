@@ -17,7 +17,7 @@ import transformers
 from rich.console import Console
 from rich.progress import Progress
 
-from .. import __version__
+from .._version import __version__
 from ..explainer import MhexExplainer
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import Span

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_names
 
-_HOMES = {"highlight_dataset": "dataset", "open_rows": "rows", "rows_of": "rows", "run_job": "job"}
+_HOMES = {"highlight_dataset": "dataset", "open_rows": "opening", "rows_of": "opening", "run_job": "job"}
 __all__ = [*sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .dataset import highlight_dataset as highlight_dataset
     from .job import run_job as run_job
-    from .rows import open_rows as open_rows
-    from .rows import rows_of as rows_of
+    from .opening import open_rows as open_rows
+    from .opening import rows_of as rows_of
 
 __getattr__ = lazy_names(__name__, _HOMES)

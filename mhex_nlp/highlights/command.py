@@ -195,7 +195,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> Any:
-    from .rows import open_rows
+    from .opening import open_rows
 
     return open_rows(
         args.data,

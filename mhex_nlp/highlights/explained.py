@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..alignment import AlignedToken
 from ..assembling import align_item, assemble, notes_of
-from ..attributing import Attributed, Request
+from ..attributing import Attributed
 from ..explainer import MhexExplainer
 from ..explanation import Explanation
 from ..inputs import TokenisedText
+from ..request import Request
 from ..spans import Group, group_tokens
 
 

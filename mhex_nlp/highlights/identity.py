@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import __version__
-from ..attributing import Request
-from ..beside import model_hash
+from .._version import __version__
 from ..explainer import MhexExplainer
+from ..request import Request
 from ..tokenizing import tokenizer_hash
+from ..weights_hash import model_hash
 
 
 def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:

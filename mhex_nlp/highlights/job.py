@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..attributing import Request
+from .._version import __version__
 from ..durable import durable
 from ..explainer import MhexExplainer
 from ..explanation_json import dumps
 from ..inputs import TokenisedText
 from ..render import render_summary
+from ..request import Request
 from ..texts import warn
 from .columns import ColumnOptions
 from .corpus_summary import CorpusSummary

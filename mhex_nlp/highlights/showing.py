@@ -25,28 +25,6 @@ def check_formats(given: str, known: Sequence[str] = FORMATS) -> list[str]:
     return formats
 
 
-def read_texts(
-    source: str, text_column: str = "text", text_pair_column: str | None = None, split: str = "train"
-) -> tuple[Sequence[str], Sequence[str] | None]:
-    """The texts of a file or dataset, and their second halves where a column of those is named.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file that cannot be read or without a text, no such split or column (lists those there are), an
-            empty text (with its row).
-    """
-    from ..training.data import checked_columns, read_source
-
-    splits = read_source(source)
-    if split not in splits:
-        raise ValueError(f"{source} has no split {split!r}; it has {', '.join(splits)}.")
-    wanted = {"text": text_column} | ({} if text_pair_column is None else {"text_pair": text_pair_column})
-    if not len(splits[split]):
-        raise ValueError(f"data must have at least one text, got none in {source!r}.")
-    rows = checked_columns(splits[split], wanted, split)
-    return rows["text"], None if text_pair_column is None else rows["text_pair"]
-
-
 def show_explanations(explanations: Iterable[Explanation], unit: str = "words") -> None:
     """Highlights on the terminal, one after the other."""
     console = Console()

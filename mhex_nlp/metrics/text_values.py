@@ -7,7 +7,7 @@ Axes: T tokens of the text, n units that may be removed, S subsets, C labels, K 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,16 +15,24 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..alignment import AlignedToken
-from ..classes import ClassName
+from ..classes import ClassName, ClassTable
 from ..inputs import TokenisedText
 from .arrays import Bools, Floats, as_finite
 from .games import ValueFunction
 from .perturbation import ERASER_BINS, bin_masks
 
-if TYPE_CHECKING:
-    from .values import ModelValues
-
 Unit = Literal["tokens", "words"]
+
+
+class Answers(Protocol):
+    """What runs the model for a `TextValues`: `ModelValues`."""
+
+    @property
+    def classes(self) -> ClassTable: ...
+
+    def fill(self, texts: Sequence[TextValues], keeps: Sequence[ArrayLike]) -> None: ...
+
+    def soft_logits(self, item: TokenisedText, weights: Tensor) -> Floats: ...
 
 
 class TextValues:
@@ -35,7 +43,7 @@ class TextValues:
     """
 
     def __init__(
-        self, owner: ModelValues, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: Unit
+        self, owner: Answers, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: Unit
     ) -> None:
         if unit not in ("tokens", "words"):
             raise ValueError(f"unit must be 'tokens' or 'words', got {unit!r}.")

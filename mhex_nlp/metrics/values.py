@@ -16,16 +16,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..alignment import align
+from ..batches import collate_features, forward_batches, longest_input, pad_id
 from ..batching import token_batches
 from ..classes import ClassTable
-from ..inputs import (
-    TokenisedText,
-    collate_features,
-    forward_batches,
-    longest_input,
-    pad_id,
-    tokenise,
-)
+from ..inputs import TokenisedText, tokenise
 from ..modeling import forward_arguments
 from ..modes import evaluating
 from ..removal import choose_removal, remove

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict
 
-from .sources import Source
+from .sources import Source, checked_columns, column_values
 from .sources import read_source as read_source
 
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
-_CHUNK = 10_000  # rows looked at in one go
 
 
 def load_splits(
@@ -85,54 +83,11 @@ def _split(splits: DatasetDict, name: str, source: Source) -> Dataset:
     return splits[name]
 
 
-def checked_columns(dataset: Dataset, wanted: dict[str, str], split: str) -> Dataset:
-    """The wanted columns (our name: theirs) under our names, every cell checked.
-
-    Raises:
-        ValueError: a column that is not there (lists those that are), an empty cell (with its row).
-    """
-    for ours, theirs in wanted.items():
-        if theirs not in dataset.column_names:
-            raise ValueError(
-                f"{ours}_column must name a column of split {split!r}, got {theirs!r}; it has "
-                f"{', '.join(dataset.column_names)}."
-            )
-    if len(set(wanted.values())) < len(wanted):
-        raise ValueError(f"text, text pair and label must be columns of their own, got {list(wanted.values())}.")
-    dataset = dataset.select_columns(list(wanted.values())).rename_columns(
-        {theirs: ours for ours, theirs in wanted.items() if ours != theirs}
-    )
-    for ours, theirs in wanted.items():
-        check = _check_label if ours == "label" else _check_text
-        for row, value in enumerate(_values(dataset, ours)):
-            check(value, f"column {theirs!r} of split {split!r}, row {row} (counted from 0)")
-    return dataset
-
-
-def _values(dataset: Dataset, column: str) -> Iterable[Any]:
-    for batch in dataset.select_columns([column]).iter(_CHUNK):
-        yield from batch[column]
-
-
-def _check_text(value: Any, where: str) -> None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"{where}: the text is empty.")
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: a text must be a string, got {value!r}.")
-
-
-def _check_label(value: Any, where: str) -> None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"{where}: the label is missing.")
-    if not isinstance(value, str | int):
-        raise ValueError(f"{where}: a label must be a class name or an integer, got {value!r}.")
-
-
 def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]:
     """The same splits with one ClassLabel over all of them; validation labels are matched by the classes' names."""
     feature = splits["train"].features["label"]
     for name, dataset in splits.items():
-        if isinstance(dataset.features["label"], ClassLabel) and -1 in _values(dataset, "label"):
+        if isinstance(dataset.features["label"], ClassLabel) and -1 in column_values(dataset, "label"):
             raise ValueError(f"split {name!r} must be labelled, got rows with label -1.")
     names = feature.names if isinstance(feature, ClassLabel) else _class_names(splits["train"], label_column)
     if len(names) < 2:
@@ -145,7 +100,7 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
             encoded[split] = dataset
             continue
         own = given.int2str if isinstance(given, ClassLabel) else str
-        labels = [own(label) for label in _values(dataset, "label")]
+        labels = [own(label) for label in column_values(dataset, "label")]
         if unseen := sorted(set(labels) - ids.keys()):
             raise ValueError(
                 f"the labels of the {split} split must occur in training, which has {_shortened(names)}, got "
@@ -159,7 +114,7 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
 
 def _class_names(train: Dataset, label_column: str) -> list[str]:
     """The classes of plain labels, sorted: integers as numbers."""
-    labels = set(_values(train, "label"))
+    labels = set(column_values(train, "label"))
     if len({type(label) for label in labels}) > 1:
         raise ValueError("labels must be of one type, got strings and integers.")
     if len(labels) > 2 and len(labels) > len(train) / 2:

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
 from ..auto import AutoMhexModelForSequenceClassification
-from ..inputs import check_max_length, longest_input
+from ..batches import longest_input
+from ..inputs import check_max_length
 from ..sites import find_site
 from .checkpoints import check_checkpoints, resume
 from .data import load_splits, tokenise_splits

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -98,3 +99,49 @@ def _complaint(name: str, error: Exception) -> str:
     if isinstance(reason, UnicodeDecodeError):
         return f"data must be UTF-8 text, got other bytes in {name!r} ({reason.reason}); save it as UTF-8."
     return f"data must be readable as what its name says, got {name!r}: {told.rstrip('.')}."
+
+
+_CHUNK = 10_000  # rows looked at in one go
+
+
+def checked_columns(dataset: Dataset, wanted: dict[str, str], split: str) -> Dataset:
+    """The wanted columns (our name: theirs) under our names, every cell checked.
+
+    Raises:
+        ValueError: a column that is not there (lists those that are), an empty cell (with its row).
+    """
+    for ours, theirs in wanted.items():
+        if theirs not in dataset.column_names:
+            raise ValueError(
+                f"{ours}_column must name a column of split {split!r}, got {theirs!r}; it has "
+                f"{', '.join(dataset.column_names)}."
+            )
+    if len(set(wanted.values())) < len(wanted):
+        raise ValueError(f"text, text pair and label must be columns of their own, got {list(wanted.values())}.")
+    dataset = dataset.select_columns(list(wanted.values())).rename_columns(
+        {theirs: ours for ours, theirs in wanted.items() if ours != theirs}
+    )
+    for ours, theirs in wanted.items():
+        check = _check_label if ours == "label" else _check_text
+        for row, value in enumerate(column_values(dataset, ours)):
+            check(value, f"column {theirs!r} of split {split!r}, row {row} (counted from 0)")
+    return dataset
+
+
+def column_values(dataset: Dataset, column: str) -> Iterable[Any]:
+    for batch in dataset.select_columns([column]).iter(_CHUNK):
+        yield from batch[column]
+
+
+def _check_text(value: Any, where: str) -> None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{where}: the text is empty.")
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: a text must be a string, got {value!r}.")
+
+
+def _check_label(value: Any, where: str) -> None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{where}: the label is missing.")
+    if not isinstance(value, str | int):
+        raise ValueError(f"{where}: a label must be a class name or an integer, got {value!r}.")
