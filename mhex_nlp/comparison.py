@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from .compared_words import Agreement, ComparedWord, agreements, assign_words, compare_words
 from .explanation import Explanation
-from .handing_over import show_here, text_or_file
+from .render.display import show_here, text_or_file
 from .scored_text import ScoredText
 
 MOST = 4

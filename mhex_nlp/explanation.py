@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
-from .handing_over import show_here, text_or_file
 from .parsing import parsed_phrases, parsed_sentences
+from .render.display import show_here, text_or_file
 from .runs import maximal_runs
 from .segmentation import assign_to_spans, segment_sentences, word_spans
 from .spans import group_tokens

@@ -26,12 +26,12 @@ from test_render import explanations
 
 from mhex_nlp import Explanation
 from mhex_nlp.render import render_figure
-from mhex_nlp.render.bidi import base_level, levels, visual_order
 from mhex_nlp.render.controls import BREAKS, without_controls
-from mhex_nlp.render.fonts import DEFAULT, find_fonts
+from mhex_nlp.render.figure.bidi import base_level, levels, visual_order
+from mhex_nlp.render.figure.fonts import DEFAULT, find_fonts
+from mhex_nlp.render.figure.layout import PADDING, Line, may_break, set_lines
 from mhex_nlp.render.highlight import Segment, highlight
 from mhex_nlp.render.palette import light_palette
-from mhex_nlp.render.typesetting import PADDING, Line, may_break, set_lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 

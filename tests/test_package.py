@@ -69,7 +69,6 @@ FLOORS = {
     "writes": 2,
     "alignment": 1,
     "batching": 1,
-    "handing_over": 1,
     "inputs": 1,
     "parsing": 1,
     "removal": 1,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..metrics.arrays import as_finite
 from ..metrics.text_values import TextValues
+from ..metrics.values import ModelValues
 from .explained import output_name
 from .gradients import midpoints, path_gradients, token_scores
 from .peers import load_peer
@@ -94,6 +95,7 @@ def sensitivity_max(
     if method not in GRADIENT_METHODS:
         raise ValueError(f"method must be one of {', '.join(GRADIENT_METHODS)}, got {method!r}.")
     values = text.owner
+    assert isinstance(values, ModelValues)  # which alone makes a TextValues
     points = midpoints(steps) if method == "integrated_gradients" else [1.0]
     (start,) = path_gradients(values, [text], [target], [1.0])
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..metrics.values import ModelValues
+from ..metrics.text_values import Answers
 
 
-def explained_output(values: ModelValues, logits: Tensor, targets: Tensor) -> Tensor:
+def explained_output(values: Answers, logits: Tensor, targets: Tensor) -> Tensor:
     """What all methods explain: the target's logit, less the mean over classes where classes exclude each other.
 
     Args:
@@ -27,7 +27,7 @@ def explained_output(values: ModelValues, logits: Tensor, targets: Tensor) -> Te
     return own - logits.mean(1) if values.classes.exclusive else own
 
 
-def output_name(values: ModelValues) -> str:
+def output_name(values: Answers) -> str:
     """The same for `TextValues.value`: "centred", or "logit"."""
     return "centred" if values.classes.exclusive else "logit"
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .controls import BREAKS, REPLACEMENT, without_controls
+from .figure.layout import is_space, may_break, split_lines
 from .highlight import LEVELS, Segment, highlight
 from .palette import level_name, light_palette
 from .summary import Summary, summarise
-from .typesetting import is_space, may_break, split_lines
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

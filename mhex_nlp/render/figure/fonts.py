@@ -11,7 +11,7 @@ from typing import Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
-from .controls import REPLACEMENT
+from ..controls import REPLACEMENT
 
 DEFAULT = "DejaVu Sans"  # comes with matplotlib
 

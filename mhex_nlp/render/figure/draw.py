@@ -11,12 +11,12 @@ from typing import Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
-from .controls import BREAKS, without_controls
+from ..controls import BREAKS, without_controls
+from ..highlight import LEVELS, Highlight, Segment, highlight, layer_sums
+from ..palette import level_name, light_palette
+from ..summary import Summary, summarise
 from .fonts import Fonts, find_fonts
-from .highlight import LEVELS, Highlight, Segment, highlight, layer_sums
-from .palette import level_name, light_palette
-from .summary import Summary, summarise
-from .typesetting import Box, Line, set_lines
+from .layout import Box, Line, set_lines
 
 FORMATS = ("svg", "png", "pdf")
 PARTS = ("text", "layers", "both")

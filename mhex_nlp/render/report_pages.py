@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from .controls import without_controls
-from .corpus import summary_view
+from .corpus_page import summary_view
 from .highlight import highlight
 from .html import fill_page
 from .summary import explained, model_name, number_format, summarise

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
+from ..controls import BREAKS, without_controls
+from ..highlight import Segment
 from .bidi import base_level, levels, visual_order
-from .controls import BREAKS, without_controls
-from .highlight import Segment
 
 PADDING = 0.09  # em, beside a coloured word within its box
 _TAB = " " * 4
