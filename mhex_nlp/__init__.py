@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy_names
 from ._version import __version__ as __version__
-from .lazy import lazy_names
 
 # Names only, handed on lazily (PEP 562): `import mhex_nlp` imports neither torch nor transformers.
 _HOMES = {

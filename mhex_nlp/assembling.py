@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._version import __version__
-from .alignment import AlignedToken, align
 from .attributing import Attributed
 from .explanation import Explanation, HeadsChoice, Method, Token
-from .inputs import TokenisedText
+from .inputs.alignment import AlignedToken, align
+from .inputs.encoding import TokenisedText
 from .request import Request
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attribution import aggregate, contrast, depth_weights
-from .inputs import TokenisedText
+from .inputs.encoding import TokenisedText
 from .request import Request
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .batching import token_batches
-from .inputs import TokenisedText
+from .inputs.batching import token_batches
+from .inputs.encoding import TokenisedText
 from .sites import Site
 
 

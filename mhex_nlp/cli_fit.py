@@ -47,8 +47,8 @@ def run_fit(args: argparse.Namespace) -> int:
     from .devices import resolve
     from .fitting import fit_equivalent_matrices
     from .highlights.opening import read_texts
+    from .inputs.tokenizer import load_tokenizer
     from .modeling import HEAD_PREFIXES
-    from .tokenizing import load_tokenizer
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

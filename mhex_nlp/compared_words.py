@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from .inputs.segmentation import assign_to_spans, word_spans
 from .metrics.ranking import spearman
 from .render.highlight import texts_of
-from .segmentation import assign_to_spans, word_spans
 
 TOP = 5
 

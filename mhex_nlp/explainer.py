@@ -15,21 +15,28 @@ from .assembling import assemble
 from .attributing import Attributed, Evidence, attribute, read_evidence
 from .auto import AutoMhexModelForSequenceClassification
 from .batches import collate, end_count, forward_batches, longest_input, pad_id
-from .batching import token_batches, usual_batch_tokens
 from .classes import ClassName, ClassTable
 from .config import AGGREGATIONS
 from .devices import resolve
 from .explanation import Explanation, ModelRef
 from .heads import trained
-from .inputs import TokenisedText, check_max_length, tokenise
+from .inputs.batching import token_batches, usual_batch_tokens
+from .inputs.encoding import TokenisedText, check_max_length, tokenise
+from .inputs.segmentation import check_language
+from .inputs.texts import (
+    Replaced,
+    check_ids,
+    check_pairs,
+    check_texts,
+    warn,
+    zip_rows,
+)
+from .inputs.tokenizer import check_tokenizer, load_tokenizer
+from .inputs.windows import check_stride, merge, tokenise_in_windows
 from .modeling import forward_arguments
 from .modes import evaluating
 from .request import Request
-from .segmentation import check_language
 from .sites import find_site
-from .texts import Replaced, check_ids, check_pairs, check_texts, warn, zip_rows
-from .tokenizing import check_tokenizer, load_tokenizer
-from .windows import check_stride, merge, tokenise_in_windows
 from .wrappers import inner_model
 
 
@@ -61,7 +68,7 @@ class MhexExplainer:
         batch_tokens: texts times longest text of one batch, padding included; by default 1024 on a CPU, else 4096.
         max_length: tokens a text is cut at; by default what the model takes.
         stride: read longer texts in windows that share this many tokens, instead of cutting them; prediction and scores
-            are then means over the windows (`mhex_nlp.windows`).
+            are then means over the windows (`mhex_nlp.inputs.windows`).
         language: spaCy language whose tokenizer makes the words, such as "en"; by default runs of letters and digits.
 
     Raises:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
-from .parsing import parsed_phrases, parsed_sentences
+from .inputs.grouping import group_tokens
+from .inputs.segmentation import assign_to_spans, segment_sentences, word_spans
+from .inputs.syntax import parsed_phrases, parsed_sentences
 from .render.display import show_here, text_or_file
 from .runs import maximal_runs
-from .segmentation import assign_to_spans, segment_sentences, word_spans
-from .spans import group_tokens
 
 if TYPE_CHECKING:
     from spacy.language import Language

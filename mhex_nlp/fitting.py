@@ -24,12 +24,12 @@ from rich.progress import track
 from torch import Tensor
 
 from . import judging
+from .inputs.texts import Replaced, check_pairs, check_texts
 from .judging import Rows
 from .modeling import MhexMixin
 from .modes import evaluating
 from .regression import RowSource
 from .ridge import RidgeStream
-from .texts import Replaced, check_pairs, check_texts
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 1))  # then thirds and threefolds of the best
 MIN_TEXTS = 20

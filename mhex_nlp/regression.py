@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from .batches import collate_features, end_count, forward_batches, longest_input, pad_id
-from .batching import token_batches
 from .classes import ClassTable
-from .inputs import TokenisedText, tokenise
+from .inputs.batching import token_batches
+from .inputs.encoding import TokenisedText, tokenise
+from .inputs.removal import Removal, choose_removal, remove
 from .judging import Rows
 from .modeling import forward_arguments
 from .readout import Layout
-from .removal import Removal, choose_removal, remove
 from .sites import find_site
 
 

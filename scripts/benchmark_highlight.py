@@ -40,11 +40,11 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from transformers.utils import logging
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model, highlight_dataset
-from mhex_nlp.batching import token_batches
 from mhex_nlp.highlights.columns import ColumnOptions
 from mhex_nlp.highlights.job import SingleProcess, run_job
 from mhex_nlp.highlights.ledger import Ledger
 from mhex_nlp.highlights.opening import open_rows
+from mhex_nlp.inputs.batching import token_batches
 
 PIPELINE_BATCHES = (1, 8, 32, 128)
 BARE_BATCH_TOKENS = (512, 1024, 2048, 4096)

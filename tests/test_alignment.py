@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from mhex_nlp.alignment import (
+from mhex_nlp.inputs.alignment import (
     AlignedToken,
     _needs_no_mending,
     align,
@@ -23,7 +23,7 @@ from mhex_nlp.alignment import (
     segment_sentences,
     segment_words,
 )
-from mhex_nlp.segmentation import _WORD
+from mhex_nlp.inputs.segmentation import _WORD
 
 ENGLISH = "the cat can't be thinner, don't you think? hello there a café"
 

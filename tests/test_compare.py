@@ -22,9 +22,9 @@ from tiny import tiny_tokenizer
 
 from mhex_nlp import Explanation, ScoredText, compare_explanations
 from mhex_nlp.compared_words import Agreement, agreements, compare_words
+from mhex_nlp.inputs.segmentation import word_spans
 from mhex_nlp.render import render_comparison_terminal
 from mhex_nlp.render.summary import percent
-from mhex_nlp.segmentation import word_spans
 
 TEXT = "The plot was thin, but the acting was superb."
 POSITIVES = Explanation.from_dict(POSITIVE)

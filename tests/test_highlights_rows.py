@@ -26,7 +26,7 @@ import mhex_nlp
 from mhex_nlp.highlights.counted_readers import JoinedRows, StreamedRows
 from mhex_nlp.highlights.opening import open_rows, rows_of
 from mhex_nlp.highlights.rows import Row, RowSource, text_problem
-from mhex_nlp.texts import repair_surrogates
+from mhex_nlp.inputs.texts import repair_surrogates
 
 HOSTILE = [
     "plain",

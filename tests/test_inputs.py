@@ -19,10 +19,10 @@ from tokenizers import AddedToken
 from transformers import BertTokenizer
 
 from mhex_nlp import MhexExplainer, get_mhex_model
-from mhex_nlp.batching import token_batches
-from mhex_nlp.inputs import check_max_length, check_pairs, check_texts, tokenise
-from mhex_nlp.texts import zip_rows
-from mhex_nlp.tokenizing import knows_words, private_copy
+from mhex_nlp.inputs.batching import token_batches
+from mhex_nlp.inputs.encoding import check_max_length, check_pairs, check_texts, tokenise
+from mhex_nlp.inputs.texts import zip_rows
+from mhex_nlp.inputs.tokenizer import knows_words, private_copy
 
 TOKENIZER = tiny_tokenizer()
 ACCEPTS = frozenset({"input_ids", "token_type_ids", "attention_mask"})

@@ -67,19 +67,10 @@ FLOORS = {
     "weights_hash": 2,
     "wrappers": 2,
     "writes": 2,
-    "alignment": 1,
-    "batching": 1,
     "inputs": 1,
-    "parsing": 1,
-    "removal": 1,
     "render": 1,
-    "segmentation": 1,
-    "spans": 1,
-    "texts": 1,
-    "tokenizing": 1,
-    "windows": 1,
+    "_lazy": 0,
     "_version": 0,
-    "lazy": 0,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

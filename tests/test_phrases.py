@@ -16,8 +16,8 @@ from spacy.tokens import Doc
 from test_explanation import make
 
 from mhex_nlp.explanation import Explanation, Token
+from mhex_nlp.inputs.segmentation import segment_words
 from mhex_nlp.runs import maximal_runs
-from mhex_nlp.segmentation import segment_words
 
 
 @Language.component("tests_articles")
@@ -242,7 +242,7 @@ def test_words_of_scripts_without_spaces(language: str, packages: list[str], tex
 
 @pytest.mark.parametrize(("language", "named"), [("ja", "sudachipy and sudachidict_core"), ("th", "pythainlp")])
 def test_a_missing_tokenizer_is_named(monkeypatch: pytest.MonkeyPatch, language: str, named: str) -> None:
-    from mhex_nlp import segmentation
+    from mhex_nlp.inputs import segmentation
 
     monkeypatch.setattr(segmentation.importlib.util, "find_spec", lambda name: None)
     segmentation._pipeline.cache_clear()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from mhex_nlp.segmentation import _SUDACHI_PART, _parts, _read, segment_sentences, segment_words
+from mhex_nlp.inputs.segmentation import _SUDACHI_PART, _parts, _read, segment_sentences, segment_words
 
 SENTENCE = "映画を見た。"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny import WORDS, tiny_bert, tiny_tokenizer
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
-from mhex_nlp.windows import tokenise_in_windows
+from mhex_nlp.inputs.windows import tokenise_in_windows
 
 TOKENIZER = tiny_tokenizer()
 NAMES = [word for word in WORDS if word.isalpha() and len(word) > 1]

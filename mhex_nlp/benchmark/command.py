@@ -148,7 +148,7 @@ def _load(name: str, device: str | None) -> tuple[Any, Any]:
 
     from ..auto import AutoMhexModelForSequenceClassification
     from ..devices import resolve
-    from ..tokenizing import load_tokenizer
+    from ..inputs.tokenizer import load_tokenizer
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

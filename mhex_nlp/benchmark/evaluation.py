@@ -19,12 +19,12 @@ from rich.progress import Progress
 
 from .._version import __version__
 from ..explainer import MhexExplainer
+from ..inputs.texts import Replaced, check_pairs, check_texts
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import Span
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
 from ..modeling import MhexMixin
-from ..texts import Replaced, check_pairs, check_texts
 from .intervals import Interval, interval, paired_interval
 from .measures import MEASURES, unit_marks
 from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods

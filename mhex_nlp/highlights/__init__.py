@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 
 _HOMES = {"highlight_dataset": "dataset", "open_rows": "opening", "rows_of": "opening", "run_job": "job"}
 __all__ = [*sorted(_HOMES)]

@@ -13,7 +13,7 @@ from datasets import Dataset, Features, IterableDataset
 
 from ..classes import ClassName
 from ..explainer import MhexExplainer
-from ..texts import repair_surrogates, warn
+from ..inputs.texts import repair_surrogates, warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained import ExplainedText, explain_rows, tokenise_rows
 from .identity import identity_of

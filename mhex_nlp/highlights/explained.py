@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..alignment import AlignedToken
 from ..assembling import align_item, assemble, notes_of
 from ..attributing import Attributed
 from ..explainer import MhexExplainer
 from ..explanation import Explanation
-from ..inputs import TokenisedText
+from ..inputs.alignment import AlignedToken
+from ..inputs.encoding import TokenisedText
+from ..inputs.grouping import Group, group_tokens
 from ..request import Request
-from ..spans import Group, group_tokens
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from .._version import __version__
 from ..explainer import MhexExplainer
+from ..inputs.tokenizer import tokenizer_hash
 from ..request import Request
-from ..tokenizing import tokenizer_hash
 from ..weights_hash import model_hash
 
 

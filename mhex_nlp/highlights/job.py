@@ -23,10 +23,10 @@ from .._version import __version__
 from ..durable import durable
 from ..explainer import MhexExplainer
 from ..explanation_json import dumps
-from ..inputs import TokenisedText
+from ..inputs.encoding import TokenisedText
+from ..inputs.texts import warn
 from ..render import render_summary
 from ..request import Request
-from ..texts import warn
 from .columns import ColumnOptions
 from .corpus_summary import CorpusSummary
 from .explained import ExplainedText, explain_rows, tokenise_rows

@@ -14,8 +14,8 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 from spacy.util import minibatch
 
-from ..segmentation import check_language
-from ..texts import warn
+from ..inputs.segmentation import check_language
+from ..inputs.texts import warn
 from .spacy_doc import annotate, clear, register_extensions
 from .spacy_folder import from_files, load, load_folder, save_folder, to_files
 

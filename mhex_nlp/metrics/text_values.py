@@ -14,9 +14,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..alignment import AlignedToken
 from ..classes import ClassName, ClassTable
-from ..inputs import TokenisedText
+from ..inputs.alignment import AlignedToken
+from ..inputs.encoding import TokenisedText
 from .arrays import Bools, Floats, as_finite
 from .games import ValueFunction
 from .perturbation import ERASER_BINS, bin_masks

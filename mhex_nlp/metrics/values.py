@@ -15,16 +15,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..alignment import align
 from ..batches import collate_features, forward_batches, longest_input, pad_id
-from ..batching import token_batches
 from ..classes import ClassTable
-from ..inputs import TokenisedText, tokenise
+from ..inputs.alignment import align
+from ..inputs.batching import token_batches
+from ..inputs.encoding import TokenisedText, tokenise
+from ..inputs.removal import choose_removal, remove
+from ..inputs.texts import Replaced, check_pairs, check_texts
 from ..modeling import forward_arguments
 from ..modes import evaluating
-from ..removal import choose_removal, remove
 from ..sites import SITES, Site
-from ..texts import Replaced, check_pairs, check_texts
 from .text_values import TextValues
 
 # A family that is not in the table: nothing is taken for granted.

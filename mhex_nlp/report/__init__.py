@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 
 _HOMES = {"write_report": "writing"}
 __all__ = [*sorted(_HOMES)]

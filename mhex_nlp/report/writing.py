@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..explanation import Explanation
+from ..inputs.texts import warn, zip_rows
 from ..render import check_unit, render_report_index, render_report_page
-from ..texts import warn, zip_rows
 from .folder import INDEX, ReportFolder, page_name
 from .gathering import Entry, Gathering, Group
 

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
 from ..auto import AutoMhexModelForSequenceClassification
 from ..batches import longest_input
-from ..inputs import check_max_length
+from ..inputs.encoding import check_max_length
 from ..sites import find_site
 from .checkpoints import check_checkpoints, resume
 from .data import load_splits, tokenise_splits

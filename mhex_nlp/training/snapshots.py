@@ -39,8 +39,8 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
         ValueError: a text of which the tokenizer makes no token, a slow tokenizer.
     """
     from ..explainer import MhexExplainer
-    from ..inputs import tokenise
-    from ..texts import repair_surrogates
+    from ..inputs.encoding import tokenise
+    from ..inputs.texts import repair_surrogates
 
     explainer = MhexExplainer(model, tokenizer)
     readable = [repair_surrogates(text) for text in texts]

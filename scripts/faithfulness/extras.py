@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from mhex_nlp import MhexExplainer
-from mhex_nlp.batching import token_batches
+from mhex_nlp.inputs.batching import token_batches
 from mhex_nlp.metrics.plausibility import auprc, rationale_mask
 from mhex_nlp.metrics.randomisation import parameter_randomisation
 from mhex_nlp.metrics.text_values import TextValues

@@ -12,7 +12,7 @@ import pytest
 from test_browser_render import UNHOLDABLE, browser, open_page
 
 from mhex_nlp import Explanation, ScoredText, compare_explanations
-from mhex_nlp.segmentation import word_spans
+from mhex_nlp.inputs.segmentation import word_spans
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from render_examples import ATTACKS, CHINESE, PAIR, POSITIVE  # noqa: E402

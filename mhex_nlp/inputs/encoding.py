@@ -15,7 +15,7 @@ from torch import Tensor
 from .texts import check_pairs as check_pairs
 from .texts import check_texts as check_texts
 from .texts import place
-from .tokenizing import private_copy
+from .tokenizer import private_copy
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ import torch
 from tokenizers import Encoding
 from torch import Tensor
 
-from .inputs import TokenisedText, Window, tokenise
-from .tokenizing import private_copy
+from .encoding import TokenisedText, Window, tokenise
+from .tokenizer import private_copy
 
 
 def check_stride(stride: Any, tokenizer: Any, max_length: int | None) -> int | None:
