@@ -10,13 +10,13 @@ from ._version import __version__ as __version__
 
 # Names only, handed on lazily (PEP 562): `import mhex_nlp` imports neither torch nor transformers.
 _HOMES = {
-    "MhexConfig": "config",
-    "Site": "sites",
-    "register_site": "sites",
-    "save_explainer": "beside",
-    "deep_supervision_loss": "supervision",
-    "AutoMhexModelForSequenceClassification": "auto",
-    "get_mhex_model": "conversion",
+    "MhexConfig": "models.config",
+    "Site": "models.families",
+    "register_site": "models.families",
+    "save_explainer": "models.sidecar",
+    "deep_supervision_loss": "models.tasks.sequence_classification",
+    "AutoMhexModelForSequenceClassification": "models.auto",
+    "get_mhex_model": "models.conversion",
     "Explanation": "explanation",
     "MhexExplainer": "explainer",
     "fit_equivalent_matrices": "fitting",
@@ -31,21 +31,21 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from .auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
-    from .beside import save_explainer as save_explainer
     from .collaboration import head_collaboration as head_collaboration
     from .comparison import compare_explanations as compare_explanations
-    from .config import MhexConfig as MhexConfig
-    from .conversion import get_mhex_model as get_mhex_model
     from .explainer import MhexExplainer as MhexExplainer
     from .explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .highlights import highlight_dataset as highlight_dataset
+    from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
+    from .models.config import MhexConfig as MhexConfig
+    from .models.conversion import get_mhex_model as get_mhex_model
+    from .models.families import Site as Site
+    from .models.families import register_site as register_site
+    from .models.sidecar import save_explainer as save_explainer
+    from .models.tasks.sequence_classification import deep_supervision_loss as deep_supervision_loss
     from .report import write_report as write_report
     from .scored_text import ScoredText as ScoredText
-    from .sites import Site as Site
-    from .sites import register_site as register_site
-    from .supervision import deep_supervision_loss as deep_supervision_loss
     from .training import MhexCallback as MhexCallback
     from .training import mhex_param_groups as mhex_param_groups
 

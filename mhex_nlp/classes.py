@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from .explanation import ClassRef, HeadsChoice, Prediction
-from .supervision import ProblemType, problem_type
+from .models.tasks.sequence_classification import ProblemType, problem_type
 
 ClassName = str | SupportsIndex
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .modeling import MhexMixin
-from .modes import evaluating
-from .supervision import check_labels, deep_supervision_loss
+from .models.eval_mode import evaluating
+from .models.modeling import MhexMixin
+from .models.tasks.sequence_classification import check_labels, deep_supervision_loss
 
 
 def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor | None = None) -> Tensor:

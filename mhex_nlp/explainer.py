@@ -13,13 +13,8 @@ import torch
 
 from .assembling import assemble
 from .attributing import Attributed, Evidence, attribute, read_evidence
-from .auto import AutoMhexModelForSequenceClassification
-from .batches import collate, end_count, forward_batches, longest_input, pad_id
 from .classes import ClassName, ClassTable
-from .config import AGGREGATIONS
-from .devices import resolve
 from .explanation import Explanation, ModelRef
-from .heads import trained
 from .inputs.batching import token_batches, usual_batch_tokens
 from .inputs.encoding import TokenisedText, check_max_length, tokenise
 from .inputs.segmentation import check_language
@@ -33,11 +28,16 @@ from .inputs.texts import (
 )
 from .inputs.tokenizer import check_tokenizer, load_tokenizer
 from .inputs.windows import check_stride, merge, tokenise_in_windows
-from .modeling import forward_arguments
-from .modes import evaluating
+from .models.auto import AutoMhexModelForSequenceClassification
+from .models.batches import collate, end_count, forward_batches, longest_input, pad_id
+from .models.config import AGGREGATIONS
+from .models.devices import resolve
+from .models.eval_mode import evaluating
+from .models.families import find_site
+from .models.heads.head import trained
+from .models.modeling import forward_arguments
+from .models.unwrap import inner_model
 from .request import Request
-from .sites import find_site
-from .wrappers import inner_model
 
 
 class CallOptions(TypedDict, total=False):

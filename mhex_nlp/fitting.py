@@ -26,8 +26,8 @@ from torch import Tensor
 from . import judging
 from .inputs.texts import Replaced, check_pairs, check_texts
 from .judging import Rows
-from .modeling import MhexMixin
-from .modes import evaluating
+from .models.eval_mode import evaluating
+from .models.modeling import MhexMixin
 from .regression import RowSource
 from .ridge import RidgeStream
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhex_nlp.attribution import aggregate, contrast, depth_weights, layer_attributions
 from mhex_nlp.inputs.batching import token_batches, usual_batch_tokens
+from mhex_nlp.models.heads.attribution import aggregate, contrast, depth_weights, layer_attributions
 
 torch.manual_seed(0)
 EVIDENCE = torch.randn(2, 5, 4, 3)

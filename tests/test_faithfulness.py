@@ -9,7 +9,7 @@ from families import inputs_for, plain_model
 from tiny import tiny_bert, tiny_trainer
 
 from mhex_nlp import MhexConfig, get_mhex_model
-from mhex_nlp.faithfulness import faithfulness_loss, removed_part
+from mhex_nlp.models.heads.losses import faithfulness_loss, removed_part
 
 
 def test_what_is_removed():

@@ -11,7 +11,7 @@ import torch
 from families import FAMILIES, SEED, batch, inputs_for, plain_model, train_heads
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
-from mhex_nlp.sites import find_site
+from mhex_nlp.models.families import find_site
 
 LABELS = torch.tensor([0, 1, 2, 0])
 PAD_INVARIANT = [family for family in FAMILIES if find_site(family).pads]

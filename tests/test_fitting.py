@@ -19,7 +19,7 @@ from mhex_nlp import (
     get_mhex_model,
 )
 from mhex_nlp.judging import Rows
-from mhex_nlp.readout import FittedReadout, Layout
+from mhex_nlp.models.heads.readout import FittedReadout, Layout
 from mhex_nlp.regression import random_subsets
 from mhex_nlp.ridge import RidgeStream
 
@@ -258,7 +258,7 @@ def test_writes_are_read_and_say_when_they_cannot_be(monkeypatch):
     report = fit_equivalent_matrices(model, TOKENIZER, texts(40))
     assert report.widths == (32,) * 4 and report.write_widths == (0, 32, 32, 0)
     monkeypatch.setattr(
-        "mhex_nlp.attention_hook._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs)
+        "mhex_nlp.models.attention_hook._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs)
     )
     with pytest.raises(RuntimeError, match=r"set_attn_implementation\('sdpa'\)"):
         MhexExplainer(model, TOKENIZER)("good film")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mhex_nlp.heads import MhexHead, _blank, pool
+from mhex_nlp.models.heads.head import MhexHead, _blank, pool
 
 torch.manual_seed(0)
 X, STREAM = torch.randn(2, 5, 8), torch.randn(2, 5, 8)

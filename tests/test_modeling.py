@@ -16,8 +16,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
-from mhex_nlp.injection import Tap
-from mhex_nlp.modeling import mhex_class
+from mhex_nlp.models.hooks import Tap
+from mhex_nlp.models.modeling import mhex_class
 
 LABELS = torch.tensor([0, 1, 2, 0])
 

@@ -10,7 +10,7 @@ from families import batch, plain_model, train_heads
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model, head_collaboration
-from mhex_nlp.heads import trained
+from mhex_nlp.models.heads.head import trained
 
 LABELS = torch.tensor([0, 1, 2, 0])
 

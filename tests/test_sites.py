@@ -8,7 +8,7 @@ import torch
 from families import FAMILIES, inputs_for, plain_model
 
 from mhex_nlp import Site, get_mhex_model, register_site
-from mhex_nlp.sites import SITES, find_site
+from mhex_nlp.models.families import SITES, find_site
 
 
 def test_every_family_of_the_table_is_tested():
@@ -50,11 +50,11 @@ def test_unknown_family_names_register_site():
 
 
 def test_register_site_makes_a_family_work(monkeypatch):
-    monkeypatch.setattr("mhex_nlp.sites.SITES", dict(SITES))
+    monkeypatch.setattr("mhex_nlp.models.families.SITES", dict(SITES))
     model = plain_model("bert")
     model.config.model_type = "my-bert"
     register_site("my-bert", Site(layers="encoder.layer", stream="attention", output="attention.output.dropout"))
-    from mhex_nlp import sites
+    from mhex_nlp.models import families as sites
 
     assert "my-bert" in sites.SITES
     output = get_mhex_model(model)(**inputs_for("bert"), output_attributions=True)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from transformers import BertConfig
 
 from mhex_nlp import MhexConfig, deep_supervision_loss
-from mhex_nlp.supervision import check_labels
+from mhex_nlp.models.tasks.sequence_classification import check_labels
 
 torch.manual_seed(0)
 HEADS = torch.randn(4, 2, 3)  # (B, L, C)

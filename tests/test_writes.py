@@ -10,8 +10,10 @@ import torch
 from families import FAMILIES, inputs_for, plain_model, train_heads
 from tiny import tiny_bert
 
-from mhex_nlp import MhexConfig, attention_hook, get_mhex_model, writes
-from mhex_nlp.sites import SITES
+from mhex_nlp import MhexConfig, get_mhex_model
+from mhex_nlp.models import attention_hook
+from mhex_nlp.models.families import SITES
+from mhex_nlp.models.heads import attention_flow as writes
 
 WITH_WRITES = sorted(
     {"albert", "bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie", "eurobert", "gemma2", "gpt2"}
@@ -56,7 +58,7 @@ def test_writes_add_up_to_the_attention_output(family, implementation, outputs_o
             arriving.append((arriving[-1] + (arriving[-1][:, None, None] @ layer.weights()).squeeze(2).mean(1)) / 2)
         return own(layers, start, place, matrix)
 
-    monkeypatch.setattr("mhex_nlp.forward.rolled_writes", keep)
+    monkeypatch.setattr("mhex_nlp.models.forward.rolled_writes", keep)
     model = get_mhex_model(plain_model(family), MhexConfig(gate=False))
     if not model._supports_sdpa and implementation == "sdpa":
         pytest.skip("transformers has no sdpa attention for this family")

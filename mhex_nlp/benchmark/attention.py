@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 from ..metrics.arrays import Floats
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
-from ..modes import evaluating
-from ..sites import SITES
-from ..writes import pooled_weights
+from ..models.eval_mode import evaluating
+from ..models.families import SITES
+from ..models.heads.attention_flow import pooled_weights
 from .explained import check_finite
 
 

@@ -146,9 +146,9 @@ def _load(name: str, device: str | None) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
 
-    from ..auto import AutoMhexModelForSequenceClassification
-    from ..devices import resolve
     from ..inputs.tokenizer import load_tokenizer
+    from ..models.auto import AutoMhexModelForSequenceClassification
+    from ..models.devices import resolve
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

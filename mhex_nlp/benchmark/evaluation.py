@@ -24,7 +24,7 @@ from ..metrics.arrays import Bools
 from ..metrics.plausibility import Span
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
-from ..modeling import MhexMixin
+from ..models.modeling import MhexMixin
 from .intervals import Interval, interval, paired_interval
 from .measures import MEASURES, unit_marks
 from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods

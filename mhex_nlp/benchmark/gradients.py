@@ -17,7 +17,7 @@ from torch import Tensor
 from ..metrics.arrays import Floats
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
-from ..modes import evaluating
+from ..models.eval_mode import evaluating
 from .explained import check_finite, explained_output
 
 BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than those of ModelValues

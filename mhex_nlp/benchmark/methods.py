@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..explainer import MhexExplainer
-from ..heads import trained
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out
 from ..metrics.shapley import sampled_shapley
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
+from ..models.heads.head import trained
 from . import peers
 from .attention import attention_rollout, last_attention
 from .explained import output_name

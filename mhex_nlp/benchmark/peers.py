@@ -22,7 +22,7 @@ from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction
 from ..metrics.text_values import TextValues
 from ..metrics.values import ModelValues
-from ..modes import evaluating
+from ..models.eval_mode import evaluating
 from .explained import explained_output
 from .gradients import BATCH_TOKENS, check_gradients
 

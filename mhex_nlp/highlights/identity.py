@@ -8,8 +8,8 @@ from typing import Any
 from .._version import __version__
 from ..explainer import MhexExplainer
 from ..inputs.tokenizer import tokenizer_hash
+from ..models.weights_hash import model_hash
 from ..request import Request
-from ..weights_hash import model_hash
 
 
 def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..modeling import HEAD_PREFIXES
-from ..sites import find_site
-from ..wrappers import inner_model
+from ..models.families import find_site
+from ..models.modeling import HEAD_PREFIXES
+from ..models.unwrap import inner_model
 from .arrays import Floats
 from .ranking import randomisation_similarity
 

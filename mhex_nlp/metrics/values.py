@@ -15,16 +15,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..batches import collate_features, forward_batches, longest_input, pad_id
 from ..classes import ClassTable
 from ..inputs.alignment import align
 from ..inputs.batching import token_batches
 from ..inputs.encoding import TokenisedText, tokenise
 from ..inputs.removal import choose_removal, remove
 from ..inputs.texts import Replaced, check_pairs, check_texts
-from ..modeling import forward_arguments
-from ..modes import evaluating
-from ..sites import SITES, Site
+from ..models.batches import collate_features, forward_batches, longest_input, pad_id
+from ..models.eval_mode import evaluating
+from ..models.families import SITES, Site
+from ..models.modeling import forward_arguments
 from .text_values import TextValues
 
 # A family that is not in the table: nothing is taken for granted.

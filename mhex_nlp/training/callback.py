@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from ..heads import trained
+from ..models.heads.head import trained
 from .optimizer import find_heads, require_heads
 from .snapshots import check_highlights, write_highlights
 from .watch import HeadWatch

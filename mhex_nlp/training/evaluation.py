@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from transformers import PretrainedConfig
 
 from .. import metrics
-from ..config import MhexConfig
-from ..supervision import deep_supervision_loss
+from ..models.config import MhexConfig
+from ..models.tasks.sequence_classification import deep_supervision_loss
 from .head_metrics import head_losses, head_scores
 
 

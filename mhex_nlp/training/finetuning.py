@@ -16,10 +16,10 @@ from datasets import DatasetDict
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
-from ..auto import AutoMhexModelForSequenceClassification
-from ..batches import longest_input
 from ..inputs.encoding import check_max_length
-from ..sites import find_site
+from ..models.auto import AutoMhexModelForSequenceClassification
+from ..models.batches import longest_input
+from ..models.families import find_site
 from .checkpoints import check_checkpoints, resume
 from .data import load_splits, tokenise_splits
 from .evaluation import Evaluator

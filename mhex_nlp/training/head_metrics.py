@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from ..supervision import IGNORE_INDEX, deep_supervision_loss, problem_type
+from ..models.tasks.sequence_classification import IGNORE_INDEX, deep_supervision_loss, problem_type
 
 
 def score_name(config: PretrainedConfig) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..modeling import MhexMixin
+from ..models.modeling import MhexMixin
 
 HEAD_RATE = 20.0  # times the backbone's learning rate
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..modes import evaluating
+from ..models.eval_mode import evaluating
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..heads import GateActivation
-from ..outputs import MhexOutput
+from ..models.heads.head import GateActivation
+from ..models.outputs import MhexOutput
 from .head_metrics import head_losses, head_scores, score_name
 from .optimizer import require_heads
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .inputs.batching import token_batches
-from .inputs.encoding import TokenisedText
-from .sites import Site
+from ..inputs.batching import token_batches
+from ..inputs.encoding import TokenisedText
+from .families import Site
 
 
 def collate(items: Sequence[TokenisedText], pad_token_id: int, accepts: frozenset[str]) -> dict[str, Tensor]:

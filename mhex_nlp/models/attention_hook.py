@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from .injection import Frame, watched_frame
-from .writes import Attended, Weighed, seen_by
+from .heads.attention_flow import Attended, Weighed, seen_by
+from .hooks import Frame, watched_frame
 
 
 def watch_attention() -> None:

@@ -16,13 +16,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .attention_hook import watch_attention
-from .attribution import layer_attributions
-from .faithfulness import faithfulness_loss, removed_part
-from .injection import close_frame, open_frame, unwire, wire
+from .families import Site, find_site
+from .heads.attention_flow import pooled_weights, rolled_writes
+from .heads.attribution import layer_attributions
+from .heads.losses import faithfulness_loss, removed_part
+from .hooks import close_frame, open_frame, unwire, wire
 from .outputs import EXTRA_OUTPUTS, MhexOutput
-from .sites import Site, find_site
-from .supervision import check_labels, deep_supervision_loss, problem_type, task_loss
-from .writes import pooled_weights, rolled_writes
+from .tasks.sequence_classification import check_labels, deep_supervision_loss, problem_type, task_loss
 
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 

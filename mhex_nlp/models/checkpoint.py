@@ -16,7 +16,7 @@ def auto_map(class_name: str) -> dict[str, str]:
 
 def write_shim(directory: Path, class_name: str) -> None:
     """The module `auto_map` names: one import from the installed package, none of its code."""
-    (directory / SHIM).write_text(f"from mhex_nlp.modeling import {class_name}  # pip install mhex_nlp\n", "utf-8")
+    (directory / SHIM).write_text(f"from mhex_nlp.models import {class_name}  # pip install mhex_nlp\n", "utf-8")
 
 
 def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+from .families import find_site
 from .modeling import mhex_class, with_settings
-from .sites import find_site
 
 
 class _WithHeads(Mapping):

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .heads import MhexHead
-from .sites import Site
+from .families import Site
+from .heads.head import MhexHead
 
 _T = TypeVar("_T")
 

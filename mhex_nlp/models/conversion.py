@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from .beside import load_weights, read_record
 from .config import MhexConfig
-from .injection import shared_copy
+from .families import find_site
+from .hooks import shared_copy
 from .modeling import MhexMixin, mhex_class
-from .sites import find_site
+from .sidecar import load_weights, read_record
 
 
 def get_mhex_model(

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from ._version import __version__
-from .heads import trained
+from .._version import __version__
+from .heads.head import trained
 from .modeling import HEAD_PREFIXES, MhexMixin
 from .weights_hash import base_hash
 

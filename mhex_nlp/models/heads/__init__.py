@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The heads themselves, in plain torch: gate, evidence, fitted matrices, attention flow, losses."""

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sequence classifiers with MHEX heads: the mixin, and one class per transformers class.
+
+    MhexBertForSequenceClassification = type("Mhex...", (MhexMixin, BertForSequenceClassification), ...)
+
+Axes: B texts, T tokens, H hidden units, L depths, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from .checkpoint import auto_map, ensure_card, write_shim
+from .config import MhexConfig
+from .forward import ForwardMixin, make_forward, positions_of
+from .heads.head import MhexHead
+from .heads.readout import FittedReadout, Layout
+from .hooks import checkpoint_contexts, shared_copy, unwire, wire
+from .outputs import EXTRA_OUTPUTS
+
+HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
+
+
+class MhexMixin(ForwardMixin):
+    """Adds `self.mhex`, one head per layer, to a transformers sequence classifier. Made by `mhex_class`.
+
+    The heads are one top-level list: `base_model.save_pretrained` stays a clean plain checkpoint, and "mhex." is one
+    prefix for parameter groups, freezing and saving.
+    """
+
+    # The loss is a mean over the batch it is given. Without this line Trainer believes that a forward with **kwargs
+    # divides by the items of all accumulation steps, and scales the loss with their number.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: PretrainedConfig, *args: Any, mhex: MhexConfig | Mapping | None = None, **kwargs: Any):
+        # `from_pretrained` says mhex_settings: transformers would put `mhex` on a config that has one already
+        given = kwargs.pop("mhex_settings", mhex)
+        super().__init__(config, *args, **kwargs)
+        stored: Any = getattr(config, "mhex", None)
+        self._stored_gate = None if stored is None else bool(stored["gate"])
+        partial = isinstance(given, Mapping) and stored is not None
+        self._add_heads(MhexConfig.of({**stored, **given} if partial else stored if given is None else given))
+        self.post_init()
+
+    def _add_heads(self, mhex: MhexConfig) -> None:
+        config, site = self.config, self._site
+        width = getattr(config, site.width, None) or config.hidden_size
+        config.mhex = mhex.to_dict()
+        # transformers falls back to ["past_key_values"] where a config names nothing
+        ignored = getattr(config, "keys_to_ignore_at_inference", ["past_key_values"])
+        config.keys_to_ignore_at_inference = sorted({*ignored, *EXTRA_OUTPUTS})
+        self.mhex = nn.ModuleList(
+            MhexHead(
+                width,
+                config.num_labels,
+                gate=mhex.gate,
+                causal=site.causal or bool(getattr(config, "is_decoder", False)),
+                pre_norm=site.pre_norm,
+            )
+            for _ in site.find_layers(self.base_model)
+        )
+        wire(self.base_model, list(self.mhex), site)
+        if getattr(config, "mhex_fit", None):
+            self.add_readout(config.mhex_fit)
+
+    def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
+        """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
+        self.config.mhex_fit = fit
+        self.mhex_fit = FittedReadout(Layout.of(fit), self.config.num_labels)
+        return self.mhex_fit
+
+    def drop_readout(self) -> None:
+        """Takes fitted matrices out: training changes the model that they explain."""
+        if getattr(self, "mhex_fit", None) is not None:
+            del self.mhex_fit
+            self.config.mhex_fit = None
+
+    @property
+    def mhex_config(self) -> MhexConfig:
+        """The heads' settings, as kept in `config.mhex`."""
+        return MhexConfig.of(self.config.mhex)
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: the architecture is the base's own.
+
+        transformers skips `_init_weights` for modules without direct parameters, and checkpoint conversions, in
+        classes that live outside it; a fresh T5 classification head would start at std 1.0 instead of 0.18.
+        """
+        return False
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoModel") -> None:
+        """Nothing to register: the checkpoint's `auto_map` names a one-line import.
+
+        transformers would copy this file into every checkpoint saved again after a `trust_remote_code` load.
+        """
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MhexHead):
+            module.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, name: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As transformers' own. A plain checkpoint gets fresh heads; one with heads must have all of them.
+
+        `mhex` as a `MhexConfig` replaces the settings that the checkpoint carries; as a dict it changes those it names.
+
+        Raises:
+            ValueError: heads or other weights that do not fit the config, or a file that cannot be read.
+            OSError: a file is missing (transformers' own sentence).
+        """
+        ignore = kwargs.pop("ignore_mismatched_sizes", False)
+        kwargs = with_settings(kwargs)
+        try:
+            model, info = super().from_pretrained(
+                name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
+        except SafetensorError as error:
+            raise ValueError(f"the weights of {name} are corrupt or incomplete and cannot be read: {error}.") from error
+        if info["mismatched_keys"] and not ignore:
+            key, found, expected = sorted(info["mismatched_keys"])[0]
+            raise ValueError(
+                f"the weights in {name} do not fit its config: {key} is {tuple(found)} in the file and "
+                f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
+            )
+        heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
+        missing = sorted(heads & set(info["missing_keys"]))
+        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES))
+        chosen = kwargs.get("mhex_settings") is not None
+        if missing and len(missing) == len(heads) and model._stored_gate is not None and not chosen:
+            raise ValueError(
+                f"{name} says that it has MHEX heads and holds none, as when a model loaded as a plain one is saved "
+                "again; pass mhex=MhexConfig(...) to start fresh heads."
+            )
+        if not missing and model._stored_gate not in (None, model.config.mhex["gate"]):
+            raise ValueError(
+                f"mhex.gate must stay {model._stored_gate}, as the heads in {name} were trained, got "
+                f"{model.config.mhex['gate']}: predictions would change."
+            )
+        if surplus or (missing and len(missing) < len(heads)):
+            raise ValueError(
+                f"the heads in {name} do not fit its config: missing {missing or 'nothing'}, unexpected "
+                f"{surplus or 'nothing'}; load it with the config it was saved with."
+            )
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> Any:
+        """As transformers' own, with `auto_map`, its one-line module and a model card that says how to load it."""
+        if getattr(self, "_hf_peft_config_loaded", False):
+            raise ValueError(
+                "save_pretrained would keep the adapters alone and lose the MHEX heads; merge the adapters first, or "
+                "save the heads' state dict (the keys that begin with 'mhex.') beside them."
+            )
+        name = type(self).__name__
+        if is_main_process and not Path(save_directory).is_file():
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            ensure_card(Path(save_directory), name, gate=self.mhex_config.gate)
+            if hasattr(transformers, name.removeprefix("Mhex")):  # a class of the user's own cannot be imported from us
+                write_shim(Path(save_directory), name)
+                self.config.auto_map = auto_map(name)
+        return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        # push_to_hub replaces the card just before this call; without it nobody would learn how to load the model
+        ensure_card(Path(working_dir), type(self).__name__, gate=self.mhex_config.gate)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """As transformers' own (`gradient_checkpointing_enable` comes through here), non-reentrant only.
+
+        Raises:
+            ValueError: `use_reentrant=True`, which would silently leave the heads without gradient, or a `context_fn`.
+        """
+        chosen = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
+        if chosen["use_reentrant"]:
+            raise ValueError(
+                "use_reentrant must be False for a model with MHEX heads, got True: reentrant checkpointing runs the "
+                "layers without gradient, so the heads would never learn."
+            )
+        if chosen.get("context_fn") is not None:
+            raise ValueError("context_fn cannot be given for a model with MHEX heads, which need it for their own.")
+        super().activation_checkpointing_enable({**chosen, "context_fn": checkpoint_contexts}, **kwargs)
+
+    def without_heads(self) -> PreTrainedModel:
+        """The plain model, sharing this one's tensors; its logits are those of this model.
+
+        Raises:
+            ValueError: the heads have gates, which take part in the predictions.
+        """
+        if self.mhex_config.gate:
+            raise ValueError(
+                "without_heads() would change the predictions of a model with gates (MhexConfig(gate=True))."
+            )
+        plain = shared_copy(self)
+        unwire(plain.base_model, self._site)
+        del plain.mhex, plain.config.mhex
+        if hasattr(plain, "mhex_fit"):
+            del plain.mhex_fit, plain.config.mhex_fit
+        plain.config.keys_to_ignore_at_inference = [
+            key for key in plain.config.keys_to_ignore_at_inference if key not in EXTRA_OUTPUTS
+        ]
+        if hasattr(plain.config, "auto_map"):
+            del plain.config.auto_map
+        plain.__class__ = type(self).__bases__[1]
+        return plain
+
+
+def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
+    """Names of the inputs that the model's forward takes."""
+    base = next(cls for cls in type(model).__mro__ if not issubclass(cls, ForwardMixin))
+    return frozenset(positions_of(base))
+
+
+def with_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`mhex` under the name that reaches the model's `__init__` whatever the config holds, checked."""
+    kwargs = dict(kwargs)
+    if (given := kwargs.pop("mhex", None)) is not None:
+        MhexConfig.of(given)
+        kwargs["mhex_settings"] = given
+    return kwargs
+
+
+_CLASSES: dict[type[PreTrainedModel], type[PreTrainedModel]] = {}
+
+
+def mhex_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """`BertForSequenceClassification` to `MhexBertForSequenceClassification`: the same class object every time."""
+    if base not in _CLASSES:
+        body = {
+            "__module__": __package__,
+            "__doc__": f"{base.__name__} with MHEX heads.",
+            "forward": make_forward(base),
+        }
+        _CLASSES[base] = type(f"Mhex{base.__name__}", (MhexMixin, base), body)
+    return _CLASSES[base]
+
+
+def class_named(name: str) -> type[PreTrainedModel] | None:
+    """The class with heads of this name, such as `MhexBertForSequenceClassification`; `None` where there is none."""
+    plain = name.removeprefix("Mhex")
+    if plain != name and plain.endswith("ForSequenceClassification") and hasattr(transformers, plain):
+        return mhex_class(getattr(transformers, plain))
+    return None
