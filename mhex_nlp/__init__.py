@@ -17,8 +17,8 @@ _HOMES = {
     "deep_supervision_loss": "models.tasks.sequence_classification",
     "AutoMhexModelForSequenceClassification": "models.auto",
     "get_mhex_model": "models.conversion",
-    "Explanation": "explanation",
-    "MhexExplainer": "explainer",
+    "Explanation": "explain.explanation",
+    "MhexExplainer": "explain.explainer",
     "fit_equivalent_matrices": "fitting",
     "ScoredText": "scored_text",
     "compare_explanations": "comparison",
@@ -33,8 +33,8 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from .collaboration import head_collaboration as head_collaboration
     from .comparison import compare_explanations as compare_explanations
-    from .explainer import MhexExplainer as MhexExplainer
-    from .explanation import Explanation as Explanation
+    from .explain.explainer import MhexExplainer as MhexExplainer
+    from .explain.explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .highlights import highlight_dataset as highlight_dataset
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any, overload
 
 from .compared_words import Agreement, ComparedWord, agreements, assign_words, compare_words
-from .explanation import Explanation
+from .explain.explanation import Explanation
 from .render.display import show_here, text_or_file
 from .scored_text import ScoredText
 

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from .durable import durable
-from .explanation import Explanation
+from .explain.explanation import Explanation
 
 
 def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:

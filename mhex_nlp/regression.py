@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .classes import ClassTable
+from .explain.targets import ClassTable
 from .inputs.batching import token_batches
 from .inputs.encoding import TokenisedText, tokenise
 from .inputs.removal import Removal, choose_removal, remove

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mhex_nlp import Explanation
-from mhex_nlp.explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Token
+from mhex_nlp.explain.parts import (
+    ClassRef,
+    HeadsChoice,
+    Method,
+    ModelRef,
+    Prediction,
+    Token,
+)
 
 METHOD = Method("mhex", "model", "fitted", "centred", False, "mask", True, 0.71, 0.64)
 LABELS = ("negative", "positive")

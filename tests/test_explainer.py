@@ -282,7 +282,7 @@ def test_models_that_cannot_explain():
 def test_class_names_with_gaps(model, names):
     from types import SimpleNamespace
 
-    from mhex_nlp.classes import ClassTable
+    from mhex_nlp.explain.targets import ClassTable
 
     with pytest.raises(ValueError, match="id2label must name the classes 0, 1, 2 and so on without a gap, got"):
         ClassTable(SimpleNamespace(id2label=names, problem_type=None, num_labels=2))

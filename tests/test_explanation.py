@@ -17,9 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.explanation import ClassRef, Explanation, HeadsChoice, Method, ModelRef, Prediction, Token
+from mhex_nlp.explain.explanation import (
+    ClassRef,
+    Explanation,
+    HeadsChoice,
+    Method,
+    ModelRef,
+    Prediction,
+    Token,
+)
+from mhex_nlp.explain.json_form import SCHEMA, explanation_schema, from_plain, to_plain
 from mhex_nlp.explanation_io import read_jsonl, write_jsonl
-from mhex_nlp.explanation_json import SCHEMA, explanation_schema, from_plain, to_plain
 from mhex_nlp.inputs.segmentation import assign_to_spans, segment_words
 
 VALIDATOR = jsonschema.Draft202012Validator(explanation_schema())

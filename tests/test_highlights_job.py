@@ -18,8 +18,8 @@ from families import train_heads
 from tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp.explain.json_form import explanation_schema
 from mhex_nlp.explanation_io import read_jsonl
-from mhex_nlp.explanation_json import explanation_schema
 from mhex_nlp.highlights.columns import ColumnOptions
 from mhex_nlp.highlights.job import SingleProcess, run_job
 from mhex_nlp.highlights.ledger import Ledger

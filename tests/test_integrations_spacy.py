@@ -71,7 +71,7 @@ def test_spacy_starts_without_torch_and_transformers():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "import spacy; nlp = spacy.blank('en'); assert nlp.has_factory('mhex')\n"
-        "import mhex_nlp.integrations.spacy; assert 'mhex_nlp.explainer' not in sys.modules"
+        "import mhex_nlp.integrations.spacy; assert 'mhex_nlp.explain.explainer' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -15,9 +15,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from test_explanation import make
 
-from mhex_nlp.explanation import Explanation, Token
+from mhex_nlp.explain.explanation import Explanation, Token
+from mhex_nlp.explain.phrases import maximal_runs
 from mhex_nlp.inputs.segmentation import segment_words
-from mhex_nlp.runs import maximal_runs
 
 
 @Language.component("tests_articles")

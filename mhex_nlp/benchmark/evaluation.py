@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .._version import __version__
-from ..explainer import MhexExplainer
+from ..explain.explainer import MhexExplainer
 from ..inputs.texts import Replaced, check_pairs, check_texts
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import Span

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..explainer import MhexExplainer
+from ..explain.explainer import MhexExplainer
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out
 from ..metrics.shapley import sampled_shapley

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..explainer import MhexExplainer
+from ..explain.explainer import MhexExplainer
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley

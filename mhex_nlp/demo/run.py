@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 from ..highlights.showing import write_explanations
 from ..render import render_terminal
 from .corpus import CorpusSentence, as_dataset, load_corpus
@@ -45,7 +45,7 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     import datasets
     from transformers.utils import logging
 
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -109,7 +109,7 @@ def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) 
 
 def _fit(folder: Path, seed: int) -> float:
     """Fits the saved model on the sentences it was trained on, which needs no labels; the held-out skill."""
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
     from ..fitting import fit_equivalent_matrices
 
     explainer = MhexExplainer.from_pretrained(str(folder))

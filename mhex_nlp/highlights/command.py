@@ -81,7 +81,7 @@ def run_highlight(args: argparse.Namespace) -> int:
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
 
     return MhexExplainer.from_pretrained(
         args.model,

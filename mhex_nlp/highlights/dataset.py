@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
-from ..classes import ClassName
-from ..explainer import MhexExplainer
+from ..explain.explainer import MhexExplainer
+from ..explain.targets import ClassName
 from ..inputs.texts import repair_surrogates, warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained import ExplainedText, explain_rows, tokenise_rows

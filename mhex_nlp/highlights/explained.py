@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..assembling import align_item, assemble, notes_of
-from ..attributing import Attributed
-from ..explainer import MhexExplainer
-from ..explanation import Explanation
+from ..explain.assemble import align_item, assemble, notes_of
+from ..explain.explainer import MhexExplainer
+from ..explain.explanation import Explanation
+from ..explain.request import Request
+from ..explain.scores import Attributed
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
 from ..inputs.grouping import Group, group_tokens
-from ..request import Request
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from .._version import __version__
-from ..explainer import MhexExplainer
+from ..explain.explainer import MhexExplainer
+from ..explain.request import Request
 from ..inputs.tokenizer import tokenizer_hash
 from ..models.weights_hash import model_hash
-from ..request import Request
 
 
 def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from typing import Any
 
 from .._version import __version__
 from ..durable import durable
-from ..explainer import MhexExplainer
-from ..explanation_json import dumps
+from ..explain.explainer import MhexExplainer
+from ..explain.json_form import dumps
+from ..explain.request import Request
 from ..inputs.encoding import TokenisedText
 from ..inputs.texts import warn
 from ..render import render_summary
-from ..request import Request
 from .columns import ColumnOptions
 from .corpus_summary import CorpusSummary
 from .explained import ExplainedText, explain_rows, tokenise_rows

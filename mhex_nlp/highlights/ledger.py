@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..durable import durable, sync_folder, unfinished_name
-from ..explanation_json import dumps
+from ..explain.json_form import dumps
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"

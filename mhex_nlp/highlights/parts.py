@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..durable import durable
-from ..explanation_json import dumps
+from ..explain.json_form import dumps
 from ..render import render_page
 from .columns import ColumnOptions, to_columns
 from .explained import ExplainedText

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 from ..explanation_io import write_jsonl
 from ..render import render_page, render_terminal
 

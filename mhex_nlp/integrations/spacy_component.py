@@ -20,8 +20,8 @@ from .spacy_doc import annotate, clear, register_extensions
 from .spacy_folder import from_files, load, load_folder, save_folder, to_files
 
 if TYPE_CHECKING:
-    from ..explainer import MhexExplainer
-    from ..explanation import Explanation
+    from ..explain.explainer import MhexExplainer
+    from ..explain.explanation import Explanation
 
 _MODELS = "mhex_models"  # key of nlp.meta: the models that were read for this pipeline, which to_disk puts inside
 _READ_HERE: WeakKeyDictionary[Language, set[str]] = WeakKeyDictionary()
@@ -125,7 +125,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     @explainer.setter
     def explainer(self, explainer: MhexExplainer) -> None:
-        from ..explainer import MhexExplainer
+        from ..explain.explainer import MhexExplainer
 
         if not isinstance(explainer, MhexExplainer):
             raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")

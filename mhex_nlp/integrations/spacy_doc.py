@@ -15,7 +15,7 @@ from typing import Any, Literal
 from spacy.language import Language
 from spacy.tokens import Doc, Span, Token
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 
 KEY = "mhex"
 Half = Literal["text", "text_pair"]

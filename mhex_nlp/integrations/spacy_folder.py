@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import srsly
 
 if TYPE_CHECKING:
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
 
 _ABOUT = "mhex.json"
 _SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_length", "stride", "language")
@@ -22,7 +22,7 @@ def load(name: str, revision: str | None, dtype: str | None, device: str | None,
     Raises:
         ValueError: no such model, or one that cannot be explained; a setting it refuses.
     """
-    from ..explainer import MhexExplainer  # torch and transformers come with the first model, not with spaCy
+    from ..explain.explainer import MhexExplainer  # torch and transformers come with the first model, not with spaCy
 
     try:
         return MhexExplainer.from_pretrained(name, revision=revision, dtype=dtype, device=device, **settings)

@@ -25,7 +25,7 @@ from .arrays import Floats
 from .ranking import randomisation_similarity
 
 if TYPE_CHECKING:
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
 
 Part = Literal["backbone", "layers", "heads"]
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..classes import ClassName, ClassTable
+from ..explain.targets import ClassName, ClassTable
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
 from .arrays import Bools, Floats, as_finite

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..classes import ClassTable
+from ..explain.targets import ClassTable
 from ..inputs.alignment import align
 from ..inputs.batching import token_batches
 from ..inputs.encoding import TokenisedText, tokenise

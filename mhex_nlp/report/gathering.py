@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 from ..highlights.corpus_summary import CorpusSummary, label_name
 
 STRONGEST = 8  # words of a text that the index can be filtered by

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 from ..explanation_io import read_jsonl
 from ..highlights.ledger import MANIFEST, Ledger
 

@@ -10,7 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ..explanation import Explanation
+from ..explain.explanation import Explanation
 from ..inputs.texts import warn, zip_rows
 from ..render import check_unit, render_report_index, render_report_page
 from .folder import INDEX, ReportFolder, page_name

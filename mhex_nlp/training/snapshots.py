@@ -38,7 +38,7 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
     Raises:
         ValueError: a text of which the tokenizer makes no token, a slow tokenizer.
     """
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
     from ..inputs.encoding import tokenise
     from ..inputs.texts import repair_surrogates
 
@@ -49,7 +49,7 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
 
 def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:
     """Explains `texts` into `step-000120.html` and `step-000120.jsonl` in `directory`; training goes on as if not."""
-    from ..explainer import MhexExplainer
+    from ..explain.explainer import MhexExplainer
     from ..explanation_io import write_jsonl
     from ..render import render_page
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from ..models.tasks.sequence_classification import ProblemType, problem_type
 from .explanation import ClassRef, HeadsChoice, Prediction
-from .models.tasks.sequence_classification import ProblemType, problem_type
 
 ClassName = str | SupportsIndex
 

@@ -11,14 +11,10 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 
-from .assembling import assemble
-from .attributing import Attributed, Evidence, attribute, read_evidence
-from .classes import ClassName, ClassTable
-from .explanation import Explanation, ModelRef
-from .inputs.batching import token_batches, usual_batch_tokens
-from .inputs.encoding import TokenisedText, check_max_length, tokenise
-from .inputs.segmentation import check_language
-from .inputs.texts import (
+from ..inputs.batching import token_batches, usual_batch_tokens
+from ..inputs.encoding import TokenisedText, check_max_length, tokenise
+from ..inputs.segmentation import check_language
+from ..inputs.texts import (
     Replaced,
     check_ids,
     check_pairs,
@@ -26,18 +22,22 @@ from .inputs.texts import (
     warn,
     zip_rows,
 )
-from .inputs.tokenizer import check_tokenizer, load_tokenizer
-from .inputs.windows import check_stride, merge, tokenise_in_windows
-from .models.auto import AutoMhexModelForSequenceClassification
-from .models.batches import collate, end_count, forward_batches, longest_input, pad_id
-from .models.config import AGGREGATIONS
-from .models.devices import resolve
-from .models.eval_mode import evaluating
-from .models.families import find_site
-from .models.heads.head import trained
-from .models.modeling import forward_arguments
-from .models.unwrap import inner_model
+from ..inputs.tokenizer import check_tokenizer, load_tokenizer
+from ..inputs.windows import check_stride, merge, tokenise_in_windows
+from ..models.auto import AutoMhexModelForSequenceClassification
+from ..models.batches import collate, end_count, forward_batches, longest_input, pad_id
+from ..models.config import AGGREGATIONS
+from ..models.devices import resolve
+from ..models.eval_mode import evaluating
+from ..models.families import find_site
+from ..models.heads.head import trained
+from ..models.modeling import forward_arguments
+from ..models.unwrap import inner_model
+from .assemble import assemble
+from .explanation import Explanation, ModelRef
 from .request import Request
+from .scores import Attributed, Evidence, attribute, read_evidence
+from .targets import ClassName, ClassTable
 
 
 class CallOptions(TypedDict, total=False):

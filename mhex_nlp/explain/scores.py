@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .inputs.encoding import TokenisedText
-from .models.heads.attribution import aggregate, contrast, depth_weights
+from ..inputs.encoding import TokenisedText
+from ..models.heads.attribution import aggregate, contrast, depth_weights
 from .request import Request
 
 

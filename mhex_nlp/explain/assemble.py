@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ._version import __version__
-from .attributing import Attributed
+from .._version import __version__
+from ..inputs.alignment import AlignedToken, align
+from ..inputs.encoding import TokenisedText
 from .explanation import Explanation, HeadsChoice, Method, Token
-from .inputs.alignment import AlignedToken, align
-from .inputs.encoding import TokenisedText
 from .request import Request
+from .scores import Attributed
 
 
 def assemble(

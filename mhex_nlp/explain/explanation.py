@@ -15,13 +15,28 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .explanation_json import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
-from .explanation_parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
-from .inputs.grouping import group_tokens
-from .inputs.segmentation import assign_to_spans, segment_sentences, word_spans
-from .inputs.syntax import parsed_phrases, parsed_sentences
-from .render.display import show_here, text_or_file
-from .runs import maximal_runs
+from ..inputs.grouping import group_tokens
+from ..inputs.segmentation import assign_to_spans, segment_sentences, word_spans
+from ..inputs.syntax import parsed_phrases, parsed_sentences
+from ..render.display import show_here, text_or_file
+from .json_form import (
+    SCHEMA,
+    check_schema,
+    dumps,
+    from_plain,
+    loads,
+    to_plain,
+)
+from .parts import (
+    ClassRef,
+    HeadsChoice,
+    Method,
+    ModelRef,
+    Prediction,
+    Span,
+    Token,
+)
+from .phrases import maximal_runs
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -295,7 +310,7 @@ class Explanation:
 
     def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
         """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens"."""
-        from .render import render_page
+        from ..render import render_page
 
         return text_or_file(render_page([self.to_dict()], title="Highlighted text", unit=unit), path)
 
@@ -317,7 +332,7 @@ class Explanation:
         PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
         before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
         """
-        from .render import render_figure
+        from ..render import render_figure
 
         suffix = Path(path).suffix.lower()
         if suffix not in (".svg", ".pdf", ".png"):
@@ -341,19 +356,19 @@ class Explanation:
 
     def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
         """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
-        from .render import render_latex
+        from ..render import render_latex
 
         return text_or_file(render_latex(self.to_dict(), unit=unit), path)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
-        from .render import render_fragment, render_terminal
+        from ..render import render_fragment, render_terminal
 
         form = self.to_dict()
         show_here(lambda: render_fragment(form, unit=unit), lambda: render_terminal(form, unit=unit))
 
     def _repr_html_(self) -> str:
-        from .render import render_fragment
+        from ..render import render_fragment
 
         return render_fragment(self.to_dict())
 

@@ -23,7 +23,7 @@ _FAMILY, _VERSION = "mhex-explanation", 1
 
 def explanation_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of one explanation, as shipped in the package."""
-    source = resources.files("mhex_nlp").joinpath("explanation_schema.json").read_text(encoding="utf-8")
+    source = resources.files("mhex_nlp.explain").joinpath("explanation_schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(source)
     return schema
 

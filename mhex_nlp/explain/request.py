@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .classes import ClassTable
-from .explanation_parts import ModelRef
+from .parts import ModelRef
+from .targets import ClassTable
 
 
 @dataclass(frozen=True, slots=True)
