@@ -27,8 +27,8 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, logging
 
 from mhex_nlp import MhexConfig, get_mhex_model, mhex_param_groups
-from mhex_nlp.demo.corpus import load_corpus
-from mhex_nlp.demo.encoder import minilm_path
+from mhex_nlp.cli.demo.corpus import load_corpus
+from mhex_nlp.cli.demo.encoder import minilm_path
 
 Run = Callable[[], Any]
 

@@ -30,7 +30,7 @@ import psutil
 import torch
 
 import mhex_nlp
-from mhex_nlp.demo.corpus import load_corpus
+from mhex_nlp.cli.demo.corpus import load_corpus
 from mhex_nlp.highlights.ledger import Ledger
 
 SCRIPT = Path(__file__).with_name("highlight.py")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from mhex_nlp.training.command import main
+from mhex_nlp.cli.finetune import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, mhex_param_groups
-from mhex_nlp.demo.encoder import minilm_path
+from mhex_nlp.cli.demo.encoder import minilm_path
 
 PLAN = [(2000, seed) for seed in (0, 1, 2)] + [(6920, 0)]
 KINDS = {

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, logging
 
 from mhex_nlp import AutoMhexModelForSequenceClassification
 from mhex_nlp.benchmark import evaluate_explanations
-from mhex_nlp.demo.encoder import minilm_path
+from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.training import FinetuneConfig, finetune
 
 WEIGHTS, SEEDS = (0.0, 0.1, 1.0), (0, 1)

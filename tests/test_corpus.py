@@ -12,7 +12,7 @@ from itertools import combinations
 
 import pytest
 
-from mhex_nlp.demo.corpus import LABELS, SPLITS, CorpusSentence, as_dataset, load_corpus
+from mhex_nlp.cli.demo.corpus import LABELS, SPLITS, CorpusSentence, as_dataset, load_corpus
 
 CORPUS = load_corpus()
 
@@ -199,5 +199,5 @@ def test_as_dataset_agrees_with_the_sentences() -> None:
 
 
 def test_import_does_not_pull_in_datasets() -> None:
-    code = "import sys, mhex_nlp.demo.corpus as c; c.load_corpus(); sys.exit('datasets' in sys.modules)"
+    code = "import sys, mhex_nlp.cli.demo.corpus as c; c.load_corpus(); sys.exit('datasets' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

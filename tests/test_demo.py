@@ -12,9 +12,9 @@ import pytest
 from accelerate.state import AcceleratorState
 from tiny import save_checkpoint
 
-from mhex_nlp.demo import run
-from mhex_nlp.demo.output import MARKER, check_output
-from mhex_nlp.demo.run import run_demo
+from mhex_nlp.cli.demo import run
+from mhex_nlp.cli.demo.output import MARKER, check_output
+from mhex_nlp.cli.demo.run import run_demo
 from mhex_nlp.explanation_io import read_jsonl
 
 

@@ -20,8 +20,6 @@ FLOORS = {
     "modeling": 7,
     "benchmark": 6,
     "cli": 6,
-    "cli_fit": 6,
-    "demo": 6,
     "highlights": 6,
     "report": 6,
     "training": 6,

@@ -18,8 +18,8 @@ from tiny import save_checkpoint, tiny_bert, tiny_dataset, tiny_tokenizer
 from transformers import AutoTokenizer
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model, metrics
+from mhex_nlp.cli.finetune import main
 from mhex_nlp.training import FinetuneConfig, finetune
-from mhex_nlp.training.command import main
 
 
 @pytest.fixture(autouse=True)

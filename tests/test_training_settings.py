@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mhex_nlp.cli.finetune import add_finetune_arguments
 from mhex_nlp.training import FinetuneConfig
-from mhex_nlp.training.command import add_finetune_arguments
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     mhex_param_groups,
 )
-from mhex_nlp.demo.encoder import minilm_path
+from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.metrics.text_values import TextValues
 from mhex_nlp.metrics.values import ModelValues
 

@@ -34,8 +34,8 @@ def run_report(args: argparse.Namespace) -> int:
     Raises:
         OSError, ValueError: one sentence on what is wrong with the source, the labels or the output.
     """
-    from .reading import read_explanations
-    from .writing import write_report
+    from ..report.reading import read_explanations
+    from ..report.writing import write_report
 
     explanations = read_explanations(args.source)
     labels = None if args.labels is None else _labels(args)

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ..explain.explanation import Explanation
-from ..highlights.showing import write_explanations
-from ..render import render_terminal
+from ...explain.explanation import Explanation
+from ...render import render_terminal
+from ..texts import write_explanations
 from .corpus import CorpusSentence, as_dataset, load_corpus
 from .encoder import minilm_path
 from .output import check_output, put_in_place, scratch
@@ -45,7 +45,7 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     import datasets
     from transformers.utils import logging
 
-    from ..explain.explainer import MhexExplainer
+    from ...explain.explainer import MhexExplainer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -90,7 +90,7 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
 def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) -> None:
     from datasets import DatasetDict
 
-    from ..training import FinetuneConfig, finetune
+    from ...training import FinetuneConfig, finetune
 
     finetune(
         FinetuneConfig(
@@ -109,8 +109,8 @@ def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) 
 
 def _fit(folder: Path, seed: int) -> float:
     """Fits the saved model on the sentences it was trained on, which needs no labels; the held-out skill."""
-    from ..explain.explainer import MhexExplainer
-    from ..fitting import fit_equivalent_matrices
+    from ...explain.explainer import MhexExplainer
+    from ...fitting import fit_equivalent_matrices
 
     explainer = MhexExplainer.from_pretrained(str(folder))
     texts = [sentence.text for split in ("train", "validation") for sentence in load_corpus(split)]

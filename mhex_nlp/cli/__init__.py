@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._version import __version__
-from .benchmark.command import add_evaluate_arguments, run_evaluate
-from .cli_fit import add_fit_arguments, run_fit
-from .highlights.command import add_highlight_arguments, run_highlight, show_warning
-from .report.command import add_report_arguments, run_report
-from .training.command import add_finetune_arguments, run_finetune
+from .._version import __version__
+from .evaluate import add_evaluate_arguments, run_evaluate
+from .finetune import add_finetune_arguments, run_finetune
+from .fit import add_fit_arguments, run_fit
+from .highlight import add_highlight_arguments, run_highlight, show_warning
+from .report import add_report_arguments, run_report
 
 DEMO_EXAMPLE = """example:
   mhex demo --output demo-output

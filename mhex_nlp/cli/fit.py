@@ -42,13 +42,13 @@ def run_fit(args: argparse.Namespace) -> int:
     from transformers import AutoConfig
     from transformers.utils import logging
 
-    from .fitting import fit_equivalent_matrices
-    from .highlights.opening import read_texts
-    from .inputs.tokenizer import load_tokenizer
-    from .models.auto import AutoMhexModelForSequenceClassification
-    from .models.config import MhexConfig
-    from .models.devices import resolve
-    from .models.modeling import HEAD_PREFIXES
+    from ..fitting import fit_equivalent_matrices
+    from ..highlights.opening import read_texts
+    from ..inputs.tokenizer import load_tokenizer
+    from ..models.auto import AutoMhexModelForSequenceClassification
+    from ..models.config import MhexConfig
+    from ..models.devices import resolve
+    from ..models.modeling import HEAD_PREFIXES
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

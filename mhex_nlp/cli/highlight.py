@@ -96,7 +96,7 @@ def _explainer(args: argparse.Namespace, device: Any) -> Any:
 
 
 def _show_texts(args: argparse.Namespace) -> int:
-    from .showing import check_formats, show_explanations, write_explanations
+    from .texts import check_formats, show_explanations, write_explanations
 
     formats = check_formats(args.format)
     if args.text_pair_column is not None:
@@ -113,7 +113,7 @@ def _show_texts(args: argparse.Namespace) -> int:
 
 def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; what cannot be explained is told and passed over."""
-    from .showing import show_explanations
+    from .texts import show_explanations
 
     source = _source(args)
     explainer = _explainer(args, args.device)
@@ -137,11 +137,11 @@ def _show_rows(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from accelerate import Accelerator
 
-    from .columns import ColumnOptions
-    from .identity import identity_of
-    from .job import run_job
-    from .parts import FORMATS
-    from .showing import check_formats
+    from ..highlights.columns import ColumnOptions
+    from ..highlights.identity import identity_of
+    from ..highlights.job import run_job
+    from ..highlights.parts import FORMATS
+    from .texts import check_formats
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
     if Path(args.data).is_dir() and args.output.resolve().is_relative_to(Path(args.data).resolve()):
@@ -195,7 +195,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> Any:
-    from .opening import open_rows
+    from ..highlights.opening import open_rows
 
     return open_rows(
         args.data,

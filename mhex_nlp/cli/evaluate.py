@@ -54,8 +54,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     Raises:
         OSError, TypeError, ValueError, ImportError: one sentence on what is wrong with the options, model or data.
     """
-    from .evaluation import evaluate_explanations
-    from .writing import check_folder, summary_table, write_evaluation
+    from ..benchmark.evaluation import evaluate_explanations
+    from ..benchmark.writing import check_folder, summary_table, write_evaluation
 
     check_folder(args.output)
     texts, pairs, rationales = _texts(args)
@@ -100,7 +100,7 @@ def _texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[
     if args.corpus:
         if args.text_pair_column is not None or args.rationale_column is not None:
             raise ValueError("--text-pair-column and --rationale-column name columns of --data, not of --corpus.")
-        from ..demo.corpus import load_corpus
+        from .demo.corpus import load_corpus
 
         sentences = load_corpus("test")
         texts, rationales = [each.text for each in sentences], [each.spans for each in sentences]

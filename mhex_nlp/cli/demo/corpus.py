@@ -30,7 +30,7 @@ class CorpusSentence:
 
 @cache
 def _read() -> tuple[CorpusSentence, ...]:
-    lines = files("mhex_nlp.demo").joinpath("corpus.jsonl").read_text(encoding="utf-8").split("\n")
+    lines = files("mhex_nlp.cli.demo").joinpath("corpus.jsonl").read_text(encoding="utf-8").split("\n")
     rows = (json.loads(line) for line in lines if line)
     return tuple(
         CorpusSentence(
