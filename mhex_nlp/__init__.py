@@ -22,21 +22,22 @@ _HOMES = {
     "fit_equivalent_matrices": "fitting",
     "ScoredText": "scored_text",
     "compare_explanations": "comparison",
-    "highlight_dataset": "highlights",
+    "highlight_dataset": "corpus",
     "MhexCallback": "training",
     "mhex_param_groups": "training",
     "head_collaboration": "collaboration",
-    "write_report": "report",
+    "write_report": "corpus.report",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .collaboration import head_collaboration as head_collaboration
     from .comparison import compare_explanations as compare_explanations
+    from .corpus import highlight_dataset as highlight_dataset
+    from .corpus.report import write_report as write_report
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
-    from .highlights import highlight_dataset as highlight_dataset
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .models.config import MhexConfig as MhexConfig
     from .models.conversion import get_mhex_model as get_mhex_model
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .models.families import register_site as register_site
     from .models.sidecar import save_explainer as save_explainer
     from .models.tasks.sequence_classification import deep_supervision_loss as deep_supervision_loss
-    from .report import write_report as write_report
     from .scored_text import ScoredText as ScoredText
     from .training import MhexCallback as MhexCallback
     from .training import mhex_param_groups as mhex_param_groups

@@ -40,10 +40,10 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from transformers.utils import logging
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model, highlight_dataset
-from mhex_nlp.highlights.columns import ColumnOptions
-from mhex_nlp.highlights.job import SingleProcess, run_job
-from mhex_nlp.highlights.ledger import Ledger
-from mhex_nlp.highlights.opening import open_rows
+from mhex_nlp.corpus.columns import ColumnOptions
+from mhex_nlp.corpus.job.job import SingleProcess, run_job
+from mhex_nlp.corpus.job.ledger import Ledger
+from mhex_nlp.corpus.readers.opening import open_rows
 from mhex_nlp.inputs.batching import token_batches
 
 PIPELINE_BATCHES = (1, 8, 32, 128)

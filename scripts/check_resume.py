@@ -31,7 +31,7 @@ import torch
 
 import mhex_nlp
 from mhex_nlp.cli.demo.corpus import load_corpus
-from mhex_nlp.highlights.ledger import Ledger
+from mhex_nlp.corpus.job.ledger import Ledger
 
 SCRIPT = Path(__file__).with_name("highlight.py")
 HIDDEN = {"manifest.json"}  # says when and by whom

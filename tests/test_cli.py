@@ -15,8 +15,8 @@ from tiny import tiny_bert, tiny_tokenizer
 
 from mhex_nlp import Explanation, get_mhex_model
 from mhex_nlp.cli import main
-from mhex_nlp.explanation_io import read_jsonl, write_jsonl
-from mhex_nlp.highlights.ledger import SCHEMA
+from mhex_nlp.corpus.job.ledger import SCHEMA
+from mhex_nlp.corpus.jsonl import read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tiny import save_checkpoint
 from mhex_nlp.cli.demo import run
 from mhex_nlp.cli.demo.output import MARKER, check_output
 from mhex_nlp.cli.demo.run import run_demo
-from mhex_nlp.explanation_io import read_jsonl
+from mhex_nlp.corpus.jsonl import read_jsonl
 
 
 @pytest.fixture(autouse=True)

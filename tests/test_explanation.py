@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mhex_nlp.corpus.jsonl import read_jsonl, write_jsonl
 from mhex_nlp.explain.explanation import (
     ClassRef,
     Explanation,
@@ -27,7 +28,6 @@ from mhex_nlp.explain.explanation import (
     Token,
 )
 from mhex_nlp.explain.json_form import SCHEMA, explanation_schema, from_plain, to_plain
-from mhex_nlp.explanation_io import read_jsonl, write_jsonl
 from mhex_nlp.inputs.segmentation import assign_to_spans, segment_words
 
 VALIDATOR = jsonschema.Draft202012Validator(explanation_schema())

@@ -18,12 +18,12 @@ from families import train_heads
 from tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp.corpus.columns import ColumnOptions
+from mhex_nlp.corpus.job.job import SingleProcess, run_job
+from mhex_nlp.corpus.job.ledger import Ledger
+from mhex_nlp.corpus.jsonl import read_jsonl
+from mhex_nlp.corpus.readers.opening import open_rows
 from mhex_nlp.explain.json_form import explanation_schema
-from mhex_nlp.explanation_io import read_jsonl
-from mhex_nlp.highlights.columns import ColumnOptions
-from mhex_nlp.highlights.job import SingleProcess, run_job
-from mhex_nlp.highlights.ledger import Ledger
-from mhex_nlp.highlights.opening import open_rows
 
 TOKENIZER = tiny_tokenizer()
 FORMATS = ("html", "jsonl", "parquet")
@@ -252,7 +252,7 @@ class OneOf(SingleProcess):
 
 def test_shares_of_several_processes_are_the_whole(explainer, corpus, tmp_path, monkeypatch):
     run(explainer, corpus, tmp_path / "whole")
-    monkeypatch.setattr("mhex_nlp.highlights.job._finish", lambda *_: None)
+    monkeypatch.setattr("mhex_nlp.corpus.job.job._finish", lambda *_: None)
     for rank in (0, 1, 2):
         assert run(explainer, corpus, tmp_path / "out", OneOf(rank, 3)) is None
     assert {p.name for p in (tmp_path / "out").glob("*.jsonl")} >= {"part-1-00001.jsonl", "part-2-00005.jsonl"}

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import mhex_nlp
-from mhex_nlp.highlights.counted_readers import JoinedRows, StreamedRows
-from mhex_nlp.highlights.opening import open_rows, rows_of
-from mhex_nlp.highlights.rows import Row, RowSource, text_problem
+from mhex_nlp.corpus.readers.opening import open_rows, rows_of
+from mhex_nlp.corpus.readers.records import JoinedRows, StreamedRows
+from mhex_nlp.corpus.readers.rows import Row, RowSource, text_problem
 from mhex_nlp.inputs.texts import repair_surrogates
 
 HOSTILE = [
@@ -273,7 +273,7 @@ def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.Monkey
         next(rows)
     limit = csv.field_size_limit(1000)
     try:
-        monkeypatch.setattr("mhex_nlp.highlights.line_readers._LONGEST_CELL", 1000)
+        monkeypatch.setattr("mhex_nlp.corpus.readers.lines._LONGEST_CELL", 1000)
         path.write_text('text,n\none,1\n"two,2\n' + "three,3\n" * 1000 + '"')
         with pytest.raises(ValueError, match="from line 3 on"):
             list(open_rows(path))

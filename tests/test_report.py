@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mhex_nlp import Explanation, MhexExplainer, fit_equivalent_matrices, write_report
-from mhex_nlp.report.folder import ReportFolder
+from mhex_nlp.corpus.report.folder import ReportFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
 from report_examples import LABELS, example  # noqa: E402
@@ -245,7 +245,7 @@ def test_explanations_are_read_once_and_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_list_says_where_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mhex_nlp.report.gathering.LISTED", 5)
+    monkeypatch.setattr("mhex_nlp.corpus.report.counts.LISTED", 5)
     index = write_report(reviews(9), tmp_path, labels=golds(9))
     html = index.read_text("utf-8")
     data, pages = read(index)

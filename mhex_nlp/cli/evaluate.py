@@ -105,7 +105,7 @@ def _texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[
         sentences = load_corpus("test")
         texts, rationales = [each.text for each in sentences], [each.spans for each in sentences]
     else:
-        from ..highlights.opening import read_texts
+        from ..corpus.readers.opening import read_texts
 
         texts, pairs = read_texts(args.data, args.text_column, args.text_pair_column, args.split)
         if args.rationale_column is not None:

@@ -42,8 +42,8 @@ def run_fit(args: argparse.Namespace) -> int:
     from transformers import AutoConfig
     from transformers.utils import logging
 
+    from ..corpus.readers.opening import read_texts
     from ..fitting import fit_equivalent_matrices
-    from ..highlights.opening import read_texts
     from ..inputs.tokenizer import load_tokenizer
     from ..models.auto import AutoMhexModelForSequenceClassification
     from ..models.config import MhexConfig

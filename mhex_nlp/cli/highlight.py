@@ -137,10 +137,10 @@ def _show_rows(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from accelerate import Accelerator
 
-    from ..highlights.columns import ColumnOptions
-    from ..highlights.identity import identity_of
-    from ..highlights.job import run_job
-    from ..highlights.parts import FORMATS
+    from ..corpus.columns import ColumnOptions
+    from ..corpus.fingerprint import identity_of
+    from ..corpus.job.job import run_job
+    from ..corpus.job.parts import FORMATS
     from .texts import check_formats
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
@@ -195,7 +195,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> Any:
-    from ..highlights.opening import open_rows
+    from ..corpus.readers.opening import open_rows
 
     return open_rows(
         args.data,

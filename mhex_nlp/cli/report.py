@@ -34,8 +34,8 @@ def run_report(args: argparse.Namespace) -> int:
     Raises:
         OSError, ValueError: one sentence on what is wrong with the source, the labels or the output.
     """
-    from ..report.reading import read_explanations
-    from ..report.writing import write_report
+    from ..corpus.report.pages import write_report
+    from ..corpus.report.reading import read_explanations
 
     explanations = read_explanations(args.source)
     labels = None if args.labels is None else _labels(args)
@@ -49,7 +49,7 @@ def run_report(args: argparse.Namespace) -> int:
 
 def _labels(args: argparse.Namespace) -> Mapping[str, str | int | None]:
     """The right labels by id, of all rows."""
-    from ..highlights import open_rows
+    from ..corpus import open_rows
 
     # any column will do for the text, which is not looked at
     source = open_rows(

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from ..corpus.jsonl import write_jsonl
 from ..explain.explanation import Explanation
-from ..explanation_io import write_jsonl
 from ..render import render_page, render_terminal
 
 FORMATS = ("jsonl", "html")

@@ -49,8 +49,8 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
 
 def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:
     """Explains `texts` into `step-000120.html` and `step-000120.jsonl` in `directory`; training goes on as if not."""
+    from ..corpus.jsonl import write_jsonl
     from ..explain.explainer import MhexExplainer
-    from ..explanation_io import write_jsonl
     from ..render import render_page
 
     with untouched(model):

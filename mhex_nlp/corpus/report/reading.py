@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..explain.explanation import Explanation
-from ..explanation_io import read_jsonl
-from ..highlights.ledger import MANIFEST, Ledger
+from ...explain.explanation import Explanation
+from ..job.ledger import MANIFEST, Ledger
+from ..jsonl import read_jsonl
 
 
 def read_explanations(source: Path) -> Iterator[Explanation]:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ..durable import durable, unfinished_name
+from ..atomic_files import durable, unfinished_name
 
 INDEX = "index.html"
 _MARKER = "mhex-report.txt"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .explained import ExplainedText
+from .explained_rows import ExplainedText
 
 UNITS = ("words", "tokens")
 PREFIX = "mhex_"

@@ -15,9 +15,9 @@ from ..explain.explainer import MhexExplainer
 from ..explain.targets import ClassName
 from ..inputs.texts import repair_surrogates, warn
 from .columns import PREFIX, ColumnOptions, to_columns
-from .explained import ExplainedText, explain_rows, tokenise_rows
-from .identity import identity_of
-from .rows import row_problem
+from .explained_rows import ExplainedText, explain_rows, tokenise_rows
+from .fingerprint import identity_of
+from .readers.rows import row_problem
 
 _ARGUMENTS = ("text_column", "text_pair_column")
 D = TypeVar("D", Dataset, IterableDataset)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..inputs.texts import repair_surrogates
+from ...inputs.texts import repair_surrogates
 
 if TYPE_CHECKING:
     pass

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .explained import ExplainedText
+    from .explained_rows import ExplainedText
 
 WORDS_OF_A_PART = 400  # for each class; weaker ones of a part are not counted
 _KEPT = 50_000  # for each class: so memory does not grow with the corpus

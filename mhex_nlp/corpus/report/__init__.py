@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import lazy_names
+from ..._lazy import lazy_names
 
-_HOMES = {"write_report": "writing"}
+_HOMES = {"write_report": "pages"}
 __all__ = [*sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from .writing import write_report as write_report
+    from .pages import write_report as write_report
 
 __getattr__ = lazy_names(__name__, _HOMES)

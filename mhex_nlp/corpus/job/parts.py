@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..durable import durable
-from ..explain.json_form import dumps
-from ..render import render_page
-from .columns import ColumnOptions, to_columns
-from .explained import ExplainedText
-from .rows import Row
+from ...explain.json_form import dumps
+from ...render import render_page
+from ..atomic_files import durable
+from ..columns import ColumnOptions, to_columns
+from ..explained_rows import ExplainedText
+from ..readers.rows import Row
 
 FORMATS = ("jsonl", "parquet", "html")
 _KEYS = {"id": pa.string(), "row": pa.int64(), "text": pa.string(), "text_pair": pa.string(), "gold_label": pa.string()}

@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..durable import durable, sync_folder, unfinished_name
-from ..explain.json_form import dumps
+from ...explain.json_form import dumps
+from ..atomic_files import durable, sync_folder, unfinished_name
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"

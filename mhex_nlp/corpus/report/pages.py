@@ -10,11 +10,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ..explain.explanation import Explanation
-from ..inputs.texts import warn, zip_rows
-from ..render import check_unit, render_report_index, render_report_page
+from ...explain.explanation import Explanation
+from ...inputs.texts import warn, zip_rows
+from ...render import check_unit, render_report_index, render_report_page
+from .counts import Entry, Gathering, Group
 from .folder import INDEX, ReportFolder, page_name
-from .gathering import Entry, Gathering, Group
 
 Labels = Mapping[str, str | int | None] | Iterable[str | int | None]
 

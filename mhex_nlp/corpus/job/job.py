@@ -19,21 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._version import __version__
-from ..durable import durable
-from ..explain.explainer import MhexExplainer
-from ..explain.json_form import dumps
-from ..explain.request import Request
-from ..inputs.encoding import TokenisedText
-from ..inputs.texts import warn
-from ..render import render_summary
-from .columns import ColumnOptions
-from .corpus_summary import CorpusSummary
-from .explained import ExplainedText, explain_rows, tokenise_rows
+from ..._version import __version__
+from ...explain.explainer import MhexExplainer
+from ...explain.json_form import dumps
+from ...explain.request import Request
+from ...inputs.encoding import TokenisedText
+from ...inputs.texts import warn
+from ...render import render_summary
+from ..atomic_files import durable
+from ..columns import ColumnOptions
+from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
+from ..readers.rows import Row, RowSource
+from ..summary import CorpusSummary
 from .ledger import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, Ledger
 from .parts import part_name, write_part
 from .progress import JobProgress
-from .rows import Row, RowSource
 
 
 @dataclass(frozen=True, slots=True)

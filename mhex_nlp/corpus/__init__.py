@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 
 from .._lazy import lazy_names
 
-_HOMES = {"highlight_dataset": "dataset", "open_rows": "opening", "rows_of": "opening", "run_job": "job"}
+_HOMES = {
+    "highlight_dataset": "dataset",
+    "open_rows": "readers.opening",
+    "rows_of": "readers.opening",
+    "run_job": "job.job",
+}
 __all__ = [*sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .dataset import highlight_dataset as highlight_dataset
-    from .job import run_job as run_job
-    from .opening import open_rows as open_rows
-    from .opening import rows_of as rows_of
+    from .job.job import run_job as run_job
+    from .readers.opening import open_rows as open_rows
+    from .readers.opening import rows_of as rows_of
 
 __getattr__ = lazy_names(__name__, _HOMES)

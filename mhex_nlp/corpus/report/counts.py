@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..explain.explanation import Explanation
-from ..highlights.corpus_summary import CorpusSummary, label_name
+from ...explain.explanation import Explanation
+from ..summary import CorpusSummary, label_name
 
 STRONGEST = 8  # words of a text that the index can be filtered by
 LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
