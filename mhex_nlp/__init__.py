@@ -20,21 +20,22 @@ _HOMES = {
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
     "fit_equivalent_matrices": "fitting",
-    "ScoredText": "scored_text",
-    "compare_explanations": "comparison",
+    "ScoredText": "evaluation.scored_text",
+    "compare_explanations": "evaluation.comparison",
     "highlight_dataset": "corpus",
     "MhexCallback": "training",
     "mhex_param_groups": "training",
-    "head_collaboration": "collaboration",
+    "head_collaboration": "evaluation.head_collaboration",
     "write_report": "corpus.report",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from .collaboration import head_collaboration as head_collaboration
-    from .comparison import compare_explanations as compare_explanations
     from .corpus import highlight_dataset as highlight_dataset
     from .corpus.report import write_report as write_report
+    from .evaluation.comparison import compare_explanations as compare_explanations
+    from .evaluation.head_collaboration import head_collaboration as head_collaboration
+    from .evaluation.scored_text import ScoredText as ScoredText
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explanation import Explanation as Explanation
     from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from .models.families import register_site as register_site
     from .models.sidecar import save_explainer as save_explainer
     from .models.tasks.sequence_classification import deep_supervision_loss as deep_supervision_loss
-    from .scored_text import ScoredText as ScoredText
     from .training import MhexCallback as MhexCallback
     from .training import mhex_param_groups as mhex_param_groups
 

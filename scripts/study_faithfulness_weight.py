@@ -22,8 +22,8 @@ from datasets import ClassLabel, Dataset, load_dataset
 from transformers import AutoTokenizer, logging
 
 from mhex_nlp import AutoMhexModelForSequenceClassification
-from mhex_nlp.benchmark import evaluate_explanations
 from mhex_nlp.cli.demo.encoder import minilm_path
+from mhex_nlp.evaluation.benchmark import evaluate_explanations
 from mhex_nlp.training import FinetuneConfig, finetune
 
 WEIGHTS, SEEDS = (0.0, 0.1, 1.0), (0, 1)

@@ -24,11 +24,11 @@ from faithfulness.models import Case
 from transformers import logging
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, judging
+from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
+from mhex_nlp.evaluation.metrics.ranking import rank_agreement
+from mhex_nlp.evaluation.text_values import TextValues, perturb
 from mhex_nlp.inputs.tokenizer import load_tokenizer
 from mhex_nlp.judging import Rows
-from mhex_nlp.metrics.perturbation import comprehensiveness, sufficiency
-from mhex_nlp.metrics.ranking import rank_agreement
-from mhex_nlp.metrics.text_values import TextValues, perturb
 from mhex_nlp.models import forward as forward_pass
 from mhex_nlp.models.heads.attention_flow import rolled_writes
 from mhex_nlp.regression import RowSource

@@ -107,7 +107,7 @@ def test_an_encoder_is_no_classifier(tmp_path, capsys):
 
 
 def test_help_has_an_example_and_names_every_method(capsys):
-    from mhex_nlp.benchmark.methods import METHODS
+    from mhex_nlp.evaluation.benchmark.methods import METHODS
 
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--help"])

@@ -10,10 +10,21 @@ from families import plain_model, train_heads
 from tiny import tiny_texts, tiny_tokenizer
 
 from mhex_nlp import MhexExplainer, fit_equivalent_matrices, get_mhex_model
-from mhex_nlp.benchmark.attention import attention_maps, attention_rollout, eager_attention, last_attention, rollout
-from mhex_nlp.benchmark.gradients import gradient_norm, gradient_x_input, integrated_gradients, path_gradients
-from mhex_nlp.benchmark.methods import DEFAULT_METHODS, METHODS, OWN_METHODS, available_methods, find_methods
-from mhex_nlp.metrics.values import ModelValues
+from mhex_nlp.evaluation.benchmark.attention import (
+    attention_maps,
+    attention_rollout,
+    eager_attention,
+    last_attention,
+    rollout,
+)
+from mhex_nlp.evaluation.benchmark.gradients import (
+    gradient_norm,
+    gradient_x_input,
+    integrated_gradients,
+    path_gradients,
+)
+from mhex_nlp.evaluation.benchmark.methods import DEFAULT_METHODS, METHODS, OWN_METHODS, available_methods, find_methods
+from mhex_nlp.evaluation.model_values import ModelValues
 
 NAMES = {"id2label": {0: "bad", 1: "fair", 2: "good"}}
 TEXTS = [("the film was good and lovely", None), ("a very bad film", "the plot was awful ."), ("superb acting", None)]

@@ -10,11 +10,11 @@ import pytest
 from families import plain_model
 from tiny import tiny_tokenizer
 
-from mhex_nlp.benchmark import peers
-from mhex_nlp.benchmark.captum_metrics import infidelity, sensitivity_max
-from mhex_nlp.benchmark.gradients import integrated_gradients
-from mhex_nlp.benchmark.methods import available_methods, find_methods
-from mhex_nlp.metrics.values import ModelValues
+from mhex_nlp.evaluation.benchmark import peers
+from mhex_nlp.evaluation.benchmark.captum_metrics import infidelity, sensitivity_max
+from mhex_nlp.evaluation.benchmark.gradients import integrated_gradients
+from mhex_nlp.evaluation.benchmark.methods import available_methods, find_methods
+from mhex_nlp.evaluation.model_values import ModelValues
 
 WEIGHTS = np.array([2.0, -1.0, 0.5, 0.0, 3.0, -0.25, 1.0, -2.0])
 

@@ -21,7 +21,7 @@ from test_render import Reader, assert_inert, shown
 from tiny import tiny_tokenizer
 
 from mhex_nlp import Explanation, ScoredText, compare_explanations
-from mhex_nlp.compared_words import Agreement, agreements, compare_words
+from mhex_nlp.evaluation.word_agreement import Agreement, agreements, compare_words
 from mhex_nlp.inputs.segmentation import word_spans
 from mhex_nlp.render import render_comparison_terminal
 from mhex_nlp.render.summary import percent

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mhex_nlp import metrics
-from mhex_nlp.metrics import naopc, perturbation, plausibility, ranking
+from mhex_nlp.evaluation import metrics
+from mhex_nlp.evaluation.metrics import naopc, perturbation, plausibility, ranking
 
 FULL, CHANGED = [0.9, 0.5], [[0.8, 0.7, 0.4], [0.5, 0.6, 0.2]]
 SCORES, OTHER, MARKS = [[3.0, 1.0, 2.0], [1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0, 5.0]], [[1, 0, 1], [0, 1]]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.metrics.games import coalition_values, removal_masks, removal_order
-from mhex_nlp.metrics.naopc import AopcBounds, aopc_bounds, normalised_aopc, order_aopc
+from mhex_nlp.evaluation.metrics.games import coalition_values, removal_masks, removal_order
+from mhex_nlp.evaluation.metrics.naopc import AopcBounds, aopc_bounds, normalised_aopc, order_aopc
 
 
 def random_game(n, seed):

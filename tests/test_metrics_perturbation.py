@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.metrics import perturbation as p
+from mhex_nlp.evaluation.metrics import perturbation as p
 
 FULL = [0.9, 0.5]
 # five bins a text

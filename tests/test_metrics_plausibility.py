@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.metrics import plausibility as p
+from mhex_nlp.evaluation.metrics import plausibility as p
 
 # a score of few values, so that ties are common, and a mark
 tokens = st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=1, max_size=12)

@@ -12,8 +12,8 @@ from families import plain_model, train_heads
 from tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
-from mhex_nlp.metrics.randomisation import parameter_randomisation, randomised
-from mhex_nlp.metrics.ranking import spearman
+from mhex_nlp.evaluation.metrics.randomisation import parameter_randomisation, randomised
+from mhex_nlp.evaluation.metrics.ranking import spearman
 
 TOKENIZER = tiny_tokenizer()
 TEXTS = [

@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.metrics.games import leave_one_out
-from mhex_nlp.metrics.ranking import average_ranks, kendall, randomisation_similarity, rank_agreement, spearman
+from mhex_nlp.evaluation.metrics.games import leave_one_out
+from mhex_nlp.evaluation.metrics.ranking import (
+    average_ranks,
+    kendall,
+    randomisation_similarity,
+    rank_agreement,
+    spearman,
+)
 
 # few distinct values, so that ties are common
 numbers = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp.metrics.shapley import sampled_shapley, spearman_brown
+from mhex_nlp.evaluation.metrics.shapley import sampled_shapley, spearman_brown
 
 
 def random_game(n, seed):

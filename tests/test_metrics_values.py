@@ -11,11 +11,11 @@ from tiny import tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from mhex_nlp.metrics.naopc import aopc_bounds
-from mhex_nlp.metrics.perturbation import bin_masks, comprehensiveness, soft_weights
-from mhex_nlp.metrics.shapley import sampled_shapley
-from mhex_nlp.metrics.text_values import perturb
-from mhex_nlp.metrics.values import ModelValues
+from mhex_nlp.evaluation.metrics.naopc import aopc_bounds
+from mhex_nlp.evaluation.metrics.perturbation import bin_masks, comprehensiveness, soft_weights
+from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
+from mhex_nlp.evaluation.model_values import ModelValues
+from mhex_nlp.evaluation.text_values import perturb
 
 TEXT = "the superb film was very dull ."
 MASK, CLS, SEP = 4, 2, 3
@@ -231,7 +231,7 @@ def test_families_padded_or_alone(family):
 
 
 def test_a_family_nobody_registered_is_run_with_care(monkeypatch):
-    from mhex_nlp.metrics import values as module
+    from mhex_nlp.evaluation import model_values as module
 
     monkeypatch.setattr(module, "SITES", {})
     model = plain_model("llama", dropout=False)

@@ -17,8 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import save_checkpoint, tiny_bert, tiny_dataset, tiny_tokenizer
 from transformers import AutoTokenizer
 
-from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model, metrics
+from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
 from mhex_nlp.cli.finetune import main
+from mhex_nlp.evaluation import metrics
 from mhex_nlp.training import FinetuneConfig, finetune
 
 

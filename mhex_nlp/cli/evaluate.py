@@ -54,8 +54,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     Raises:
         OSError, TypeError, ValueError, ImportError: one sentence on what is wrong with the options, model or data.
     """
-    from ..benchmark.evaluation import evaluate_explanations
-    from ..benchmark.writing import check_folder, summary_table, write_evaluation
+    from ..evaluation.benchmark.run import evaluate_explanations
+    from ..evaluation.benchmark.tables import check_folder, summary_table, write_evaluation
 
     check_folder(args.output)
     texts, pairs, rationales = _texts(args)

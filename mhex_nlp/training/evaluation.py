@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 from transformers import PretrainedConfig
 
-from .. import metrics
+from ..evaluation import metrics
 from ..models.config import MhexConfig
 from ..models.tasks.sequence_classification import deep_supervision_loss
 from .head_metrics import head_losses, head_scores

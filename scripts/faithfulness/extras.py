@@ -13,10 +13,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from mhex_nlp import MhexExplainer
+from mhex_nlp.evaluation.metrics.plausibility import auprc, rationale_mask
+from mhex_nlp.evaluation.metrics.randomisation import parameter_randomisation
+from mhex_nlp.evaluation.text_values import TextValues
 from mhex_nlp.inputs.batching import token_batches
-from mhex_nlp.metrics.plausibility import auprc, rationale_mask
-from mhex_nlp.metrics.randomisation import parameter_randomisation
-from mhex_nlp.metrics.text_values import TextValues
 
 from . import data as corpus
 from . import measuring, settings, store

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mhex_nlp.benchmark.methods import available_methods
-from mhex_nlp.metrics.perturbation import comprehensiveness, sufficiency
-from mhex_nlp.metrics.shapley import sampled_shapley
-from mhex_nlp.metrics.text_values import TextValues, perturb
+from mhex_nlp.evaluation.benchmark.methods import available_methods
+from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
+from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
+from mhex_nlp.evaluation.text_values import TextValues, perturb
 
 from . import settings, store
 from .models import Case

@@ -23,8 +23,8 @@ from mhex_nlp import (
     mhex_param_groups,
 )
 from mhex_nlp.cli.demo.encoder import minilm_path
-from mhex_nlp.metrics.text_values import TextValues
-from mhex_nlp.metrics.values import ModelValues
+from mhex_nlp.evaluation.model_values import ModelValues
+from mhex_nlp.evaluation.text_values import TextValues
 
 from . import data as corpus
 from . import settings, store

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mhex_nlp.metrics.ranking import rank_agreement
+from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 
 from . import extras, measuring, settings, store, tables
 from .intervals import mean_interval

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""captum's infidelity and sensitivity (Yeh et al. 2019), asked over a text's units and its embeddings (extra `bench`).
+
+Axes: n units of a text, T tokens, H embedding units, S samples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ..metrics.arrays import as_finite
+from ..model_values import ModelValues
+from ..text_values import TextValues
+from .explained_output import output_name
+from .gradients import midpoints, path_gradients, token_scores
+from .peers import load_peer
+
+GRADIENT_METHODS = ("gradient_norm", "gradient_x_input", "integrated_gradients")
+
+
+def infidelity(
+    text: TextValues, target: int, scores: ArrayLike, *, samples: int = 100, normalize: bool = False, seed: int = 0
+) -> float:
+    """E_I [(sum of the scores in I - (f(x) - f(x without I)))^2] over random subsets I of the units; lower is better.
+
+    For integrated gradients the sum is I^T Phi in embedding space with I the difference to the baseline on the subset.
+    f is what all methods explain, the (centred) logit.
+
+    Args:
+        text: made by `ModelValues.of`.
+        target: class id.
+        scores: (n,).
+        samples: S subsets, each size from 1 to n as likely.
+        normalize: scale the scores by the best factor first, for methods that give an order and no amounts.
+        seed: of the subsets.
+
+    Raises:
+        ImportError: captum is not installed.
+        ValueError: scores that do not fit or are not finite, or fewer than one sample.
+    """
+    given = as_finite(scores, "scores")
+    if given.shape != (text.n,) or samples < 1:
+        raise ValueError(f"scores must be ({text.n},) and samples at least 1, got {given.shape} and {samples}.")
+    output: Any = output_name(text.owner)
+    value = text.value(target, output)
+    generator = np.random.default_rng(seed)
+
+    def forward(masks: Tensor) -> Tensor:
+        return torch.as_tensor(np.asarray(value(masks.numpy() > 0.5)), dtype=torch.float64)
+
+    def perturb(masks: Tensor) -> tuple[Tensor, Tensor]:
+        sizes = generator.integers(1, text.n + 1, len(masks))
+        gone = torch.from_numpy(generator.random(masks.shape).argsort(1).argsort(1) < sizes[:, None]).double()
+        return gone, masks - gone
+
+    found = load_peer("captum.metrics").infidelity(
+        forward,
+        perturb,
+        torch.ones(1, text.n, dtype=torch.float64),
+        torch.from_numpy(given)[None],
+        n_perturb_samples=samples,
+        normalize=normalize,
+    )
+    return float(found[0])
+
+
+def sensitivity_max(
+    text: TextValues,
+    target: int,
+    method: str = "gradient_x_input",
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    steps: int = 50,
+    seed: int = 0,
+) -> float:
+    """max_r |Phi(e + r) - Phi(e)| / |Phi(e)| over embeddings e moved by |r|_inf <= radius; lower is better.
+
+    Args:
+        text, target: as in `infidelity`.
+        method: one of `GRADIENT_METHODS`; Phi are its token scores.
+        radius, samples: captum's `perturb_radius` and `n_perturb_samples`.
+        steps: of integrated gradients.
+        seed: of the moves.
+
+    Raises:
+        ImportError: captum is not installed.
+        ValueError: another method, or a family without gradients by its embeddings.
+    """
+    if method not in GRADIENT_METHODS:
+        raise ValueError(f"method must be one of {', '.join(GRADIENT_METHODS)}, got {method!r}.")
+    values = text.owner
+    assert isinstance(values, ModelValues)  # which alone makes a TextValues
+    points = midpoints(steps) if method == "integrated_gradients" else [1.0]
+    (start,) = path_gradients(values, [text], [target], [1.0])
+
+    def explain(embeddings: Any) -> tuple[Tensor]:  # (S, T, H), or a tuple of it, to (S, T)
+        rows = embeddings[0] if isinstance(embeddings, tuple) else embeddings
+        shifts = [each - start.own for each in rows]
+        count = len(shifts)
+        found = path_gradients(values, [text] * count, [target] * count, points, shifts=shifts)
+        return (torch.stack([token_scores(method, each) for each in found]),)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = load_peer("captum.metrics").sensitivity_max(
+            explain, start.own[None], perturb_radius=radius, n_perturb_samples=samples
+        )
+    return float(found[0])

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The number that all methods explain, by the logits of a batch and by name.
+
+Axes: B texts, C labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..text_values import Answers
+
+
+def explained_output(values: Answers, logits: Tensor, targets: Tensor) -> Tensor:
+    """What all methods explain: the target's logit, less the mean over classes where classes exclude each other.
+
+    Args:
+        values: whose model gave the logits.
+        logits: (B, C).
+        targets: (B,) class ids.
+
+    Returns:
+        (B,).
+    """
+    own = logits.gather(1, targets[:, None]).squeeze(1)
+    return own - logits.mean(1) if values.classes.exclusive else own
+
+
+def output_name(values: Answers) -> str:
+    """The same for `TextValues.value`: "centred", or "logit"."""
+    return "centred" if values.classes.exclusive else "logit"
+
+
+def check_finite(values: Tensor, name: str) -> Tensor:
+    """`values` in float64 on the CPU; ValueError where they are not finite."""
+    found = values.detach().double().cpu()
+    if not torch.isfinite(found).all():
+        raise ValueError(f"{name} must be finite, got values that are NaN or infinite.")
+    return found

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figure of an evaluation: comprehensiveness and sufficiency of every method with their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .measures import MEASURES
+from .methods import MHEX_METHODS
+from .results import EvaluationReport, MethodResult
+
+_MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: told apart by every kind of eye
+_SHOWN = ("comprehensiveness", "sufficiency")
+
+
+def draw(report: EvaluationReport, stem: Path) -> list[Path]:
+    """Writes `stem`.png and .svg, the same bytes for the same figures; the paths written.
+
+    Best comprehensiveness first in both panels, MHEX in blue and bold, random as a dashed line.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    methods = sorted(report.methods, key=lambda each: -each.figures["comprehensiveness"].value)
+    chance = next((each for each in methods if each.name == "random"), None)
+    rows = [each for each in methods if each is not chance] or methods
+    style = {"svg.hashsalt": "mhex", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 10}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(9.2, 1.75 + 0.34 * len(rows)), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, key in zip(panels, _SHOWN, strict=True):
+            _panel(axes, rows, chance, key)
+        panels[0].set_yticks(range(len(rows)), [each.label for each in rows])
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        for label, each in zip(panels[0].get_yticklabels(), rows, strict=True):
+            if each.name in MHEX_METHODS:
+                label.set_color(_MHEX)
+                label.set_fontweight("bold")
+        figure.suptitle(
+            f"{report.model}: {report.texts} texts, {report.unit} removed by {report.removal}, 95 % intervals",
+            fontsize=10,
+            color="#222222",
+        )
+        png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+        figure.savefig(png, dpi=160, facecolor="white", metadata={"Software": None})
+        figure.savefig(svg, facecolor="white", metadata={"Date": None})
+    return [png, svg]
+
+
+def _panel(axes: Any, rows: list[MethodResult], chance: MethodResult | None, key: str) -> None:
+    measure = MEASURES[key]
+    for place, each in enumerate(rows):
+        found = each.figures[key]
+        own = each.name in MHEX_METHODS
+        colour = _MHEX if own else _OTHER
+        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.4 if own else 1.4, zorder=2)
+        marker = "D" if own else "o"
+        axes.plot([found.value], [place], marker, color=colour, markersize=6.5 if own else 5.5, zorder=3)
+    if chance is not None:
+        level = chance.figures[key].value
+        axes.axvline(level, color=_RANDOM, linestyle="--", linewidth=1.3, zorder=1)
+        axes.annotate(
+            "random",
+            (level, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color=_RANDOM,
+            fontsize=8.5,
+        )
+    better = "→" if measure.better == "higher" else "←"
+    axes.set_xlabel(f"{measure.title} ({better} {measure.better} is better)")
+    axes.locator_params(axis="x", nbins=5)
+    axes.grid(axis="x", color="#E3E3E3", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)

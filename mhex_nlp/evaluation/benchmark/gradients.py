@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explanations by gradients: norm, times input, and integrated along the way from [MASK] to the text.
+
+Axes: B texts, T tokens of a text, H embedding units, S points of a path. What is differentiated is the target's
+(centred) logit (`explained_output`), by the word embeddings alone: positions and segments stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.eval_mode import evaluating
+from ..metrics.arrays import Floats
+from ..model_values import ModelValues
+from ..text_values import TextValues
+from .explained_output import check_finite, explained_output
+
+BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than those of ModelValues
+
+
+@dataclass(frozen=True, slots=True)
+class PathGradient:
+    """One text: the mean gradient over the points of its path, the path, and the text's own embeddings; (T, H) float64.
+
+    `line` is text less baseline: zero on tokens that always stay.
+    """
+
+    mean: Tensor
+    line: Tensor
+    own: Tensor
+
+
+def check_gradients(values: ModelValues) -> None:
+    """Refuses models whose tokens have another way to the label than their word embeddings once.
+
+    Raises:
+        ValueError: an encoder-decoder, whose decoder sees the tokens a second time.
+    """
+    if values.model.config.is_encoder_decoder:
+        raise ValueError(
+            "gradients by the embeddings need a model without a decoder beside its encoder, got "
+            f"{type(values.model).__name__}, whose decoder sees the tokens a second time."
+        )
+
+
+def path_gradients(
+    values: ModelValues,
+    texts: Sequence[TextValues],
+    targets: Sequence[int],
+    points: Sequence[float],
+    *,
+    shifts: Sequence[Tensor] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[PathGradient]:
+    """Gradients of each text's target, averaged over points between baseline (0) and text (1).
+
+    The baseline has the mask token's embedding on every token that may be removed, or zeros where the tokenizer has
+    none; template tokens, and the token a decoder pools, keep their own.
+
+    Args:
+        values: whose model is differentiated; its weights get no gradient.
+        texts: B texts made by it.
+        targets: a class id for each.
+        points: S places on the path.
+        shifts: for each text (T, H), added to its own embeddings (for `sensitivity_max`).
+        batch_tokens: rows times longest row of one backward pass.
+
+    Raises:
+        ValueError: an encoder-decoder, or gradients that are not finite.
+    """
+    check_gradients(values)
+    rows = [(index, point) for index in range(len(texts)) for point in points]
+    sums: dict[int, Tensor] = {}
+    ends: dict[int, tuple[Tensor, Tensor]] = {}
+    embed, device = values.model.get_input_embeddings(), values.model.device
+    with evaluating(values.model), torch.enable_grad():
+        blank = _blank(values, embed)
+        for batch, inputs in values.batches([texts[index].item for index, _ in rows], batch_tokens):
+            own = [rows[number][0] for number in batch]
+            places = torch.tensor([rows[number][1] for number in batch], device=device)
+            probe = _Probe(
+                places,
+                [texts[index].fixed for index in own],
+                blank,
+                None if shifts is None else [shifts[i] for i in own],
+            )
+            hook = embed.register_forward_hook(probe)
+            try:
+                logits = values.model(**inputs).logits
+            finally:
+                hook.remove()
+            wanted = torch.tensor([targets[index] for index in own], device=device)
+            if probe.point is None:
+                raise ValueError(
+                    f"gradients need a model that embeds its tokens, which {type(values.model).__name__} does not."
+                )
+            (gradient,) = torch.autograd.grad(explained_output(values, logits, wanted).sum(), probe.point)
+            for row, index in enumerate(own):
+                tokens = len(texts[index].item)
+                found = check_finite(gradient[row, :tokens], "gradients")
+                sums[index] = sums[index] + found if index in sums else found
+                if index not in ends:
+                    line, start = (each[row, :tokens].double().cpu() for each in (probe.line, probe.own))
+                    ends[index] = line, start
+    return [PathGradient(sums[index] / len(points), *ends[index]) for index in range(len(texts))]
+
+
+def token_scores(kind: str, found: PathGradient) -> Tensor:
+    """(T,) scores off a text's gradient: "gradient_norm", "gradient_x_input" or "integrated_gradients"."""
+    if kind == "gradient_norm":
+        return found.mean.norm(dim=-1)
+    return (found.mean * (found.line if kind == "integrated_gradients" else found.own)).sum(-1)
+
+
+def gradient_norm(values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
+    """|d f / d e_t|, the L2 norm of the gradient by each token's embedding (Li et al. 2016); units add up tokens."""
+    return _scores("gradient_norm", texts, path_gradients(values, texts, targets, [1.0]))
+
+
+def gradient_x_input(values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
+    """<d f / d e_t, e_t>, gradient times input (Denil et al. 2014)."""
+    return _scores("gradient_x_input", texts, path_gradients(values, texts, targets, [1.0]))
+
+
+def integrated_gradients(
+    values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
+) -> list[Floats]:
+    """Integrated gradients (Sundararajan et al. 2017) by the midpoint rule.
+
+    With many steps the scores add up to f(text) - f(text with every unit masked).
+
+    Raises:
+        ValueError: fewer than one step, or as `path_gradients`.
+    """
+    return _scores("integrated_gradients", texts, path_gradients(values, texts, targets, midpoints(steps)))
+
+
+def midpoints(steps: int) -> list[float]:
+    """The middles of `steps` equal pieces of [0, 1]; ValueError for fewer than one."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}.")
+    return [(step + 0.5) / steps for step in range(steps)]
+
+
+def _scores(kind: str, texts: Sequence[TextValues], found: Sequence[PathGradient]) -> list[Floats]:
+    return [text.unit_scores(token_scores(kind, each).numpy()) for text, each in zip(texts, found, strict=True)]
+
+
+def _blank(values: ModelValues, embed: Any) -> Tensor:
+    """(H,) what stands for a missing token."""
+    mask = values.tokenizer.mask_token_id
+    with torch.no_grad():
+        found = embed(torch.tensor([mask or 0], device=values.model.device))[0].detach()
+    return torch.zeros_like(found) if mask is None else found
+
+
+class _Probe:
+    """Forward hook of the word embeddings: puts points of the paths in their place and keeps what to differentiate by.
+
+    A class because a hook can hand nothing back. Only the first call counts: some families embed padding again.
+    """
+
+    def __init__(self, places: Tensor, fixed: Sequence[Tensor], blank: Tensor, shifts: Sequence[Tensor] | None) -> None:
+        self.places, self.fixed, self.blank, self.shifts = places, fixed, blank, shifts
+        self.point: Tensor | None = None
+        self.own = self.line = blank
+
+    def __call__(self, module: Any, args: Any, out: Tensor) -> Tensor:
+        if not isinstance(out, Tensor):
+            raise ValueError(
+                f"gradients need word embeddings that give one tensor, which {type(module).__name__} does not."
+            )
+        if self.point is not None:
+            return out
+        own = out.detach().clone()  # (B, T, H), T with padding, which longformer and big_bird add inside
+        moves = torch.zeros(own.shape[:2], dtype=torch.bool, device=own.device)
+        for row, fixed in enumerate(self.fixed):
+            moves[row, : len(fixed)] = ~fixed.to(own.device)
+            if self.shifts is not None:
+                own[row, : len(fixed)] += self.shifts[row].to(own)
+        base = torch.where(moves[..., None], self.blank, own)
+        self.own, self.line = own, own - base
+        self.point = (base + self.places.to(own)[:, None, None] * self.line).requires_grad_()
+        return self.point

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of a comparison: what each is called, which way is better, and how it comes from scores.
+
+Axes: B texts, n_i units of text i, k columns of a figure (one a text, or precision and recall).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..metrics.arrays import Bools, Floats
+from ..metrics.perturbation import ERASER_BINS, average_drop, comprehensiveness, log_odds, sufficiency
+from ..metrics.plausibility import (
+    Span,
+    auprc,
+    hard_rationale,
+    iou_f1,
+    mask_spans,
+    mean_rationale_share,
+    rationale_mask,
+    token_f1,
+)
+from ..metrics.ranking import rank_agreement
+from ..text_values import TextValues, perturb
+from .intervals import Statistic, f1_of, mean_of
+
+AOPC_BINS = tuple(round(step / 10, 1) for step in range(1, 10))
+_TOP = ERASER_BINS.index(0.2)  # the share that published log-odds and drops are at
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of the table: its title, which way is better, decimals, and its statistic over texts."""
+
+    title: str
+    better: Literal["higher", "lower"]
+    digits: int = 3
+    statistic: Statistic = mean_of
+
+    @property
+    def arrow(self) -> str:
+        """The way that is better."""
+        return "↑" if self.better == "higher" else "↓"
+
+
+MEASURES: dict[str, Measure] = {
+    "comprehensiveness": Measure("comprehensiveness", "higher"),
+    "sufficiency": Measure("sufficiency", "lower"),
+    "aopc": Measure("AOPC 10–90 %", "higher"),
+    "log_odds": Measure("log-odds at 20 %", "lower", 2),
+    "average_drop": Measure("average drop at 20 %", "lower", 1),
+    "kendall_leave_one_out": Measure("Kendall τ to leave one out", "higher", 2),
+    "spearman_shapley": Measure("Spearman ρ to Shapley", "higher", 2),
+    "auprc": Measure("AUPRC", "higher"),
+    "token_f1": Measure("token F1", "higher"),
+    "iou_f1": Measure("IoU F1", "higher", statistic=f1_of),
+}
+PLAUSIBILITY = ("auprc", "token_f1", "iou_f1")
+
+
+def faithfulness_columns(
+    texts: Sequence[TextValues],
+    scores: Sequence[Floats],
+    targets: Sequence[int],
+    leave_one_out: Sequence[Floats],
+    shapley: Sequence[Floats] | None,
+) -> dict[str, Floats]:
+    """Each figure of faithfulness and agreement, (B, 1), of one method's scores.
+
+    Args:
+        texts: B texts made by one `ModelValues`.
+        scores: (n_i,) of each.
+        targets: the class explained.
+        leave_one_out, shapley: references of the same units; no Spearman where `shapley` is `None`.
+
+    Raises:
+        ValueError: scores that do not align or are not finite.
+    """
+    found = perturb(texts, scores, list(targets), (*ERASER_BINS, *AOPC_BINS))
+    eraser = len(ERASER_BINS)
+    rows = {
+        "comprehensiveness": comprehensiveness(found.full, found.without[:, :eraser]),
+        "sufficiency": sufficiency(found.full, found.only[:, :eraser]),
+        "aopc": comprehensiveness(found.full, found.without[:, eraser:]),
+        "log_odds": log_odds(found.full, found.without[:, _TOP]),
+        "average_drop": average_drop(found.full, found.only[:, _TOP]),
+        "kendall_leave_one_out": rank_agreement(scores, leave_one_out, "kendall"),
+    }
+    if shapley is not None:
+        rows["spearman_shapley"] = rank_agreement(scores, shapley, "spearman")
+    return {name: values[:, None] for name, values in rows.items()}
+
+
+def plausibility_columns(scores: Sequence[Floats], marks: Sequence[Bools]) -> dict[str, Floats]:
+    """AUPRC and token F1 (B, 1), and precision and recall of spans (B, 2), against what people marked.
+
+    Hard rationales are as long as the human ones on average, and F1 is ERASER's macro.
+
+    Args:
+        scores, marks: B arrays (n_i,), each text with a mark.
+    """
+    share = mean_rationale_share(marks)
+    chosen = [hard_rationale(each, share) for each in scores]
+    spans = [iou_f1([mask_spans(one)], [mask_spans(other)]).macro for one, other in zip(chosen, marks, strict=True)]
+    tokens = [token_f1([one], [other]).macro.f1 for one, other in zip(chosen, marks, strict=True)]
+    return {
+        "auprc": auprc(scores, marks)[:, None],
+        "token_f1": np.asarray(tokens)[:, None],
+        "iou_f1": np.asarray([[each.precision, each.recall] for each in spans]),
+    }
+
+
+def unit_marks(text: TextValues, spans: Sequence[Span], name: str) -> Bools:
+    """Which units of a text share a code point with a rationale, (n,) bool.
+
+    Raises:
+        ValueError: a span outside the text or that covers no token; the sentence begins with `name`.
+    """
+    try:
+        pairs = [(int(start), int(end)) for start, end in spans]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a list of [start, end) pairs, got {spans!r:.80}.") from error
+    try:
+        marked = rationale_mask(text.item.text, [(token.start, token.end) for token in text.tokens], pairs)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return np.asarray([marked[list(unit)].any() for unit in text.units], dtype=bool)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evaluate_explanations`: explanation methods on one model and the same texts, with intervals.
+
+Axes: B texts, n_i units of text i, k columns of a figure.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from rich.console import Console
+from rich.progress import Progress
+
+from ..._version import __version__
+from ...explain.explainer import MhexExplainer
+from ...inputs.texts import Replaced, check_pairs, check_texts
+from ...models.modeling import MhexMixin
+from ..metrics.arrays import Bools
+from ..metrics.plausibility import Span
+from ..model_values import ModelValues
+from ..text_values import TextValues
+from .intervals import Interval, interval, paired_interval
+from .measures import MEASURES, unit_marks
+from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods
+from .results import Cost, EvaluationReport, MethodResult
+from .study import BOOTSTRAP_DRAWS, Columns, Study
+
+
+def evaluate_explanations(
+    model: Any,
+    tokenizer: Any,
+    texts: Iterable[str],
+    text_pairs: Iterable[str] | None = None,
+    *,
+    methods: Sequence[str] | Literal["all"] | None = None,
+    rationales: Sequence[Sequence[Span]] | None = None,
+    removal: str = "mask",
+    unit: Literal["tokens", "words"] = "tokens",
+    reference_permutations: int = 64,
+    random_seeds: int = 5,
+    seed: int = 0,
+    batch_tokens: int = 4096,
+    max_length: int | None = None,
+    language: str | None = None,
+    **budgets: int,
+) -> EvaluationReport:
+    """Compares explanations of the classes that `model` predicts: faithfulness, agreement, plausibility and cost.
+
+    Args:
+        model: a classifier of transformers, with heads (then MHEX takes part) or plain.
+        tokenizer: its fast tokenizer.
+        texts, text_pairs: at least two texts of more than one unit; others are left out and counted.
+        methods: keys of `METHODS`; by default the package's own that this model can do; "all" adds Shapley values and
+            the peers that are installed. What is left out stands in the report's notes.
+        rationales: for each text the [start, end) code points that people marked; texts without a mark take no part in
+            plausibility. For single texts only.
+        removal: how units are removed, as in `ModelValues`.
+        unit: "tokens" or "words".
+        reference_permutations: orders of the reference Shapley values, a multiple of 4; 0 for none.
+        random_seeds: seeds that the row "random" is the mean of.
+        seed: of everything drawn; equal seeds give equal figures.
+        batch_tokens, max_length, language: as in `ModelValues`.
+        budgets: fields of `methods.Budgets`, such as `steps=100`.
+
+    Raises:
+        TypeError, ValueError: bad texts, fewer than two texts to compare on, a regression model, an unknown method or
+            one that was named and cannot be had, rationales that do not align, scores or logits that are not finite.
+        ImportError: a peer that was named and is not installed.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of strings, got one string.")
+    replaced = Replaced()
+    given = check_texts(texts, "texts", replaced=replaced)
+    pairs = check_pairs(given, text_pairs, "text_pairs", replaced=replaced)
+    replaced.tell()
+    _check_counts(random_seeds, reference_permutations, seed)
+    options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
+    explainer = None
+    if any(isinstance(module, MhexMixin) for module in model.modules()):
+        explainer = MhexExplainer(model, tokenizer, **options)
+        model = explainer.model
+    values = ModelValues(model, tokenizer, removal, **options)
+    if values.classes.task == "regression":
+        raise ValueError("model must be a classifier, got a regression model: it has no probabilities to measure by.")
+    own = {None: DEFAULT_METHODS, "all": METHODS}
+    strict = methods not in (None, "all")
+    names = own[methods] if methods in (None, "all") else methods
+    found, notes = find_methods(values, explainer, names, seed, strict=strict, **budgets)
+
+    everything = [values.of(text, None if pairs is None else pairs[index], unit) for index, text in enumerate(given)]
+    marks = _marks(everything, rationales, pairs)
+    kept = [index for index, text in enumerate(everything) if text.n > 1]
+    if len(kept) < 2:
+        raise ValueError(
+            f"texts must hold at least two of more than one of the {unit}, got {len(kept)} such among {len(given)}."
+        )
+    chosen = [everything[index] for index in kept]
+    marks = [marks[index] for index in kept]
+    marked = sum(mark is not None for mark in marks)
+    if rationales is not None and marked < 2:
+        raise ValueError(f"rationales must mark something in at least two of the texts compared, got {marked}.")
+    columns: dict[str, Columns] = {}
+    costs: dict[str, Cost] = {}
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("references", total=len(found) + 1)
+        study = Study(
+            values, explainer, chosen, marks, permutations=reference_permutations, seed=seed, max_length=max_length
+        )
+        for method in found:
+            bar.update(task, advance=1, description=method.label)
+            scores, costs[method.name] = study.explain(method.name, budgets)
+            runs = [scores, *(study.random(random_seeds) if method.name == "random" else [])]
+            columns[method.name] = study.measure(runs)
+    reference = next((name for name in MHEX_METHODS if name in columns), None)
+    return EvaluationReport(
+        model=_shown_name(model),
+        task=values.classes.task,
+        explained=f"{'centred ' if values.classes.exclusive else ''}logit of the predicted class",
+        texts=len(chosen),
+        left_out=len(given) - len(chosen),
+        cut=sum(text.item.truncated for text in chosen),
+        plausibility_texts=marked,
+        removal=values.removal,
+        unit=unit,
+        seed=seed,
+        random_seeds=random_seeds,
+        bootstrap_draws=BOOTSTRAP_DRAWS,
+        reference_permutations=reference_permutations,
+        reliability=study.reliability,
+        compared_with=reference,
+        methods=tuple(_result(method, columns, costs[method.name], reference, seed) for method in found),
+        notes=notes,
+        machine=_machine(model),
+        versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    )
+
+
+def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
+    for name, value, least in (
+        ("random_seeds", random_seeds, 1),
+        ("reference_permutations", permutations, 0),
+        ("seed", seed, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    if permutations % 4:
+        raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
+
+
+def _marks(
+    texts: Sequence[TextValues], rationales: Sequence[Sequence[Span]] | None, pairs: Sequence[str] | None
+) -> list[Bools | None]:
+    """The marked units of each text, `None` where there is no rationale or nothing in it."""
+    if rationales is None:
+        return [None] * len(texts)
+    if pairs is not None:
+        raise ValueError("rationales must be left out for pairs of texts: it would not be known which half they mark.")
+    if len(rationales) != len(texts):
+        raise ValueError(f"rationales must have one entry for each of the {len(texts)} texts, got {len(rationales)}.")
+    found = [unit_marks(text, rationales[index], f"rationales[{index}]") for index, text in enumerate(texts)]
+    return [mark if mark.any() else None for mark in found]
+
+
+def _result(
+    method: AttributionMethod, columns: dict[str, Columns], cost: Cost, reference: str | None, seed: int
+) -> MethodResult:
+    own, differences = columns[method.name], {}
+    draws: dict[str, Any] = {"draws": BOOTSTRAP_DRAWS, "seed": seed}
+    figures: dict[str, Interval] = {}
+    for key, found in own.items():
+        figures[key] = interval(found, MEASURES[key].statistic, **draws)
+        if reference is not None and reference != method.name:
+            other = columns[reference][key]
+            differences[key] = paired_interval(found, other, MEASURES[key].statistic, **draws)
+    return MethodResult(method.name, method.label, figures, differences, cost)
+
+
+def _shown_name(model: Any) -> str:
+    """Reports are passed on: a folder's own name stands in them, not where it lies on this machine."""
+    name = str(model.config._name_or_path or type(model).__name__)
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def _machine(model: Any) -> str:
+    if model.device.type == "cuda":
+        return str(torch.cuda.get_device_name(model.device))
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

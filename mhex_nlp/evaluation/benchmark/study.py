@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One comparison under way: what the model says of the texts, the references, and one method at a time against them.
+
+Axes: B texts, n_i units of text i, k columns of a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...explain.explainer import MhexExplainer
+from ..metrics.arrays import Bools, Floats
+from ..metrics.games import leave_one_out
+from ..metrics.shapley import sampled_shapley
+from ..model_values import ModelValues
+from ..text_values import TextValues
+from .cost import Meter
+from .explained_output import output_name
+from .intervals import Interval, interval, mean_of
+from .measures import faithfulness_columns, plausibility_columns
+from .methods import available_methods
+from .results import Cost
+
+BOOTSTRAP_DRAWS = 2000
+_REFERENCE_SEED = 10_007  # the reference must not share its orders with the method "shapley"
+
+Columns = dict[str, Floats]  # (B, k) of each figure
+
+
+class Study:
+    """Texts of one model with its predictions (`targets`), leave-one-out scores and reference Shapley values.
+
+    Args:
+        values: of the model.
+        explainer: of the same model, `None` where it has no heads.
+        texts: B texts made by `values`, at least two, of at least two units each.
+        marks: for each the units that people marked, or `None`.
+        permutations: orders of the reference Shapley values; 0 for none.
+        seed: of everything drawn.
+        max_length: as `values` was given it.
+    """
+
+    def __init__(
+        self,
+        values: ModelValues,
+        explainer: MhexExplainer | None,
+        texts: Sequence[TextValues],
+        marks: Sequence[Bools | None],
+        *,
+        permutations: int,
+        seed: int,
+        max_length: int | None = None,
+    ) -> None:
+        self.values, self.explainer, self.texts, self.marks, self.seed = values, explainer, texts, marks, seed
+        self.max_length = max_length
+        output: Any = output_name(values)
+        self.targets = [text.predicted() for text in texts]
+        games = [text.value(target, output) for text, target in zip(texts, self.targets, strict=True)]
+        self.without = [leave_one_out(game, text.n) for game, text in zip(games, texts, strict=True)]
+        self.shapley: list[Floats] | None = None
+        self.reliability: Interval | None = None
+        if permutations:
+            found = [
+                sampled_shapley(game, text.n, permutations=permutations, seed=seed + _REFERENCE_SEED)
+                for game, text in zip(games, texts, strict=True)
+            ]
+            self.shapley = [each.values for each in found]
+            corrected = np.asarray([[each.corrected] for each in found], dtype=np.float64)
+            self.reliability = interval(corrected, mean_of, BOOTSTRAP_DRAWS, seed)
+
+    def explain(self, name: str, budgets: dict[str, int]) -> tuple[list[Floats], Cost]:
+        """One method's scores and what they cost, on texts that remember no answer of the model."""
+        values, own = self.values, self.values.model
+        fresh = ModelValues(
+            own,
+            values.tokenizer,
+            values.removal,
+            values.batch_tokens,
+            max_length=self.max_length,
+            language=values.language,
+        )
+        (method,) = available_methods(fresh, self.explainer, [name], self.seed, **budgets)
+        first, *texts = [
+            fresh.of(text.item.text, text.item.text_pair, text.unit) for text in (self.texts[0], *self.texts)
+        ]
+        method.explain([first], self.targets[:1])  # what is done once, such as compiling, is not counted
+        with Meter(own) as meter:
+            scores = method.explain(texts, self.targets)
+        return scores, Cost(meter.seconds / len(texts), meter.rows / len(texts), meter.peak_bytes / 2**20)
+
+    def random(self, seeds: int) -> list[list[Floats]]:
+        """Random scores of the seeds that follow the own one."""
+        others = (available_methods(self.values, None, ["random"], self.seed + more) for more in range(1, seeds))
+        return [each.explain(self.texts, self.targets) for (each,) in others]
+
+    def measure(self, runs: Sequence[list[Floats]]) -> Columns:
+        """The columns of each figure, averaged over runs of one method."""
+        found = [self._measure(scores) for scores in runs]
+        return {key: np.mean([each[key] for each in found], axis=0) for key in found[0]}
+
+    def _measure(self, scores: list[Floats]) -> Columns:
+        columns = faithfulness_columns(self.texts, scores, self.targets, self.without, self.shapley)
+        marked = [(score, mark) for score, mark in zip(scores, self.marks, strict=True) if mark is not None]
+        if marked:
+            columns |= plausibility_columns([score for score, _ in marked], [mark for _, mark in marked])
+        return columns

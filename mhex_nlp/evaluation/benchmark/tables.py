@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation as files: tables to read, JSON to compute with, a figure to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+from .figure import draw
+from .intervals import Interval
+from .measures import MEASURES, PLAUSIBILITY
+from .results import EvaluationReport, MethodResult
+
+
+def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
+    """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`; the paths written.
+
+    Raises:
+        NotADirectoryError: `directory` is a file.
+    """
+    folder = check_folder(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    page, data = folder / "evaluation.md", folder / "evaluation.json"
+    page.write_text("\n".join(_page(report)) + "\n", "utf-8")
+    data.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    return [page, data, *draw(report, folder / "evaluation")]
+
+
+def check_folder(directory: str | PathLike[str]) -> Path:
+    """`directory` as a path; NotADirectoryError where it is a file."""
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"output must be a folder, got the file {folder}.")
+    return folder
+
+
+def summary_table(report: EvaluationReport) -> list[str]:
+    """The main figures of every method as lines of a Markdown table, best comprehensiveness first."""
+    return _table(report, [key for key in MEASURES if key not in PLAUSIBILITY])
+
+
+def _page(report: EvaluationReport) -> Iterator[str]:
+    yield f"# Explanations of {report.model} compared"
+    yield ""
+    yield from _setting(report)
+    yield ""
+    yield from ["![Comprehensiveness and sufficiency of each method](evaluation.png)", "", "## Faithfulness", ""]
+    yield from summary_table(report)
+    yield ""
+    if report.plausibility_texts:
+        yield from ["## Plausibility", ""]
+        yield (
+            f"Against what people marked in {report.plausibility_texts} texts: AUPRC of the scores; token F1 (macro) "
+            "and IoU F1 (macro, spans that overlap by half) of as many top units as people mark on average (ERASER). "
+            "It says nothing about the model."
+        )
+        yield ""
+        yield from _table(report, list(PLAUSIBILITY))
+        yield ""
+    if report.compared_with is not None and len(report.methods) > 1:
+        best = report.method(report.compared_with)
+        yield from [f"## Differences to {best.label}", ""]
+        yield f"Method less {best.label} on the same texts; an interval without 0 tells them apart."
+        yield ""
+        keys = [key for key in MEASURES if key in best.figures]
+        yield from _lines(
+            ["scores", *(_head(key) for key in keys)],
+            [
+                [each.label, *(_cell(key, each.differences[key], signed=True) for key in keys)]
+                for each in _sorted(report)
+                if each.differences
+            ],
+        )
+        yield ""
+    yield from _cost(report)
+    if report.notes:
+        yield from ["", "## Left out", "", *(f"- {note}" for note in report.notes)]
+
+
+def _setting(report: EvaluationReport) -> Iterator[str]:
+    left = f"; {report.left_out} more have a single one and were left out" if report.left_out else ""
+    cut = f"; {report.cut} were cut at what the model takes" if report.cut else ""
+    removed = {
+        "mask": "replaced by the mask token",
+        "deletion": "deleted",
+        "attention": "hidden by the attention mask",
+    }[report.removal]
+    yield (
+        f"{report.texts} texts of at least two {report.unit}{left}{cut}. Every method explains the {report.explained}; "
+        f"{report.unit} are {removed}, template tokens always stay."
+    )
+    yield ""
+    yield (
+        "Comprehensiveness and sufficiency: what the probability of the predicted class loses without the top 1, 5, "
+        "10, 20, 50 % of the units, and with them alone, mean over the five (ERASER). AOPC 10–90 %: without the top "
+        "10, 20, ... 90 %, mean over the nine. Log-odds: ln of the probability without the top 20 % over the full one. "
+        "Average drop: percent of the probability lost with the top 20 % alone."
+    )
+    yield ""
+    if report.reliability is not None:
+        yield (
+            f"Spearman ρ is to Shapley values from {report.reference_permutations} antithetic permutations, whose "
+            f"split-half reliability is {_cell('spearman_shapley', report.reliability)}: no method can be expected "
+            "above its square root."
+        )
+        yield ""
+    yield (
+        f"Brackets: 95 % bootstrap intervals over the texts ({report.bootstrap_draws} draws). "
+        f"Random: mean of {report.random_seeds} seeds. Seed {report.seed}."
+    )
+
+
+def _cost(report: EvaluationReport) -> Iterator[str]:
+    yield from ["## Cost", ""]
+    yield (
+        f"Of explaining all texts in one go ({report.machine}): rows are texts or variants of them that went through "
+        "the model; a gradient's backward pass is not among them. Memory is the peak above what was held before."
+    )
+    yield ""
+    rows = [
+        [
+            each.label,
+            f"{1000 * each.cost.seconds_per_text:.2f}",
+            f"{each.cost.rows_per_text:.0f}",
+            f"{each.cost.peak_mib:.0f}",
+        ]
+        for each in _sorted(report)
+    ]
+    yield from _lines(["scores", "ms a text", "rows a text", "peak MiB"], rows)
+
+
+def _table(report: EvaluationReport, keys: Sequence[str]) -> list[str]:
+    methods = _sorted(report)
+    there = [key for key in keys if key in methods[0].figures]
+    rows = [[each.label, *(_cell(key, each.figures[key]) for key in there)] for each in methods]
+    return _lines(["scores", *(_head(key) for key in there)], rows)
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table with columns of even width, so that it reads on a terminal as well."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    rule = "|".join("-" * (width + 2) for width in widths)
+    return [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
+
+
+def _head(key: str) -> str:
+    return f"{MEASURES[key].title} {MEASURES[key].arrow}"
+
+
+def _cell(key: str, found: Interval, signed: bool = False) -> str:
+    digits, sign = MEASURES[key].digits, "+" if signed else ""
+    return f"{found.value:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+
+
+def _sorted(report: EvaluationReport) -> list[MethodResult]:
+    return sorted(report.methods, key=lambda each: -each.figures["comprehensiveness"].value)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explanations side by side: two classes, two models, MHEX and another method's scores, two versions of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, overload
+
+from ..explain.explanation import Explanation
+from ..render.display import show_here, text_or_file
+from .scored_text import ScoredText
+from .word_agreement import Agreement, ComparedWord, agreements, assign_words, compare_words
+
+MOST = 4
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """Two to four explanations side by side; made by `compare_explanations`.
+
+    `words` are those of the text they share, with a score an explanation, and `agreements` say how alike each two of
+    them are. Both are empty where the texts differ: then nothing can be aligned.
+    """
+
+    explanations: tuple[Explanation | ScoredText, ...]
+    names: tuple[str, ...]
+    words: tuple[ComparedWord, ...]
+    agreements: tuple[Agreement, ...]
+    same_text: bool
+    title: str
+    language: str | None = None
+
+    @overload
+    def to_html(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens", of the highlighted
+        texts; the table is of words.
+        """
+        from ..render import render_comparison
+
+        return text_or_file(render_comparison(self._columns(), self._table(), title=self.title, unit=unit), path)
+
+    def show(self, unit: str = "words") -> None:
+        """Display in a notebook, or print to the terminal where there is no notebook."""
+        from ..render import render_comparison_fragment, render_comparison_terminal
+
+        columns, table = self._columns(), self._table()
+        show_here(
+            lambda: render_comparison_fragment(columns, table, unit=unit),
+            lambda: render_comparison_terminal(columns, table),
+        )
+
+    def _repr_html_(self) -> str:
+        from ..render import render_comparison_fragment
+
+        return render_comparison_fragment(self._columns(), self._table())
+
+    def __repr__(self) -> str:
+        told = ", ".join(
+            f"{self.names[each.first]!r} and {self.names[each.second]!r} "
+            + ("not ordered" if each.rank_correlation is None else f"{each.rank_correlation:+.2f}")
+            for each in self.agreements
+        )
+        return f"<Comparison of {', '.join(map(repr, self.names))}: {told or 'different texts'}>"
+
+    def _columns(self) -> list[dict[str, Any]]:
+        """What is drawn of each: the tokens with this comparison's words, so that the columns show the same ones."""
+        drawn = []
+        for name, each in zip(self.names, self.explanations, strict=True):
+            form = each.to_dict()
+            owners = assign_words(form, self.language)
+            tokens = [{**token, "word": owner} for token, owner in zip(form["tokens"], owners, strict=True)]
+            drawn.append({**form, "name": name, "tokens": tokens})
+        return drawn
+
+    def _table(self) -> dict[str, Any]:
+        return {"same_text": self.same_text, "words": self.words, "agreements": self.agreements}
+
+
+def compare_explanations(
+    explanations: Sequence[Explanation | ScoredText],
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "Explanations compared",
+    language: str | None = None,
+) -> Comparison:
+    """Puts explanations side by side, and where they are of one text, says word by word how far they agree.
+
+    >>> compare_explanations([explainer(text), ScoredText(text, spans, "captum")]).to_html("compared.html")
+
+    Words are aligned over the text and not over tokens, so that models with different tokenizers can be compared. Each
+    explanation is normalised by its largest word score; rank correlation (Spearman) needs no such thing.
+
+    Args:
+        explanations: two to four, `Explanation` or `ScoredText`.
+        names: what to call each; by default its method, model or class, whatever tells them apart.
+        title: of the page.
+        language: spaCy language whose tokenizer makes the words, as in `MhexExplainer`.
+
+    Raises:
+        TypeError, ValueError: something else than explanations, fewer than two or more than four of them, or names that
+            are not one each.
+    """
+    if isinstance(explanations, Explanation | ScoredText | str) or not isinstance(explanations, Sequence):
+        raise TypeError(f"explanations must be a list of Explanation or ScoredText, got {type(explanations).__name__}.")
+    for index, each in enumerate(explanations):
+        if not isinstance(each, Explanation | ScoredText):
+            raise TypeError(
+                f"explanations[{index}] must be an Explanation or a ScoredText, got {type(each).__name__}: "
+                "ScoredText(text, spans, name) makes one of any list of (start, end, score)."
+            )
+    if not 2 <= len(explanations) <= MOST:
+        raise ValueError(f"explanations must be 2 to {MOST}, got {len(explanations)}.")
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a string, got {type(title).__name__}.")
+    same = len({(each.text, each.text_pair) for each in explanations}) == 1
+    words = compare_words([each.to_dict() for each in explanations], language) if same else ()
+    return Comparison(
+        explanations=tuple(explanations),
+        names=_names(explanations) if names is None else _check_names(names, len(explanations)),
+        words=words,
+        agreements=agreements(words),
+        same_text=same,
+        title=title,
+        language=language,
+    )
+
+
+def _check_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"names must be a list of strings, got {type(names).__name__}.")
+    if len(names) != count:
+        raise ValueError(f"names must be one for each of the {count} explanations, got {len(names)}.")
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise TypeError(f"names[{index}] must be a string, got {type(name).__name__}.")
+        if not name.strip():
+            raise ValueError(f"names[{index}] must not be blank.")
+    return tuple(names)
+
+
+def _names(explanations: Sequence[Explanation | ScoredText]) -> tuple[str, ...]:
+    """A method's own name; of Explanations whatever differs among them: model, class, aggregation."""
+    ours = [each for each in explanations if isinstance(each, Explanation)]
+    several_models = len({each.model for each in ours}) > 1
+    several_classes = len({(each.target, each.foil) for each in ours}) > 1
+    several_ways = len({each.method.aggregation for each in ours}) > 1
+    names = []
+    for each in explanations:
+        if isinstance(each, ScoredText):
+            names.append(each.name or "scores")
+            continue
+        name = each.model.name if several_models else "MHEX"
+        if several_classes:
+            rather = "" if each.foil is None else f" rather than {each.foil.label}"
+            name += f" for {each.target.label}{rather}"
+        names.append(f"{name}, {each.method.aggregation}" if several_ways else name)
+    return tuple(names)

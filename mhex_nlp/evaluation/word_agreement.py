@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of one text with the scores of several methods, and how far the methods agree.
+
+Words come from the text, so that tokenizers align: a token's score goes to the word it begins in, and words that one
+token covers together are one unit for every method.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from ..inputs.segmentation import assign_to_spans, word_spans
+from ..render.highlight import texts_of
+from .metrics.ranking import spearman
+
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedWord:
+    """A word of the text, [start, end) of its `sequence`, with one score a method: None where it has no token there.
+
+    `normalised` are the scores divided by the method's largest magnitude over all words: -1 to 1.
+    """
+
+    text: str
+    start: int
+    end: int
+    sequence: int
+    scores: tuple[float | None, ...]
+    normalised: tuple[float | None, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """The largest normalised score less the smallest, 0 to 2; None unless every method scores the word."""
+        known = [value for value in self.normalised if value is not None]
+        return max(known) - min(known) if len(known) == len(self.normalised) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How alike two methods, by their place, score the `words` words that both of them score.
+
+    `rank_correlation` is Spearman's rho, -1 to 1; None where one orders nothing (fewer than two words, or all alike).
+    `shared_top` of the `top` words with the largest magnitudes are the same in both.
+    """
+
+    first: int
+    second: int
+    words: int
+    rank_correlation: float | None
+    top: int
+    shared_top: int
+
+
+def assign_words(scored: Mapping[str, Any], language: str | None = None) -> list[int | None]:
+    """For each token of the form that displays draw, the word it begins in, counted over text, then its pair; None
+    for special tokens and those with no place.
+    """
+    owners: list[int | None] = [None] * len(scored["tokens"])
+    before = 0
+    for sequence, text in enumerate(texts_of(scored)):
+        words = word_spans(text, language)
+        own = [i for i, token in enumerate(scored["tokens"]) if _placed(token) and token["sequence"] == sequence]
+        if own and words:
+            places = [(scored["tokens"][i]["start"], scored["tokens"][i]["end"]) for i in own]
+            for index, owner in zip(own, assign_to_spans(text, places, words), strict=True):
+                owners[index] = before + owner
+        before += len(words)
+    return owners
+
+
+def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = None) -> tuple[ComparedWord, ...]:
+    """The words that any method scores, in reading order.
+
+    Args:
+        columns: the same text and pair in each, in the form that displays draw.
+        language: as in `segment_words`.
+    """
+    texts = texts_of(columns[0])
+    spans = [(sequence, *span) for sequence, text in enumerate(texts) for span in word_spans(text, language)]
+    firsts = _merge(columns, spans)  # the unit of each word, by the index of its first word
+    sums: list[dict[int, float]] = []
+    for scored in columns:
+        found: dict[int, list[float]] = {}
+        for token, owner in zip(scored["tokens"], assign_words(scored, language), strict=True):
+            if owner is not None:
+                found.setdefault(firsts[owner], []).append(token["score"])
+        sums.append({unit: math.fsum(scores) for unit, scores in found.items()})
+    largest = [max(map(abs, found.values()), default=0.0) or 1.0 for found in sums]
+    words = []
+    for unit in sorted(set().union(*sums)):
+        last = bisect.bisect_right(firsts, unit) - 1
+        sequence, start, end = spans[unit][0], spans[unit][1], spans[last][2]
+        scores = tuple(found.get(unit) for found in sums)
+        normalised = tuple(None if s is None else s / top for s, top in zip(scores, largest, strict=True))
+        words.append(ComparedWord(texts[sequence][start:end], start, end, sequence, scores, normalised))
+    return tuple(words)
+
+
+def agreements(words: Sequence[ComparedWord]) -> tuple[Agreement, ...]:
+    """Of each pair of methods, in order."""
+    count = len(words[0].scores) if words else 0
+    return tuple(_agreement(words, first, second) for first, second in combinations(range(count), 2))
+
+
+def _agreement(words: Sequence[ComparedWord], first: int, second: int) -> Agreement:
+    rows = [
+        (a, b) for word in words if (a := word.scores[first]) is not None and (b := word.scores[second]) is not None
+    ]
+    sides = [[row[side] for row in rows] for side in (0, 1)]
+    ordered = all(len(set(side)) > 1 for side in sides)
+    tops = [_strongest(side) for side in sides]
+    return Agreement(
+        first,
+        second,
+        len(rows),
+        spearman(*sides) if ordered else None,
+        min(TOP, len(rows)),
+        len(tops[0] & tops[1]),
+    )
+
+
+def _strongest(scores: Sequence[float]) -> set[int]:
+    """The indices of the largest magnitudes, ties in reading order; a score of 0 is not strong."""
+    order = sorted(range(len(scores)), key=lambda index: -abs(scores[index]))
+    return {index for index in order[:TOP] if scores[index]}
+
+
+def _merge(columns: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int, int]]) -> list[int]:
+    """For each word the first word of its unit: words that one token of any method covers belong together."""
+    starts = [(sequence, start) for sequence, start, _ in spans]
+    joined = [False] * len(spans)  # with the word before
+    for scored in columns:
+        texts = texts_of(scored)
+        for token in scored["tokens"]:
+            if not _placed(token):
+                continue
+            start, end = token["start"], token["end"]
+            covered = texts[token["sequence"]][start:end]
+            start += len(covered) - len(covered.lstrip())
+            end -= len(covered) - len(covered.rstrip())
+            if start < end:
+                first = bisect.bisect_right(starts, (token["sequence"], start)) - 1
+                last = bisect.bisect_right(starts, (token["sequence"], end - 1)) - 1
+                joined[first + 1 : last + 1] = [True] * (last - first)
+    units: list[int] = []
+    for index, with_last in enumerate(joined):
+        units.append(units[-1] if with_last else index)
+    return units
+
+
+def _placed(token: Mapping[str, Any]) -> bool:
+    return not token["special"] and token["start"] is not None
