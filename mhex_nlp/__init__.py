@@ -19,7 +19,7 @@ _HOMES = {
     "get_mhex_model": "models.conversion",
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
-    "fit_equivalent_matrices": "fitting",
+    "fit_equivalent_matrices": "training.fitting.fit",
     "ScoredText": "evaluation.scored_text",
     "compare_explanations": "evaluation.comparison",
     "highlight_dataset": "corpus",
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .evaluation.scored_text import ScoredText as ScoredText
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explanation import Explanation as Explanation
-    from .fitting import fit_equivalent_matrices as fit_equivalent_matrices
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .models.config import MhexConfig as MhexConfig
     from .models.conversion import get_mhex_model as get_mhex_model
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from .models.tasks.sequence_classification import deep_supervision_loss as deep_supervision_loss
     from .training import MhexCallback as MhexCallback
     from .training import mhex_param_groups as mhex_param_groups
+    from .training.fitting.fit import fit_equivalent_matrices as fit_equivalent_matrices
 
 __getattr__ = lazy_names(__name__, _HOMES)
 

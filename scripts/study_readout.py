@@ -23,16 +23,17 @@ from faithfulness.intervals import mean_interval
 from faithfulness.models import Case
 from transformers import logging
 
-from mhex_nlp import AutoMhexModelForSequenceClassification, judging
+from mhex_nlp import AutoMhexModelForSequenceClassification
 from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.text_values import TextValues, perturb
 from mhex_nlp.inputs.tokenizer import load_tokenizer
-from mhex_nlp.judging import Rows
 from mhex_nlp.models import forward as forward_pass
 from mhex_nlp.models.heads.attention_flow import rolled_writes
-from mhex_nlp.regression import RowSource
-from mhex_nlp.ridge import RidgeStream
+from mhex_nlp.training.fitting import skill as judging
+from mhex_nlp.training.fitting.equations import RowSource
+from mhex_nlp.training.fitting.ridge import RidgeStream
+from mhex_nlp.training.fitting.skill import Rows
 
 HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 

@@ -18,10 +18,10 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
-from mhex_nlp.judging import Rows
 from mhex_nlp.models.heads.readout import FittedReadout, Layout
-from mhex_nlp.regression import random_subsets
-from mhex_nlp.ridge import RidgeStream
+from mhex_nlp.training.fitting.equations import random_subsets
+from mhex_nlp.training.fitting.ridge import RidgeStream
+from mhex_nlp.training.fitting.skill import Rows
 
 TOKENIZER = tiny_tokenizer()
 WORDS = [*NEUTRAL, *GOOD, *BAD]
@@ -39,7 +39,7 @@ def small_model(gate: bool = False):
 
 @pytest.mark.parametrize("block", [2, 4, 512])
 def test_ridge_is_the_textbook_solution(block, monkeypatch):
-    monkeypatch.setattr("mhex_nlp.ridge.BLOCK", block)
+    monkeypatch.setattr("mhex_nlp.training.fitting.ridge.BLOCK", block)
     torch.manual_seed(0)
     x, y = torch.randn(700, 6) * torch.tensor([1, 1, 1, 100, 100, 100]), torch.randn(700, 2)
     stream = RidgeStream((1, 2, 3), 2)

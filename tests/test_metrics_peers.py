@@ -17,13 +17,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhex_nlp import judging
 from mhex_nlp.evaluation.metrics.classification import accuracy, f1
 from mhex_nlp.evaluation.metrics.games import removal_order
 from mhex_nlp.evaluation.metrics.naopc import order_aopc
 from mhex_nlp.evaluation.metrics.perturbation import aopc, bin_masks, comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
+from mhex_nlp.training.fitting import skill as judging
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25)
 

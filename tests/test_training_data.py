@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 from tiny import tiny_dataset, tiny_tokenizer
 
 from mhex_nlp.evaluation.metrics.classification import accuracy, f1
-from mhex_nlp.training.data import load_splits, tokenise_splits
+from mhex_nlp.training.finetuning.data import load_splits, tokenise_splits
 
 ROWS = [{"body": f"text {index}", "tone": ["bad", "good", "mixed"][index % 3]} for index in range(30)]
 

@@ -9,7 +9,7 @@ from tiny import tiny_bert, tiny_mhex, tiny_tokenizer
 from torch.nn import functional as F
 
 from mhex_nlp.training.head_metrics import head_losses, head_scores
-from mhex_nlp.training.watch import HeadWatch
+from mhex_nlp.training.head_watch import HeadWatch
 
 TEXTS = ["a superb film .", "the dull plot was awful ."]
 

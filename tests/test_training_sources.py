@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny import tiny_dataset
 
-from mhex_nlp.training.data import load_splits, read_source
+from mhex_nlp.training.finetuning.data import load_splits, read_source
 
 
 @pytest.fixture(autouse=True)

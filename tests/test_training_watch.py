@@ -16,7 +16,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 
 from mhex_nlp import MhexCallback
-from mhex_nlp.training.watch import HeadWatch
+from mhex_nlp.training.head_watch import HeadWatch
 
 TEXTS = ["a superb film .", "the dull plot was awful ."]
 

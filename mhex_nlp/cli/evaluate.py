@@ -120,7 +120,7 @@ def _texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[
 
 def _rationales(source: str, column: str, split: str) -> list[Any]:
     """The cells of a column, as lists or as the JSON of lists."""
-    from ..training.data import read_source
+    from ..training.finetuning.data import read_source
 
     rows = read_source(source)[split]
     if column not in rows.column_names:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..training.settings import PRECISIONS, FinetuneConfig
+from ..training.finetuning.config import PRECISIONS, FinetuneConfig
 
 EXAMPLE = """example:
   %(prog)s --model distilbert-base-uncased --data reviews.csv --output-dir runs/reviews --epochs 2
@@ -80,7 +80,7 @@ def run_finetune(args: argparse.Namespace) -> int:
     config = FinetuneConfig(**{name: getattr(args, name) for name in FinetuneConfig.__dataclass_fields__})
     from accelerate import PartialState
 
-    from ..training.finetuning import finetune
+    from ..training.finetuning.run import finetune
 
     report = finetune(config)
     if PartialState().is_main_process:

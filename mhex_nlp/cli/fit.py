@@ -43,12 +43,12 @@ def run_fit(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from ..corpus.readers.opening import read_texts
-    from ..fitting import fit_equivalent_matrices
     from ..inputs.tokenizer import load_tokenizer
     from ..models.auto import AutoMhexModelForSequenceClassification
     from ..models.config import MhexConfig
     from ..models.devices import resolve
     from ..models.modeling import HEAD_PREFIXES
+    from ..training.fitting.fit import fit_equivalent_matrices
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 _HOMES = {
-    "FinetuneConfig": "settings",
+    "FinetuneConfig": "finetuning.config",
     "MhexCallback": "callback",
-    "finetune": "finetuning",
-    "load_splits": "data",
+    "finetune": "finetuning.run",
+    "load_splits": "finetuning.data",
     "mhex_param_groups": "optimizer",
 }
 __all__ = [*sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .callback import MhexCallback as MhexCallback
-    from .data import load_splits as load_splits
-    from .finetuning import finetune as finetune
+    from .finetuning.config import FinetuneConfig as FinetuneConfig
+    from .finetuning.data import load_splits as load_splits
+    from .finetuning.run import finetune as finetune
     from .optimizer import mhex_param_groups as mhex_param_groups
-    from .settings import FinetuneConfig as FinetuneConfig
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -12,9 +12,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.utils import logging
 
 from ..models.heads.head import trained
+from .head_watch import HeadWatch
 from .optimizer import find_heads, require_heads
 from .snapshots import check_highlights, write_highlights
-from .watch import HeadWatch
 
 logger = logging.get_logger(__name__)
 Moment = Literal["evaluate", "epoch"]

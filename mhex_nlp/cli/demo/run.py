@@ -110,7 +110,7 @@ def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) 
 def _fit(folder: Path, seed: int) -> float:
     """Fits the saved model on the sentences it was trained on, which needs no labels; the held-out skill."""
     from ...explain.explainer import MhexExplainer
-    from ...fitting import fit_equivalent_matrices
+    from ...training.fitting.fit import fit_equivalent_matrices
 
     explainer = MhexExplainer.from_pretrained(str(folder))
     texts = [sentence.text for split in ("train", "validation") for sentence in load_corpus(split)]

@@ -16,16 +16,16 @@ from datasets import DatasetDict
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
-from ..inputs.encoding import check_max_length
-from ..models.auto import AutoMhexModelForSequenceClassification
-from ..models.batches import longest_input
-from ..models.families import find_site
+from ...inputs.encoding import check_max_length
+from ...models.auto import AutoMhexModelForSequenceClassification
+from ...models.batches import longest_input
+from ...models.families import find_site
+from ..optimizer import mhex_param_groups
 from .checkpoints import check_checkpoints, resume
+from .config import FinetuneConfig
 from .data import load_splits, tokenise_splits
-from .evaluation import Evaluator
+from .evaluator import Evaluator
 from .loop import Progress, Run
-from .optimizer import mhex_param_groups
-from .settings import FinetuneConfig
 
 
 def finetune(config: FinetuneConfig) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 from transformers import PretrainedConfig
 
-from ..evaluation import metrics
-from ..models.config import MhexConfig
-from ..models.tasks.sequence_classification import deep_supervision_loss
-from .head_metrics import head_losses, head_scores
+from ...evaluation import metrics
+from ...models.config import MhexConfig
+from ...models.tasks.sequence_classification import deep_supervision_loss
+from ..head_metrics import head_losses, head_scores
 
 
 class Evaluator:

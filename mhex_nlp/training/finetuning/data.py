@@ -8,8 +8,8 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict
 
-from ..corpus.readers.splits import Source, checked_columns, column_values
-from ..corpus.readers.splits import read_source as read_source
+from ...corpus.readers.splits import Source, checked_columns, column_values
+from ...corpus.readers.splits import read_source as read_source
 
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 

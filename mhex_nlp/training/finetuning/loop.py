@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from .settings import FinetuneConfig
+from .config import FinetuneConfig
 
 _LOSSES = ("loss", "task_loss", "supervision_loss", "faithfulness_loss")
 

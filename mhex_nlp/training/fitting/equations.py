@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .explain.targets import ClassTable
-from .inputs.batching import token_batches
-from .inputs.encoding import TokenisedText, tokenise
-from .inputs.removal import Removal, choose_removal, remove
-from .judging import Rows
-from .models.batches import collate_features, end_count, forward_batches, longest_input, pad_id
-from .models.families import find_site
-from .models.heads.readout import Layout
-from .models.modeling import forward_arguments
+from ...explain.targets import ClassTable
+from ...inputs.batching import token_batches
+from ...inputs.encoding import TokenisedText, tokenise
+from ...inputs.removal import Removal, choose_removal, remove
+from ...models.batches import collate_features, end_count, forward_batches, longest_input, pad_id
+from ...models.families import find_site
+from ...models.heads.readout import Layout
+from ...models.modeling import forward_arguments
+from .skill import Rows
 
 
 class RowSource:

@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from .settings import FinetuneConfig
+from .config import FinetuneConfig
 
 _STATE = "custom_checkpoint_0.pkl"  # accelerate's name for what `register_for_checkpointing` got; it is written last
 

@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from . import judging
-from .inputs.texts import Replaced, check_pairs, check_texts
-from .judging import Rows
-from .models.eval_mode import evaluating
-from .models.modeling import MhexMixin
-from .regression import RowSource
+from ...inputs.texts import Replaced, check_pairs, check_texts
+from ...models.eval_mode import evaluating
+from ...models.modeling import MhexMixin
+from . import skill as judging
+from .equations import RowSource
 from .ridge import RidgeStream
+from .skill import Rows
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 1))  # then thirds and threefolds of the best
 MIN_TEXTS = 20
