@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, then runs lint, types and tests. `--all` adds the slow tests; other arguments go to
-# pytest, in place of the default selection: ./scripts/test.sh tests/test_sites.py -k bert
+# pytest, in place of the default selection: ./scripts/test.sh tests/models/test_families.py -k bert
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare_environment demo,dev

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparison: figures against metrics asked by hand, intervals, reruns, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from helpers.families import plain_model, train_heads
+from helpers.tiny import GOOD, tiny_texts, tiny_tokenizer
+from mhex_nlp import get_mhex_model
+from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluation
+from mhex_nlp.evaluation.benchmark.cost import Meter
+from mhex_nlp.evaluation.benchmark.intervals import bootstrap_means, f1_of, interval, mean_of, paired_interval
+from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
+from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
+from mhex_nlp.evaluation.metrics.games import removal_masks
+from mhex_nlp.evaluation.metrics.perturbation import bin_counts
+from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
+from mhex_nlp.evaluation.model_values import ModelValues
+from mhex_nlp.evaluation.text_values import perturb
+
+TEXTS = tiny_texts(8)[0]
+QUICK = {"reference_permutations": 8, "steps": 4, "permutations": 4}
+EXTRA = ("captum", "lime", "shap")
+
+
+@pytest.fixture(scope="module")
+def model():
+    plain = plain_model("bert", id2label={0: "bad", 1: "fair", 2: "good"})
+    return train_heads(get_mhex_model(plain, {"gate": False}))
+
+
+@pytest.fixture(scope="module")
+def report(model):
+    spans = [[(text.index(word), text.index(word) + len(word)) for word in GOOD if word in text] for text in TEXTS]
+    assert sum(map(bool, spans)) >= 2 and not all(spans)
+    return evaluate_explanations(model, tiny_tokenizer(), [*TEXTS, "good"], rationales=[*spans, []], **QUICK)
+
+
+def test_figures_are_the_metrics(model, report):
+    """Leave one out, measured by hand with the metrics' own functions."""
+    values = ModelValues(model, tiny_tokenizer())
+    texts = [values.of(text) for text in TEXTS]
+    targets = [text.predicted() for text in texts]
+    scores = available_methods(values, None, ["leave_one_out"])[0].explain(texts, targets)
+    found = perturb(texts, scores, targets)
+    row = report.method("leave_one_out").figures
+    assert row["comprehensiveness"].value == pytest.approx((found.full[:, None] - found.without).mean())
+    assert row["sufficiency"].value == pytest.approx((found.full[:, None] - found.only).mean())
+    assert row["log_odds"].value == pytest.approx(np.log(found.without[:, 3] / found.full).mean())
+    assert row["kendall_leave_one_out"].value == 1
+    steps = [step / 10 for step in range(1, 10)]
+    curve = perturb(texts, scores, targets, steps)
+    assert row["aopc"].value == pytest.approx((curve.full[:, None] - curve.without).mean())
+
+
+def test_random_scores_are_as_good_as_all_orders():
+    """Comprehensiveness of random scores comes near its mean over every order of a small text."""
+    values = ModelValues(plain_model("bert"), tiny_tokenizer())
+    text = values.of("the good film was bad")
+    target = text.predicted()
+    orders = np.stack([removal_masks(order) for order in itertools.permutations(range(text.n))])  # (n!, n + 1, n)
+    kept = [orders[:, count] for count in bin_counts(text.n)]
+    value = text.value(target)
+    full = value(np.ones((1, text.n), dtype=bool))[0]
+    expected = np.mean([full - np.asarray(value(rows)).mean() for rows in kept])
+    draws = []
+    for seed in range(200):
+        scores = available_methods(values, None, ["random"], seed=seed)[0].explain([text], [target])
+        columns = faithfulness_columns([text], scores, [target], scores, None)
+        draws.append(columns["comprehensiveness"][0, 0])
+    error = np.std(draws) / np.sqrt(len(draws))
+    assert np.mean(draws) == pytest.approx(expected, abs=4 * error) and error < 0.3 * abs(expected)
+
+
+def test_the_report_says_what_was_left_out(model, report):
+    assert (report.texts, report.left_out, report.cut) == (8, 1, 0)
+    assert 2 <= report.plausibility_texts < 8
+    assert report.notes == (
+        "mhex_fitted was left out: the model has no fit; `mhex fit` (fit_equivalent_matrices) makes one.",
+    )
+    assert report.compared_with == "mhex_supervised"
+    assert report.explained == "centred logit of the predicted class"
+    assert all(set(each.figures) == set(MEASURES) for each in report.methods)
+    assert report.reliability is not None and report.reliability.value > 0.5
+    with pytest.raises(ValueError, match="name must be one of mhex_supervised"):
+        report.method("lime")
+
+
+def test_differences_are_paired(report):
+    mhex, other = report.method("mhex_supervised"), report.method("leave_one_out")
+    assert not mhex.differences
+    for key, found in other.differences.items():
+        assert found.value == pytest.approx(other.figures[key].value - mhex.figures[key].value)
+        assert found.low <= found.value <= found.high
+
+
+def test_costs_count_the_rows(report):
+    rows = {each.name: each.cost.rows_per_text for each in report.methods}
+    assert rows["random"] == 0 and rows["mhex_supervised"] == rows["attention"] == rows["gradient_norm"] == 1
+    assert rows["integrated_gradients"] == QUICK["steps"]
+    assert rows["leave_one_out"] == pytest.approx(np.mean([len(text.split()) + 1 for text in TEXTS]))
+    assert all(each.cost.seconds_per_text > 0 for each in report.methods if each.name != "random")
+
+
+def test_reruns_are_identical_and_the_model_is_left_alone(model, tmp_path):
+    names = ["mhex_supervised", "random", "rollout", "shapley"]
+    before = model.config._attn_implementation
+    runs = [
+        evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=names, unit="words", **QUICK) for _ in range(2)
+    ]
+    assert model.config._attn_implementation == before and not model.training
+    plain = [run.to_dict() for run in runs]
+    for run in plain:
+        for each in run["methods"]:
+            del each["cost"]
+    assert plain[0] == plain[1]
+    pictures = [write_evaluation(run, tmp_path / str(index)) for index, run in enumerate(runs)]
+    for one, other in zip(pictures[0][2:], pictures[1][2:], strict=True):  # PNG and SVG
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_files(report, tmp_path):
+    written = write_evaluation(report, tmp_path / "out")
+    assert [path.name for path in written] == [f"evaluation.{kind}" for kind in ("md", "json", "png", "svg")]
+    data = json.loads(written[1].read_text("utf-8"))
+    assert data["schema"] == "mhex-evaluation/1" and len(data["methods"]) == len(report.methods)
+    page = written[0].read_text("utf-8")
+    for told in ("1 more have a single one and were left out", "## Plausibility", "## Differences", "`mhex fit`"):
+        assert told in page
+    assert all(f"| {each.label} " in page for each in report.methods)
+    assert written[2].read_bytes().startswith(b"\x89PNG")
+    picture = written[3].read_text("utf-8")
+    assert "<svg" in picture and "<dc:date>" not in picture
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="output must be a folder"):
+        write_evaluation(report, tmp_path / "file")
+
+
+def test_a_plain_model_without_references():
+    found = evaluate_explanations(
+        plain_model("bert"),
+        tiny_tokenizer(),
+        TEXTS[:3],
+        TEXTS[3:6],
+        methods=None,
+        reference_permutations=0,
+        steps=2,
+        removal="deletion",
+    )
+    assert found.compared_with is None and found.reliability is None and found.removal == "deletion"
+    assert "spearman_shapley" not in found.methods[0].figures and not found.methods[0].differences
+    assert sum("`mhex fit`" in note for note in found.notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"texts": "good film"}, TypeError, "texts must be a list of strings, got one string"),
+        (
+            {"texts": ["good", "bad", "good film"]},
+            ValueError,
+            "at least two of more than one of the tokens, got 1 .* 3",
+        ),
+        ({"texts": []}, ValueError, "got 0 such among 0"),
+        ({"texts": ["good film", " "]}, ValueError, r"texts\[1\] must hold at least one character"),
+        ({"text_pairs": ["one"]}, ValueError, "text_pairs must have one entry for each of the 8 texts, got 1"),
+        ({"rationales": [[(0, 1)]]}, ValueError, "rationales must have one entry for each of the 8 texts, got 1"),
+        ({"rationales": [[(0, 999)]] * 8}, ValueError, r"rationales\[0\]: spans\[0\] must lie in the text"),
+        ({"rationales": [[3]] * 8}, ValueError, r"rationales\[0\] must be a list of \[start, end\) pairs"),
+        ({"rationales": [[]] * 8}, ValueError, "rationales must mark something in at least two of the texts"),
+        ({"rationales": [[]] * 8, "text_pairs": TEXTS}, ValueError, "rationales must be left out for pairs"),
+        ({"methods": ["magic"]}, ValueError, "got 'magic'"),
+        ({"methods": ["mhex_fitted"]}, ValueError, "the model has no fit"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+        ({"random_seeds": 0}, ValueError, "random_seeds must be an integer of at least 1, got 0"),
+        ({"reference_permutations": 6}, ValueError, "must be 0 or a multiple of 4, got 6"),
+        ({"removal": "burn"}, ValueError, "removal must be one of"),
+        ({"unit": "letters"}, ValueError, "unit must be 'tokens' or 'words'"),
+        ({"budget": 3}, ValueError, "budgets must be some of"),
+    ],
+)
+def test_bad_input(model, change, error, message):
+    given = {"texts": TEXTS, **QUICK, **change}
+    with pytest.raises(error, match=message):
+        evaluate_explanations(model, tiny_tokenizer(), **given)
+
+
+def test_regression_is_refused():
+    with pytest.raises(ValueError, match="model must be a classifier, got a regression model"):
+        evaluate_explanations(plain_model("bert", num_labels=1), tiny_tokenizer(), TEXTS)
+
+
+def test_all_methods_at_once(model):
+    for module in EXTRA:
+        pytest.importorskip(module, reason=f"{module} comes with the extra: pip install 'mhex_nlp[bench]'")
+    small = {"shap_evaluations": 30, "kernel_samples": 20, "lime_samples": 20}
+    found = evaluate_explanations(model, tiny_tokenizer(), TEXTS[:3], methods="all", **QUICK, **small)
+    assert {each.name for each in found.methods} == set(METHODS) - {"mhex_fitted"}
+
+
+def test_intervals():
+    """The mean's interval is that of the normal; a paired difference that is constant has no width."""
+    values = np.random.default_rng(0).normal(size=(400, 1))
+    found = interval(values, mean_of, 2000, seed=1)
+    assert found.value == pytest.approx(values.mean())
+    width = 2 * 1.96 * values.std() / np.sqrt(len(values))
+    assert found.high - found.low == pytest.approx(width, rel=0.08)
+    difference = paired_interval(values + 2, values, mean_of, 500, seed=1)
+    assert difference.low == pytest.approx(2) and difference.high == pytest.approx(2)
+    assert bootstrap_means(values, 7, 0).shape == (7, 1)
+    for bad in (values[:1], np.full((3, 1), np.nan)):
+        with pytest.raises(ValueError, match="columns must be"):
+            bootstrap_means(bad, 10, 0)
+
+
+def test_iou_f1_over_texts_is_erasers():
+    """From precision and recall of each text to the macro figure of metrics.plausibility."""
+    draw = np.random.default_rng(0)
+    scores = [draw.random(9) for _ in range(12)]
+    marks = [np.roll([True] * 3 + [False] * 6, int(draw.integers(9))) for _ in range(12)]
+    columns = plausibility_columns(scores, marks)["iou_f1"]
+    chosen = [mask_spans(each >= np.sort(each)[-3]) for each in scores]
+    expected = iou_f1(chosen, [mask_spans(each) for each in marks]).macro.f1
+    assert f1_of(columns.mean(0, keepdims=True))[0] == pytest.approx(expected) and expected > 0
+
+
+def test_marks_are_of_units():
+    values = ModelValues(plain_model("bert"), tiny_tokenizer())
+    text = values.of("the xyz film", unit="words")
+    assert unit_marks(text, [(5, 6)], "here").tolist() == [False, True, False]
+    assert unit_marks(text, [], "here").tolist() == [False] * 3
+
+
+def test_memory_is_seen(model):
+    with Meter(model) as meter:
+        block = np.ones(8_000_000)  # 61 MiB
+    assert meter.peak_bytes > 40 * 2**20 and meter.rows == 0 and meter.seconds > 0 and len(block)

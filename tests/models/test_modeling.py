@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One model in depth: outputs, saving and loading, compiling, replicas, and what bad input gets."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+from helpers.families import batch, plain_model, train_heads
+from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
+from mhex_nlp.models.hooks import Tap
+from mhex_nlp.models.modeling import mhex_class
+
+LABELS = torch.tensor([0, 1, 2, 0])
+
+
+@pytest.fixture
+def model():
+    return train_heads(get_mhex_model(plain_model("bert")))
+
+
+def test_outputs(model):
+    output = model(**batch(), labels=LABELS, output_attributions=True)
+    assert output.logits.shape == (4, 3) and output.head_logits.shape == (4, 3, 3)
+    assert output.loss.shape == output.task_loss.shape == output.supervision_loss.shape == ()
+    assert not output.task_loss.requires_grad and not output.supervision_loss.requires_grad
+    bare = model(**batch())
+    assert bare.loss is bare.task_loss is bare.supervision_loss is bare.layer_attributions is None
+    assert torch.equal(model(**batch(), return_dict=False)[0], bare.logits)
+    inputs = batch()
+    assert torch.equal(model(inputs["input_ids"], inputs["attention_mask"]).head_logits, bare.head_logits)
+
+
+def test_without_mask_every_token_counts(model):
+    inputs = batch(rows=(8, 8))
+    with_mask = model(**inputs, output_attributions=True)
+    without = model(inputs["input_ids"], output_attributions=True)
+    assert torch.equal(with_mask.layer_attributions, without.layer_attributions)
+
+
+@pytest.mark.parametrize(
+    ("task", "num_labels", "labels"),
+    [
+        ("single_label_classification", 3, LABELS),
+        ("multi_label_classification", 3, torch.eye(3)[[0, 1, 2, 0]]),
+        ("regression", 1, torch.tensor([0.5, -1, 2, 0])),
+        ("regression", 3, torch.rand(4, 3)),
+    ],
+)
+def test_every_problem_type_learns(task, num_labels, labels):
+    model = get_mhex_model(plain_model("bert", problem_type=task, num_labels=num_labels)).train()
+    optimizer = torch.optim.AdamW(model.mhex.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        output = model.eval()(**batch(), labels=labels)
+        output.loss.backward()
+        optimizer.step()
+        losses.append(output.supervision_loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_users_model_is_untouched():
+    plain = plain_model("bert")
+    fired = []
+    plain.bert.encoder.layer[0].register_forward_hook(lambda *_: fired.append(1))
+    before = {name: value.clone() for name, value in plain.state_dict().items()}
+    config = plain.config.to_dict()
+    model = get_mhex_model(plain)
+    assert type(plain) is BertForSequenceClassification and plain.config.to_dict() == config
+    assert not any(
+        isinstance(getattr(h, "__self__", None), Tap) for m in plain.modules() for h in m._forward_hooks.values()
+    )
+    model(**batch())
+    assert not fired  # the user's hook stays with the user's model
+    mine = dict(model.named_parameters())
+    assert all(mine[name] is parameter for name, parameter in plain.named_parameters())
+    assert not set(map(id, plain.modules())) & set(map(id, model.modules()))
+    assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
+
+
+def test_hidden_states_are_captured_after_conversion():
+    """transformers installs its capturing hooks once and remembers; a copy must keep both or neither."""
+    plain = plain_model("bert")
+    expected = plain(**batch(), output_hidden_states=True).hidden_states
+    found = get_mhex_model(plain)(**batch(), output_hidden_states=True).hidden_states
+    assert len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+
+def test_heads_take_dtype_device_and_mode():
+    model = get_mhex_model(plain_model("bert").to(torch.bfloat16).train())
+    assert {parameter.dtype for parameter in model.mhex.parameters()} == {torch.bfloat16}
+    assert model.mhex.training
+
+
+def test_plain_load_names_mhex(model, tmp_path, capfd):
+    """A gated checkpoint predicts differently as a plain model; the load report, auto_map and card say so."""
+    model.save_pretrained(tmp_path)
+    plain, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(plain) is BertForSequenceClassification
+    assert {key.split(".")[0] for key in info["unexpected_keys"]} == {"mhex"}
+    with torch.no_grad():
+        assert not torch.allclose(plain.eval()(**batch()).logits, model(**batch()).logits, atol=1e-3)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["auto_map"] == {
+        "AutoModelForSequenceClassification": "modeling_mhex.MhexBertForSequenceClassification"
+    }
+    card = (tmp_path / "README.md").read_text()
+    assert "AutoMhexModelForSequenceClassification.from_pretrained" in card and "predicts differently" in card
+
+
+def test_trust_remote_code_gives_the_mhex_model(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    model.save_pretrained(tmp_path / "a")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a", trust_remote_code=True)
+    assert type(loaded) is type(model)
+    loaded.save_pretrained(tmp_path / "b")  # our source is not copied into the folder
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert (tmp_path / "b" / "modeling_mhex.py").read_text().count("\n") == 1
+
+
+def test_an_existing_card_keeps_its_text(model, tmp_path):
+    (tmp_path / "README.md").write_text("# My model\n\nTrained with care.\n")
+    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("# My model\n\nTrained with care.\n") and card.count("## Loading this model") == 1
+
+
+def test_push_to_hub_uploads_card_and_shim(model, tmp_path):
+    """Inherited; the card that transformers makes for the upload still says how to load the model."""
+    uploaded = {}
+
+    def upload(repo_id, operations, **_):
+        uploaded.update({each.path_in_repo: each.path_or_fileobj for each in operations})
+        uploaded["card"] = Path(uploaded["README.md"]).read_text()  # the folder is gone after the upload
+
+    api = mock.Mock(create_repo=mock.Mock(return_value=mock.Mock(repo_id="me/my-model")), create_commit=upload)
+    card = ModelCard("---\nlibrary_name: transformers\n---\nmade by transformers\n")
+    with (
+        mock.patch("transformers.utils.hub.hf_api", return_value=api),
+        mock.patch("transformers.utils.hub.create_and_tag_model_card", return_value=card),
+    ):
+        model.push_to_hub("me/my-model")
+    assert {"model.safetensors", "config.json", "modeling_mhex.py", "README.md"} <= set(uploaded)
+    assert "made by transformers" in uploaded["card"] and "## Loading this model" in uploaded["card"]
+
+
+def test_base_model_saves_as_a_clean_plain_checkpoint(model, tmp_path):
+    model.base_model.save_pretrained(tmp_path)
+    _, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["unexpected_keys"]
+
+
+def test_pickle(model):
+    again = pickle.loads(pickle.dumps(model))
+    assert type(again) is type(model) is mhex_class(BertForSequenceClassification)
+    assert torch.equal(again(**batch()).head_logits, model(**batch()).head_logits)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert", "llama"])
+def test_compile_without_graph_breaks(family):
+    model = train_heads(get_mhex_model(plain_model(family)))
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        expected = model(**batch(), output_attributions=True)
+        found = compiled(**batch(), output_attributions=True)
+    for name in ("logits", "head_logits", "layer_attributions"):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_training_agrees(model):
+    torch._dynamo.reset()
+    gradients = []
+    for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        run(**batch(), labels=LABELS).loss.backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_inductor_agrees(model):
+    torch._dynamo.reset()
+    with torch.no_grad():
+        found = torch.compile(model, fullgraph=True)(**batch(), output_attributions=True)
+        expected = model(**batch(), output_attributions=True)
+    torch.testing.assert_close(found.layer_attributions, expected.layer_attributions, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_share_one_model(model):
+    """The state of a forward pass belongs to its thread."""
+    inputs = [batch(rows=(length, 3)) for length in (4, 6, 8, 10)]
+    with torch.no_grad():
+        expected = [model(**each).head_logits for each in inputs]
+    wrong = []
+
+    def work(index: int) -> None:
+        with torch.no_grad():
+            wrong.extend(i for i in range(10) if not torch.equal(model(**inputs[index]).head_logits, expected[index]))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_replica_uses_its_own_heads(model):
+    """DataParallel replicas share their hook tables with the original."""
+    copies = {id(m): m._replicate_for_data_parallel() for m in model.modules()}
+    for module in model.modules():
+        for name, child in module._modules.items():
+            copies[id(module)]._modules[name] = copies[id(child)]
+        for name, parameter in module._parameters.items():
+            setattr(copies[id(module)], name, parameter.detach())
+    replica = copies[id(model)]
+    with torch.no_grad():
+        expected = model(**batch()).head_logits
+        for head in replica.mhex:
+            head.w2 = torch.zeros_like(head.w2)
+        assert not (replica(**batch()).head_logits - torch.stack([h.bias for h in model.mhex])).any()
+        assert torch.equal(model(**batch()).head_logits, expected)
+
+
+def test_sticky_attention_is_put_back():
+    """A short text switches big_bird to full attention for good; here it must not change a later, longer one."""
+    long, short = batch(rows=(40,)), batch(rows=(8,))
+    with torch.no_grad():
+        fresh = train_heads(get_mhex_model(plain_model("big_bird")))
+        torch.manual_seed(0)
+        expected = fresh(**long).head_logits
+        used = train_heads(get_mhex_model(plain_model("big_bird")))
+        used(**short)
+        torch.manual_seed(0)
+        assert used.base_model.attention_type == "original_full"
+        assert torch.equal(used(**long).head_logits, expected)
+        assert used.base_model.attention_type == "block_sparse"
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_labels_are_checked(model):
+    with pytest.raises(ValueError, match="class ids from 0 to 2 .* got 7"):
+        model(**batch(), labels=torch.tensor([0, 1, 7, 0]))
+    with pytest.raises(TypeError, match="integer class ids"):
+        plain = plain_model("bert", problem_type="single_label_classification")
+        get_mhex_model(plain)(**batch(), labels=LABELS.float())
+
+
+def test_masks_of_other_shapes_are_refused(model):
+    with pytest.raises(ValueError, match=r"attention_mask must be \(batch, tokens\) .*got \(4, 1, 12, 12\)"):
+        model(batch()["input_ids"], attention_mask=torch.ones(4, 1, 12, 12))
+
+
+def test_reentrant_checkpointing_is_refused(model):
+    with pytest.raises(ValueError, match="use_reentrant must be False"):
+        model.activation_checkpointing_enable({"use_reentrant": True})
+    from torch.utils.checkpoint import checkpoint
+
+    model.train().enable_input_require_grads()
+    model._set_gradient_checkpointing(True, lambda f, *a: checkpoint(f, *a, use_reentrant=True))
+    with pytest.raises(RuntimeError, match="use_reentrant=True|outside their model"):
+        model(**batch(), labels=LABELS).loss.backward()
+
+
+def test_layerdrop_is_refused_in_training():
+    model = get_mhex_model(plain_model("bart", encoder_layerdrop=0.1))
+    model.eval()(**batch())
+    with pytest.raises(ValueError, match="layerdrop=0.1; set it to 0"):
+        model.train()(**batch())
+
+
+def test_cache_is_refused_with_gates():
+    model = get_mhex_model(plain_model("llama"))
+    with pytest.raises(ValueError, match="past_key_values cannot be used with MHEX gates"):
+        model(**batch(), past_key_values=object())
+
+
+def test_base_model_alone_says_what_to_call(model):
+    with pytest.raises(RuntimeError, match="call the model itself rather than its base model"):
+        model.bert(**batch())
+
+
+def test_gated_models_keep_their_heads(model):
+    with pytest.raises(ValueError, match="would change the predictions"):
+        model.without_heads()
+
+
+def test_what_get_mhex_model_refuses(model):
+    class PeftModelForSequenceClassification(torch.nn.Module):
+        peft_config = {}
+
+    quantised = plain_model("bert")
+    quantised.is_quantized = True
+    dispatched = plain_model("bert")
+    dispatched.bert._hf_hook = object()
+    cases = [
+        (PeftModelForSequenceClassification(), TypeError, "PEFT"),
+        (quantised, ValueError, "must not be quantised"),
+        (dispatched, ValueError, "device_map"),
+        (model, ValueError, "already has MHEX heads"),
+        (plain_model("bert").bert, TypeError, "ForSequenceClassification, got BertModel"),
+        (torch.nn.DataParallel(plain_model("bert")), TypeError, r"pass model\.module"),
+        (torch.compile(plain_model("bert")), TypeError, r"pass model\._orig_mod"),
+        ("bert-base-uncased", TypeError, "got str"),
+    ]
+    for given, error, message in cases:
+        with pytest.raises(error, match=message):
+            get_mhex_model(given)
+
+
+def test_heads_that_do_not_fit(model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    fewer = {name: value for name, value in weights.items() if not name.startswith("mhex.2.")}
+    save_file(fewer, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"do not fit its config: missing \['mhex.2.bias'"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+    more = {**weights, "mhex.3.w1": torch.zeros(32, 32)}
+    save_file(more, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"unexpected \['mhex.3.w1'\]"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+    other = {**weights, "mhex.0.w1": torch.zeros(16, 16)}
+    save_file(other, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"mhex\.0\.w1 is \(16, 16\) in the file and \(32, 32\)"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_corrupt_and_missing_files(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="corrupt or incomplete"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="no file named model.safetensors"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises((OSError, ValueError), match="config"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_unknown_family_by_the_auto_class(tmp_path):
+    from transformers import XLNetConfig, XLNetForSequenceClassification
+
+    config = XLNetConfig(vocab_size=64, d_model=16, n_layer=1, n_head=2, d_inner=16)
+    XLNetForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"register_site\('xlnet'"):
+        AutoMhexModelForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_settings_by_the_auto_class(tmp_path):
+    plain_model("bert").save_pretrained(tmp_path)
+    load = AutoMhexModelForSequenceClassification.from_pretrained
+    assert load(tmp_path).mhex_config == MhexConfig()
+    chosen = load(tmp_path, mhex=MhexConfig(gate=False, beta=0.1))
+    assert chosen.mhex_config == MhexConfig(gate=False, beta=0.1) and not chosen.mhex[0].gate
+    chosen.save_pretrained(tmp_path / "saved")
+    assert load(tmp_path / "saved").mhex_config == MhexConfig(gate=False, beta=0.1)
+    replaced = load(tmp_path / "saved", mhex=MhexConfig(gate=False, beta=0.2))
+    assert replaced.mhex_config == MhexConfig(gate=False, beta=0.2)
+    changed = load(tmp_path / "saved", mhex={"aggregation": "ema"})  # a dict changes what it names
+    assert changed.mhex_config == MhexConfig(gate=False, beta=0.1, aggregation="ema")
+    with pytest.raises(ValueError, match="mhex.gate must stay False, as the heads in .* were trained, got True"):
+        load(tmp_path / "saved", mhex=MhexConfig())
+    assert load(tmp_path, mhex={"loss_weight": 1.0}).mhex_config.loss_weight == 1.0
+    with pytest.raises(ValueError, match="unknown fields"):
+        load(tmp_path, mhex={"rank": 4})
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_leaving_out_the_heads_words_changes_nothing_else(gate):
+    model = train_heads(get_mhex_model(plain_model("bert"), MhexConfig(gate=gate)))
+    with torch.no_grad():
+        model.add_readout({"depths": [0, 2], "widths": [model.config.hidden_size] * 2})
+        for matrix in model.mhex_fit.matrices():
+            matrix.normal_()
+        inputs = batch()
+        full = model(**inputs, output_attributions=True)
+        lean = model(**inputs, output_attributions=True, output_head_logits=False)
+    assert torch.equal(full.logits, lean.logits) and torch.equal(full.fitted_attributions, lean.fitted_attributions)
+    assert full.head_logits is not None and lean.head_logits is None and lean.layer_attributions is None
+    with pytest.raises(ValueError, match="output_head_logits must be True"):
+        model(**inputs, labels=torch.tensor([0, 1]), output_head_logits=False)
