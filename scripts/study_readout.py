@@ -29,9 +29,9 @@ from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.text_values import TextValues, perturb
 from mhex_nlp.inputs.tokenizer import load_tokenizer
 from mhex_nlp.models import forward as forward_pass
-from mhex_nlp.models.heads.attention_flow import rolled_writes
+from mhex_nlp.models.heads.attention_flow import attention_flow
 from mhex_nlp.training.fitting import skill as judging
-from mhex_nlp.training.fitting.equations import RowSource
+from mhex_nlp.training.fitting.equations import EquationSource
 from mhex_nlp.training.fitting.ridge import RidgeStream
 from mhex_nlp.training.fitting.skill import Rows
 
@@ -42,7 +42,7 @@ def direct_writes(
     layers: Sequence[Any], start: torch.Tensor, place: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
     """Every layer's writes into the pooled position itself, without what reaches it through other positions."""
-    return tuple(write for layer in layers for write in rolled_writes([layer], start, place))
+    return tuple(flow for layer in layers for flow in attention_flow([layer], start, place))
 
 
 class Collected:
@@ -51,9 +51,9 @@ class Collected:
     def __init__(self, case: Case, count: int, texts: list[TextValues], roll: bool) -> None:
         folder = case.folder / "trained"
         model = AutoMhexModelForSequenceClassification.from_pretrained(folder).eval()
-        source = RowSource(model, load_tokenizer(str(folder)), "mask", MASKS, 4096)
-        usual = forward_pass.rolled_writes
-        forward_pass.rolled_writes = usual if roll else direct_writes
+        source = EquationSource(model, load_tokenizer(str(folder)), "mask", MASKS, 4096)
+        usual = forward_pass.attention_flow
+        forward_pass.attention_flow = usual if roll else direct_writes
         try:
             with torch.inference_mode():
                 train = case.parts[0].first(count, case.seed).texts
@@ -67,21 +67,21 @@ class Collected:
                 ]
                 self.features = [each for each, _ in source._states([text.item for text in texts])]
         finally:
-            forward_pass.rolled_writes = usual
+            forward_pass.attention_flow = usual
         self.positions = [text.item.content_positions(False) for text in texts]
         self.held, self.rows = rows[:HELD_OUT], rows[HELD_OUT:]
 
     def columns(self, kinds: str) -> torch.Tensor:
         """Indices of the features of the kinds: s(tates), w(rites); the constant always."""
         layout, chosen, start = self.layout, [0], 1
-        for width, write in zip(layout.widths, layout.write_widths, strict=True):
+        for width, flow in zip(layout.widths, layout.flow_widths, strict=True):
             chosen += range(start, start + width) if "s" in kinds else ()
-            chosen += range(start + width, start + width + write) if "w" in kinds else ()
-            start += width + write
+            chosen += range(start + width, start + width + flow) if "w" in kinds else ()
+            start += width + flow
         return torch.tensor(chosen)
 
     def parts(self, kinds: str) -> list[int]:
-        pairs = zip(self.layout.widths, self.layout.write_widths, strict=True)
+        pairs = zip(self.layout.widths, self.layout.flow_widths, strict=True)
         sizes = [size for h, a in pairs for size, kind in ((h, "s"), (a, "w")) if kind in kinds and size]
         return [1, *sizes]
 

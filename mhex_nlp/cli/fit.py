@@ -79,7 +79,7 @@ def run_fit(args: argparse.Namespace) -> int:
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
     low, high = report.skill_interval
-    reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.write_widths)} of them with writes"
+    reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.flow_widths)} of them with writes"
     print(f"reads {reads}; removal by {report.removal}")
     print(f"skill {report.skill:.3f} [{low:.3f}, {high:.3f}]  R² {report.r2:.3f}  on {report.held_out} held-out texts")
     if not report.trusted:

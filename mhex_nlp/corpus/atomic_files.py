@@ -42,7 +42,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def unfinished_name(name: str) -> str | None:
+def temporary_for(name: str) -> str | None:
     """The name that a file was to get, if this is what a killed process left of it."""
     found = re.fullmatch(rf"\.(.+)\.\d+{re.escape(_ENDING)}", name)
     return found and found[1]

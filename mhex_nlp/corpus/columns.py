@@ -87,7 +87,7 @@ def to_columns(rows: Sequence[ExplainedText | str], options: ColumnOptions) -> d
 
 
 def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
-    table, item, numbers = row.asked.table, row.item, row.numbers
+    table, item, numbers = row.request.table, row.item, row.numbers
     values: dict[str, Any] = _spans(row, options)
     if row.probabilities is None:
         values["values"] = numbers.logits[row.row].tolist()
@@ -96,10 +96,10 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         values["label"], values["probability"] = table.labels[predicted], row.probabilities[predicted]
         values["probabilities"] = row.probabilities
         if table.task == "multi_label_classification":
-            values["labels"] = table.held(row.probabilities)
+            values["labels"] = table.labels_above_half(row.probabilities)
     return values | {
         "target": table.labels[row.target],
-        "foil": None if row.asked.foil is None else table.labels[row.asked.foil],
+        "foil": None if row.request.foil is None else table.labels[row.request.foil],
         "sum": numbers.sums[row.row],
         "base_value": numbers.bases[row.row],
         "truncated": item.truncated,

@@ -74,7 +74,7 @@ def highlight_dataset(
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
     options: ColumnOptions = ColumnOptions(unit, top_k, classes == "all")
-    asked = explainer.request(target, foil, classes)
+    request = explainer.request(target, foil, classes)
     columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
     _check_columns(dataset, columns)
     warned: list[bool] = []
@@ -86,7 +86,7 @@ def highlight_dataset(
         sound = [place for place, problem in enumerate(rows) if not problem]
         texts, *pairs = ([repair_surrogates(half[place]) for place in sound] for half in halves)
         items = tokenise_rows(explainer, texts, pairs[0] if pairs else None)
-        for place, found in zip(sound, explain_rows(explainer, asked, items), strict=True):
+        for place, found in zip(sound, explain_rows(explainer, request, items), strict=True):
             rows[place] = found
         for index, row in zip(indices, rows, strict=True):
             if isinstance(row, str) and errors == "raise":
@@ -102,7 +102,7 @@ def highlight_dataset(
     if isinstance(dataset, Dataset):
         if not len(dataset):  # `map` would leave the columns out
             return Dataset.from_dict({name: [] for name in features or ()}, features=features)
-        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, asked)]
+        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, request)]
         before: dict[str, Any] = dataset.format
         found = dataset.with_format("arrow").map(
             explain,

@@ -15,7 +15,7 @@ from ..explain.assemble import align_item, assemble, notes_of
 from ..explain.explainer import MhexExplainer
 from ..explain.explanation import Explanation
 from ..explain.request import Request
-from ..explain.scores import Attributed
+from ..explain.scores import Scores
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
 from ..inputs.grouping import Group, group_tokens
@@ -27,11 +27,11 @@ class ExplainedText:
 
     item: TokenisedText
     tokens: Sequence[AlignedToken]
-    numbers: Attributed
+    numbers: Scores
     row: int
     predicted: int  # the class with the largest logit
     probabilities: tuple[float, ...] | None  # (C,), `None` for regression
-    asked: Request
+    request: Request
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -58,19 +58,19 @@ class ExplainedText:
     def notes(self) -> tuple[str, ...]:
         """As `Explanation.notes`."""
         heads = None
-        if self.asked.fit is None:
-            heads = self.asked.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
-        return notes_of(self.item, heads, self.asked.fit)
+        if self.request.fit is None:
+            heads = self.request.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
+        return notes_of(self.item, heads, self.request.fit)
 
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""
         one = _row(self.numbers, self.row)
-        return next(assemble([self.item], [name], one, self.asked, [self.tokens]))
+        return next(assemble([self.item], [name], one, self.request, [self.tokens]))
 
 
-def _row(numbers: Attributed, row: int) -> Attributed:
+def _row(numbers: Scores, row: int) -> Scores:
     own = slice(row, row + 1)
-    return Attributed(
+    return Scores(
         numbers.scores[own],
         None if numbers.class_scores is None else numbers.class_scores[own],
         None if numbers.layer_scores is None else numbers.layer_scores[own],
@@ -101,7 +101,7 @@ def tokenise_rows(
 
 
 def explain_rows(
-    explainer: MhexExplainer, asked: Request, items: Sequence[TokenisedText | str]
+    explainer: MhexExplainer, request: Request, items: Sequence[TokenisedText | str]
 ) -> list[ExplainedText | str]:
     """The items explained, in their order, in batches of like length; reasons stay where they are.
 
@@ -112,20 +112,20 @@ def explain_rows(
     sound = [index for index, item in enumerate(items) if not isinstance(item, str)]
     texts: list[Any] = [items[index] for index in sound]
     try:
-        batches = explainer.attribute(texts, asked)
+        batches = explainer.attribute(texts, request)
     except ValueError:
         batches = []
         for place, item in enumerate(texts):
             try:
-                batches += [([place], numbers) for _, numbers in explainer.attribute([item], asked)]
+                batches += [([place], numbers) for _, numbers in explainer.attribute([item], request)]
             except ValueError as error:
                 found[sound[place]] = str(error)
     for places, numbers in batches:
         predicted = numbers.logits.argmax(1).tolist()
-        probabilities = asked.table.probabilities(numbers.logits)
+        probabilities = request.table.probabilities(numbers.logits)
         for row, place in enumerate(places):
             item = texts[place]
             chances = None if probabilities is None else tuple(probabilities[row])
-            tokens = align_item(item, asked.language)
-            found[sound[place]] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, asked)
+            tokens = align_item(item, request.language)
+            found[sound[place]] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, request)
     return found

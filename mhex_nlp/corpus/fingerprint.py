@@ -12,12 +12,12 @@ from ..inputs.tokenizer import tokenizer_hash
 from ..models.weights_hash import model_hash
 
 
-def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:
+def identity_of(explainer: MhexExplainer, request: Request) -> dict[str, Any]:
     """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, what is asked."""
-    labels = asked.table.labels
+    labels = request.table.labels
     return {
         "library": __version__,
-        "model": asked.model.name,
+        "model": request.model.name,
         "weights": model_hash(explainer.model),
         "dtype": str(explainer.model.dtype).removeprefix("torch."),
         "tokenizer": tokenizer_hash(explainer.tokenizer),
@@ -26,11 +26,11 @@ def identity_of(explainer: MhexExplainer, asked: Request) -> dict[str, Any]:
         "batch_tokens": explainer.batch_tokens,
         "language": explainer.language,
         "non_negative": explainer.non_negative,
-        "target": None if asked.target is None else labels[asked.target],
-        "foil": None if asked.foil is None else labels[asked.foil],
-        "classes": "all" if asked.all_classes else "target",
-        "layers": asked.layers,
-        "contrast": asked.contrast,
-        "aggregation": asked.aggregation,
-        "beta": asked.beta,
+        "target": None if request.target is None else labels[request.target],
+        "foil": None if request.foil is None else labels[request.foil],
+        "classes": "all" if request.all_classes else "target",
+        "layers": request.layers,
+        "contrast": request.contrast,
+        "aggregation": request.aggregation,
+        "beta": request.beta,
     }

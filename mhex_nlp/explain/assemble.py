@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the numbers of a batch to its Explanations."""
+"""One Explanation for each text of a batch, from its `Scores`, the `Request` and the aligned tokens."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
 from .explanation import Explanation, HeadsChoice, Method, Token
 from .request import Request
-from .scores import Attributed
+from .scores import Scores
 
 
 def assemble(
     items: Sequence[TokenisedText],
-    names: Sequence[str],
-    found: Attributed,
-    asked: Request,
+    ids: Sequence[str],
+    scores: Scores,
+    request: Request,
     aligned: Sequence[Sequence[AlignedToken]] | None = None,
 ) -> Iterator[Explanation]:
-    """The explanations of a batch, in its order; `aligned` are the tokens' places where they are known already."""
-    table, method = asked.table, describe_method(asked)
-    for row, (item, name) in enumerate(zip(items, names, strict=True)):
-        heads = table.heads_choice(found.explained[row], found.logits[row]) if asked.fit is None else None
-        places = align_item(item, asked.language) if aligned is None else aligned[row]
-        tokens = _tokens(places, found, row)
+    """The explanations of a batch, in its order; `aligned` are the tokens of each text where they are known already."""
+    table, method = request.table, describe_method(request)
+    for row, (item, id) in enumerate(zip(items, ids, strict=True)):
+        heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.fit is None else None
+        tokens = _tokens(align_item(item, request.language) if aligned is None else aligned[row], scores, row)
         yield Explanation(
-            id=name,
+            id=id,
             text=item.text,
             text_pair=item.text_pair,
-            prediction=table.prediction(found.logits[row]),
-            target=table.ref(found.targets[row]),
-            foil=None if asked.foil is None else table.ref(asked.foil),
+            prediction=table.prediction(scores.logits[row]),
+            target=table.class_ref(scores.targets[row]),
+            foil=None if request.foil is None else table.class_ref(request.foil),
             method=method,
-            model=asked.model,
+            model=request.model,
             library=f"mhex_nlp {__version__}",
             heads=heads,
             tokens=tokens,
-            sum=float(found.sums[row]) if asked.non_negative else math.fsum(token.score for token in tokens),
-            base_value=float(found.bases[row]),
-            classes=table.labels if asked.all_classes else None,
+            sum=float(scores.sums[row]) if request.non_negative else math.fsum(token.score for token in tokens),
+            base_value=float(scores.bases[row]),
+            classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
             windows=max(1, len(item.windows)),
-            notes=notes_of(item, heads, asked.fit),
+            notes=notes_of(item, heads, request.fit),
         )
 
 
@@ -54,38 +53,26 @@ def align_item(item: TokenisedText, language: str | None) -> list[AlignedToken]:
     return align(item.encoding, item.text, item.text_pair, language=language)
 
 
-def _tokens(places: Sequence[AlignedToken], found: Attributed, row: int) -> tuple[Token, ...]:
-    size = len(places)
-    scores = found.scores[row, :size].tolist()
-    classes, layers = (
-        [None] * size if each is None else [tuple(values) for values in each[row, :size].tolist()]
-        for each in (found.class_scores, found.layer_scores)
+def _tokens(aligned: Sequence[AlignedToken], scores: Scores, row: int) -> tuple[Token, ...]:
+    size = len(aligned)
+    by_class, by_layer = (
+        [None] * size if values is None else [tuple(row_values) for row_values in values[row, :size].tolist()]
+        for values in (scores.class_scores, scores.layer_scores)
     )
     return tuple(
-        Token(
-            text=aligned.text,
-            piece=aligned.piece,
-            start=aligned.start,
-            end=aligned.end,
-            sequence=aligned.sequence,
-            word=aligned.word,
-            special=aligned.special,
-            score=scores[index],
-            scores=classes[index],
-            layers=layers[index],
-        )
-        for index, aligned in enumerate(places)
+        Token(*token, score, by_class[index], by_layer[index])  # whose first fields are those of an AlignedToken
+        for index, (token, score) in enumerate(zip(aligned, scores.scores[row, :size].tolist(), strict=True))
     )
 
 
-def describe_method(asked: Request) -> Method:
+def describe_method(request: Request) -> Method:
     """How the scores of a request come about, as explanations tell it."""
-    aggregation: Any = asked.aggregation
-    kind: Any = asked.contrast
-    if asked.fit is None:
-        return Method("mhex", "heads", aggregation, kind, asked.non_negative, None, False, None, None)
-    removal, skill, r2 = (asked.fit.get(name) for name in ("removal", "skill", "r2"))
-    return Method("mhex", "model", aggregation, kind, asked.non_negative, removal, True, skill, r2)
+    aggregation: Any = request.aggregation
+    kind: Any = request.contrast
+    if request.fit is None:
+        return Method("mhex", "heads", aggregation, kind, request.non_negative, None, False, None, None)
+    removal, skill, r2 = (request.fit.get(name) for name in ("removal", "skill", "r2"))
+    return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, skill, r2)
 
 
 def notes_of(item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from ..inputs.batching import token_batches, usual_batch_tokens
 from ..inputs.encoding import TokenisedText, check_max_length, tokenise
 from ..inputs.segmentation import check_language
 from ..inputs.texts import (
-    Replaced,
+    SurrogateWarnings,
     check_ids,
     check_pairs,
     check_texts,
@@ -23,21 +23,20 @@ from ..inputs.texts import (
     zip_rows,
 )
 from ..inputs.tokenizer import check_tokenizer, load_tokenizer
-from ..inputs.windows import check_stride, merge, tokenise_in_windows
+from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.auto import AutoMhexModelForSequenceClassification
-from ..models.batches import collate, end_count, forward_batches, longest_input, pad_id
+from ..models.batches import InputBatcher
 from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
 from ..models.eval_mode import evaluating
-from ..models.families import find_site
 from ..models.heads.head import trained
-from ..models.modeling import forward_arguments
 from ..models.unwrap import inner_model
 from .assemble import assemble
 from .explanation import Explanation, ModelRef
 from .request import Request
-from .scores import Attributed, Evidence, attribute, read_evidence
+from .scores import Scores, attribute, read_evidence
 from .targets import ClassName, ClassTable
+from .window_merger import WindowMerger
 
 
 class CallOptions(TypedDict, total=False):
@@ -95,14 +94,11 @@ class MhexExplainer:
         self.tokenizer, self.language = tokenizer, language
         self.non_negative = non_negative
         self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
-        self._site = find_site(self.model.config.model_type)
-        self._accepts = forward_arguments(self.model)
+        self._batcher = InputBatcher(self.model, tokenizer)
         self._aggregation, self._contrast = aggregation, contrast
         _ = self.aggregation, self.contrast  # refuses a bad name, or class names, here rather than at the first text
         token_batches([], self.batch_tokens)
-        self.max_length = check_max_length(
-            max_length, tokenizer, longest_input(tokenizer, self.model.config, self._site)
-        )
+        self.max_length = check_max_length(max_length, tokenizer, self._batcher.longest)
         self.stride = check_stride(stride, tokenizer, self.max_length)
 
     @classmethod
@@ -146,8 +142,8 @@ class MhexExplainer:
 
     @property
     def _fit(self) -> dict[str, Any] | None:
-        found = getattr(self.model.config, "mhex_fit", None)
-        return None if found is None else dict(found)
+        record = getattr(self.model.config, "mhex_fit", None)
+        return None if record is None else dict(record)
 
     @property
     def contrast(self) -> str:
@@ -205,15 +201,15 @@ class MhexExplainer:
                 makes no sense, heads that were never trained. One bad text fails the call, and its sentence names it.
         """
         single = isinstance(text, str)
-        replaced = Replaced()
-        texts = check_texts(text, replaced=replaced)
-        pairs = check_pairs(texts, text_pair, replaced=replaced)
-        replaced.tell()
+        surrogates = SurrogateWarnings()
+        texts = check_texts(text, surrogates=surrogates)
+        pairs = check_pairs(texts, text_pair, surrogates=surrogates)
+        surrogates.emit()
         names = check_ids(ids, len(texts), single)
-        asked = self.request(target, foil, classes, layers)
+        request = self.request(target, foil, classes, layers)
         if not texts:
             return []
-        results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, asked)
+        results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
         return results[0] if single else results
 
     def stream(
@@ -242,16 +238,16 @@ class MhexExplainer:
             raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
         return self._stream(rows, operator.index(size), self.request(target, foil, classes, layers))
 
-    def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, asked: Request) -> Iterator[Explanation]:
-        start, replaced = 0, Replaced()
+    def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
+        start, surrogates = 0, SurrogateWarnings()
         while chunk := list(itertools.islice(rows, batch_size)):
-            texts = check_texts((row["texts"] for row in chunk), "texts", start=start, replaced=replaced)
+            texts = check_texts((row["texts"] for row in chunk), "texts", start=start, surrogates=surrogates)
             halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
-            pairs = check_pairs(texts, halves, "text_pairs", start=start, replaced=replaced)
-            replaced.tell()
+            pairs = check_pairs(texts, halves, "text_pairs", start=start, surrogates=surrogates)
+            surrogates.emit()
             names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
             items = self.tokenise(texts, pairs, name="texts", start=start)
-            yield from self._explain(items, names, asked)
+            yield from self._explain(items, names, request)
             start += len(chunk)
 
     def tokenise(
@@ -264,61 +260,47 @@ class MhexExplainer:
         Raises:
             ValueError: a text of which the tokenizer makes no token at all.
         """
+        accepts = self._batcher.accepts
         if self.stride is None or self.max_length is None:
-            return tokenise(self.tokenizer, texts, pairs, self.max_length, self._accepts, name=name, start=start)
+            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, name=name, start=start)
         return tokenise_in_windows(
-            self.tokenizer, texts, pairs, self.max_length, self.stride, self._accepts, name=name, start=start
+            self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, name=name, start=start
         )
 
-    def attribute(self, items: Sequence[TokenisedText], asked: Request) -> list[tuple[list[int], Attributed]]:
+    def attribute(self, items: Sequence[TokenisedText], request: Request) -> list[tuple[list[int], Scores]]:
         """The numbers that explain the items, by batch of like length, with the indices of its items.
 
         Raises:
             ValueError: logits that are not finite, a foil that the model predicts; names the text.
         """
-        config = self.model.config
-        inputs = [(index, part) for index, item in enumerate(items) for part in item.inputs]
-        ends = [end_count(part.features["input_ids"], config) for _, part in inputs]
-        pad = pad_id(config, self.tokenizer, self._site)
-        lengths = [len(part) for _, part in inputs]
-        unfinished: dict[int, dict[int, Evidence]] = {}  # by item, what its windows so far say
-        found = []
+        merger = WindowMerger(items)
+        ids = [part.features["input_ids"] for part in merger.inputs]
+        results = []
         with evaluating(self.model), torch.inference_mode():
-            for batch in forward_batches(lengths, self.batch_tokens, config, self._site, pad, ends):
-                own = [inputs[place][1] for place in batch]
-                features = collate(own, pad or 0, self._accepts)
-                given = {name: value.to(self.model.device) for name, value in features.items()}
+            for batch in self._batcher.indices(ids, self.batch_tokens):
+                inputs = [merger.inputs[number] for number in batch]
                 output = self.model(
-                    **given, output_attributions=True, output_head_logits=asked.fit is None, return_dict=True
+                    **self._batcher.collate([part.features for part in inputs]),
+                    output_attributions=True,
+                    output_head_logits=request.fit is None,
+                    return_dict=True,
                 )
-                evidence = read_evidence(own, output, asked)
-                whole = [row for row, place in enumerate(batch) if not items[inputs[place][0]].windows]
-                if whole:
-                    indices = [inputs[batch[row]][0] for row in whole]
-                    places = [items[index].place for index in indices]
-                    chosen = evidence if len(whole) == len(batch) else evidence.rows(whole)
-                    found.append((indices, attribute(chosen, places, asked)))
-                for row in sorted(set(range(len(batch))) - set(whole)):
-                    index = inputs[batch[row]][0]
-                    seen = unfinished.setdefault(index, {})
-                    seen[batch[row]] = evidence.rows([row])
-                    if len(seen) == len(items[index].windows):
-                        joined = _joined([unfinished[index][place] for place in sorted(seen)], items[index])
-                        del unfinished[index]
-                        found.append(([index], attribute(joined, [items[index].place], asked)))
-        return found
+                for indices, evidence in merger.add(batch, read_evidence(inputs, output, request)):
+                    names = [items[index].name for index in indices]
+                    results.append((indices, attribute(evidence, names, request)))
+        return results
 
-    def _explain(self, items: Sequence[TokenisedText], names: Sequence[str], asked: Request) -> list[Explanation]:
+    def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
-        found: dict[int, Explanation] = {}
-        for indices, numbers in self.attribute(items, asked):
-            made = assemble([items[index] for index in indices], [names[index] for index in indices], numbers, asked)
-            found.update(zip(indices, made, strict=True))
+        explanations: dict[int, Explanation] = {}
+        for indices, scores in self.attribute(items, request):
+            texts, names = [items[index] for index in indices], [ids[index] for index in indices]
+            explanations.update(zip(indices, assemble(texts, names, scores, request), strict=True))
         cut = [index for index, item in enumerate(items) if item.truncated]
         if cut:
             more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
-            warn(f"text {names[cut[0]]}{more}: {items[cut[0]].cut_note()}")
-        return [found[index] for index in range(len(items))]
+            warn(f"text {ids[cut[0]]}{more}: {items[cut[0]].cut_note()}")
+        return [explanations[index] for index in range(len(items))]
 
     def request(
         self,
@@ -331,19 +313,19 @@ class MhexExplainer:
         if classes not in ("target", "all"):
             raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
         table = self.classes
-        wanted, other = table.asked(target, foil)
+        target_id, foil_id = table.resolve(target, foil)
         self._check_trained()
         config = self.model.config
         revision = getattr(config, "_commit_hash", None)
         return Request(
             table=table,
-            target=wanted,
-            foil=other,
+            target=target_id,
+            foil=foil_id,
             all_classes=classes == "all",
             layers=layers,
-            contrast=self.contrast if other is None else "foil",
+            contrast=self.contrast if foil_id is None else "foil",
             aggregation=self.aggregation,
-            causal=self._site.causal,
+            causal=self._batcher.site.causal,
             fit=self._fit if self.aggregation == "fitted" else None,
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
@@ -358,16 +340,6 @@ class MhexExplainer:
                 "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
                 "(fit_equivalent_matrices, `mhex fit`)."
             )
-
-
-def _joined(parts: Sequence[Evidence], item: TokenisedText) -> Evidence:
-    """The evidence of a text from that of its windows, in their order."""
-    per_depth = merge([part.per_depth[0] for part in parts], item.windows, len(item))
-    logits, explained = (
-        torch.cat(each).mean(0, keepdim=True)
-        for each in ([part.logits for part in parts], [part.explained for part in parts])
-    )
-    return Evidence(per_depth[None], logits, explained)
 
 
 def _shown_name(name: str | None) -> str | None:

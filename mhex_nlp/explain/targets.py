@@ -38,7 +38,7 @@ class ClassTable:
         """Exactly one of several classes holds, so that evidence for all of them says nothing."""
         return self.task == "single_label_classification" and len(self) > 1
 
-    def ref(self, index: int) -> ClassRef:
+    def class_ref(self, index: int) -> ClassRef:
         """Name and id of class `index`."""
         return ClassRef(self.labels[index], index)
 
@@ -58,59 +58,59 @@ class ClassTable:
             raise ValueError(f"foil must be left out for regression, which has no classes to compare, got {foil!r}.")
         return self.id_of(foil, "foil")
 
-    def asked(self, target: ClassName | None, foil: ClassName | None) -> tuple[int | None, int | None]:
-        """The ids of what a caller asks for.
+    def resolve(self, target: ClassName | None, foil: ClassName | None) -> tuple[int | None, int | None]:
+        """The ids of the target and the foil of a call.
 
         Raises:
             ValueError: an unknown class, a foil that is the target or that there is nothing to compare with, no target
                 for several regression outputs.
         """
-        wanted = None if target is None else self.id_of(target, "target")
-        other = None if foil is None else self.foil_id(foil)
-        if wanted is None and self.task == "regression" and len(self) > 1:
+        target_id = None if target is None else self.id_of(target, "target")
+        foil_id = None if foil is None else self.foil_id(foil)
+        if target_id is None and self.task == "regression" and len(self) > 1:
             raise ValueError(
                 f"target must be given for a model with several regression outputs: one of {list(self.labels)}."
             )
-        if other is not None and other == wanted:
-            raise ValueError(f"foil must be another class than the target, got {self.labels[other]!r} for both.")
-        return wanted, other
+        if foil_id is not None and foil_id == target_id:
+            raise ValueError(f"foil must be another class than the target, got {self.labels[foil_id]!r} for both.")
+        return target_id, foil_id
 
-    def targets(self, logits: Tensor, target: int | None, foil: int | None, places: Sequence[str]) -> Tensor:
+    def targets(self, logits: Tensor, target: int | None, foil: int | None, names: Sequence[str]) -> Tensor:
         """The class each text is explained for, target or prediction: (B, C) logits to (B,) int64.
 
         Raises:
-            ValueError: the foil is what the model predicts; names the text by its place.
+            ValueError: the foil is what the model predicts; names the text.
         """
         targets = logits.argmax(-1) if target is None else torch.full((len(logits),), target)
-        for where, chosen in zip(places, targets.tolist(), strict=True):
+        for name, chosen in zip(names, targets.tolist(), strict=True):
             if chosen == foil:
                 raise ValueError(
                     f"foil must be another class than the target, got {self.labels[chosen]!r}, which is what the model "
-                    f"predicts for {where}; give a target as well, or leave that text out."
+                    f"predicts for {name}; give a target as well, or leave that text out."
                 )
         return targets
 
     def prediction(self, logits: Tensor) -> Prediction:
         """What the (C,) logits of one text predict."""
-        found = self.probabilities(logits[None])
-        if found is None:
+        batch = self.probabilities(logits[None])
+        if batch is None:
             values = tuple(logits.tolist())
             return Prediction(None, None, None, None, value=values[0] if len(values) == 1 else values)
-        probabilities = found[0]
-        named = dict(zip(self.labels, probabilities, strict=True))
-        held = self.held(probabilities) if self.task == "multi_label_classification" else None
+        probabilities = batch[0]
+        by_label = dict(zip(self.labels, probabilities, strict=True))
+        labels = self.labels_above_half(probabilities) if self.task == "multi_label_classification" else None
         best = int(logits.argmax())
-        return Prediction(self.labels[best], best, probabilities[best], named, held)
+        return Prediction(self.labels[best], best, probabilities[best], by_label, labels)
 
     def probabilities(self, logits: Tensor) -> list[list[float]] | None:
         """Every class's probability, of (B, C) logits, as `prediction` gives them; `None` for regression."""
         if self.task == "regression":
             return None
         multi = self.task == "multi_label_classification"
-        found: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
-        return found
+        probabilities: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
+        return probabilities
 
-    def held(self, probabilities: Sequence[float]) -> tuple[str, ...]:
+    def labels_above_half(self, probabilities: Sequence[float]) -> tuple[str, ...]:
         """The classes at 0.5 or above, of (C,) probabilities."""
         return tuple(label for label, chance in zip(self.labels, probabilities, strict=True) if chance >= 0.5)
 
@@ -124,15 +124,15 @@ class ClassTable:
 
 def _labels(names: Any) -> tuple[str, ...]:
     """`id2label` in order; digits will do for an id, as in JSON."""
-    given = names if isinstance(names, Mapping) else {}
-    named = {
+    id2label = names if isinstance(names, Mapping) else {}
+    by_id = {
         int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key: str(name)
-        for key, name in given.items()
+        for key, name in id2label.items()
     }
-    if not named or named.keys() != set(range(len(given))):
-        came = f"the ids {list(given)}" if given else repr(names)
+    if not by_id or by_id.keys() != set(range(len(id2label))):
+        came = f"the ids {list(id2label)}" if id2label else repr(names)
         raise ValueError(f"model.config.id2label must name the classes 0, 1, 2 and so on without a gap, got {came}.")
-    return tuple(named[index] for index in range(len(named)))
+    return tuple(by_id[index] for index in range(len(by_id)))
 
 
 def _integer(value: Any) -> int | None:

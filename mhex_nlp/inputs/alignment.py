@@ -32,12 +32,13 @@ __all__ = ["AlignedToken", "align", "assign_to_spans", "segment_sentences", "seg
 class AlignedToken(NamedTuple):
     """One token: `text` is the source slice [start, end) in code points, `piece` what the tokenizer calls it.
 
+    The fields are the first ones of an explanation's `Token`, in the same order.
     Special tokens, those the tokenizer's template added, have text "" and no offsets, sequence or word.
     `sequence` is 0 in the text and 1 in its pair; words count on from the text into the pair.
     """
 
-    piece: str
     text: str
+    piece: str
     start: int | None
     end: int | None
     sequence: int | None
@@ -88,11 +89,11 @@ def align(
             owners = assign_to_spans(source, mended, own_words)
             for index, piece, (start, end), owner in zip(indices, own, mended, owners, strict=True):
                 word = first_word + owner
-                placed[index] = AlignedToken(piece, source[start:end], start, end, number, word, False)
+                placed[index] = AlignedToken(source[start:end], piece, start, end, number, word, False)
         first_word += len(own_words)
 
     return [
-        AlignedToken(piece, "", None, None, None, None, True) if sequence is None else placed[index]
+        AlignedToken("", piece, None, None, None, None, True) if sequence is None else placed[index]
         for index, (piece, sequence, real) in enumerate(zip(pieces, sequences, mask, strict=True))
         if real
     ]

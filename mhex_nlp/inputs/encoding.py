@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .texts import check_pairs as check_pairs
 from .texts import check_texts as check_texts
-from .texts import place
+from .texts import numbered
 from .tokenizer import private_copy
 
 
@@ -27,7 +27,7 @@ class TokenisedText:
     encoding: Encoding
     features: Mapping[str, Tensor]
     truncated: bool
-    place: str = "text"  # what to call it in a sentence
+    name: str = "text"  # what to call it in a sentence
     windows: tuple[Window, ...] = ()  # those it is read in, where it is longer than the model takes
 
     @property
@@ -69,9 +69,9 @@ class TokenisedText:
 
 @dataclass(frozen=True, slots=True)
 class Window(TokenisedText):
-    """A part of a longer text as an input of its own; `places` (T,) int64 are its tokens' positions in the whole."""
+    """A part of a longer text as an input of its own; `positions` (T,) int64 are its tokens' places in the whole."""
 
-    places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    positions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
 
 def tokenise(
@@ -100,9 +100,9 @@ def tokenise(
     kept = [key for key in batch if key in accepts and key != "attention_mask"]
     result = []
     for index, encoding in enumerate(batch.encodings):
-        where = place(name, None if start is None else start + index)
+        label = numbered(name, None if start is None else start + index)
         if all(sequence is None for sequence in encoding.sequence_ids):
-            raise ValueError(f"{where} has no token the tokenizer knows: {texts[index][:40]!r}.")
+            raise ValueError(f"{label} has no token the tokenizer knows: {texts[index][:40]!r}.")
         result.append(
             TokenisedText(
                 text=texts[index],
@@ -110,7 +110,7 @@ def tokenise(
                 encoding=encoding,
                 features={key: torch.tensor(batch[key][index]) for key in kept},
                 truncated=bool(encoding.overflowing),
-                place=where,
+                name=label,
             )
         )
     return result

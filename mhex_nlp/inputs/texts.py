@@ -16,7 +16,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _END = object()
 
 
-def place(name: str, index: int | None) -> str:
+def numbered(name: str, index: int | None) -> str:
     """What to call a row in a sentence: `text[3]`, or `text` where there is only one."""
     return name if index is None else f"{name}[{index}]"
 
@@ -29,7 +29,7 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def iterate(values: Any, name: str, expected: str = "an iterable of strings") -> Iterator[Any]:
+def iter_rows(values: Any, name: str, expected: str = "an iterable of strings") -> Iterator[Any]:
     """The rows of `values`; TypeError for what has none, or has rows nobody can mean: a string, a mapping, a table."""
     kind = type(values).__name__
     if hasattr(values, "columns") or hasattr(values, "column_names"):
@@ -43,21 +43,23 @@ def iterate(values: Any, name: str, expected: str = "an iterable of strings") ->
 
 
 @dataclass
-class Replaced:
-    """The texts of one call that had lone surrogates, by what to call them: one warning tells of all."""
+class SurrogateWarnings:
+    """Collects the names of texts with lone surrogates, so that one call warns once."""
 
-    places: list[str] = field(default_factory=list)
-    told: bool = False
+    names: list[str] = field(default_factory=list)
+    emitted: bool = False
 
-    def tell(self) -> None:
-        """Warns of the texts there are by now; of those that come later nothing more is said."""
-        if self.places and not self.told:
-            self.told = True
-            more = f" (and {len(self.places) - 1} more)" if len(self.places) > 1 else ""
-            warn(f"{self.places[0]}{more} holds lone surrogates, which were replaced by U+FFFD.")
+    def emit(self) -> None:
+        """Warns of the texts collected so far; later ones of the same call raise no second warning."""
+        if self.names and not self.emitted:
+            self.emitted = True
+            more = f" (and {len(self.names) - 1} more)" if len(self.names) > 1 else ""
+            warn(f"{self.names[0]}{more} holds lone surrogates, which were replaced by U+FFFD.")
 
 
-def check_texts(texts: Any, name: str = "text", *, start: int = 0, replaced: Replaced | None = None) -> list[str]:
+def check_texts(
+    texts: Any, name: str = "text", *, start: int = 0, surrogates: SurrogateWarnings | None = None
+) -> list[str]:
     """The texts as a list of non-empty strings.
 
     Surrogates that make a pair become the character they stand for, so that offsets refer to the joined text; lone ones
@@ -74,25 +76,25 @@ def check_texts(texts: Any, name: str = "text", *, start: int = 0, replaced: Rep
         TypeError: `None`, a number, a table, or anything but strings; names the position.
         ValueError: an empty or blank text.
     """
-    noted = Replaced() if replaced is None else replaced
+    noted = SurrogateWarnings() if surrogates is None else surrogates
     if isinstance(texts, str):
         checked = [_check_text(texts, name, noted)]
     else:
-        rows = iterate(texts, name, "a string or a list of strings")
-        checked = [_check_text(text, place(name, index), noted) for index, text in enumerate(rows, start)]
-    if replaced is None:
-        noted.tell()
+        rows = iter_rows(texts, name, "a string or a list of strings")
+        checked = [_check_text(text, numbered(name, index), noted) for index, text in enumerate(rows, start)]
+    if surrogates is None:
+        noted.emit()
     return checked
 
 
-def _check_text(text: Any, name: str, replaced: Replaced) -> str:
+def _check_text(text: Any, name: str, surrogates: SurrogateWarnings) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string, got {'None' if text is None else f'{text!r:.80}'}.")
     if not text.strip():
         raise ValueError(f"{name} must hold at least one character that is not whitespace, got {text[:20]!r}.")
     repaired = repair_surrogates(text)
     if repaired is not text and repaired.count("\ufffd") > text.count("\ufffd"):
-        replaced.places.append(name)
+        surrogates.names.append(name)
     return repaired
 
 
@@ -105,7 +107,12 @@ def repair_surrogates(text: str) -> str:
 
 
 def check_pairs(
-    texts: Sequence[str], pairs: Any, name: str = "text_pair", *, start: int = 0, replaced: Replaced | None = None
+    texts: Sequence[str],
+    pairs: Any,
+    name: str = "text_pair",
+    *,
+    start: int = 0,
+    surrogates: SurrogateWarnings | None = None,
 ) -> list[str] | None:
     """The second halves, one for each text, or `None` where there are none; options as in `check_texts`.
 
@@ -116,16 +123,16 @@ def check_pairs(
     if pairs is None:
         return None
     if isinstance(pairs, str) and len(texts) == 1:
-        return check_texts(pairs, name, replaced=replaced)
-    given = [pairs] if isinstance(pairs, str) else list(iterate(pairs, name))
+        return check_texts(pairs, name, surrogates=surrogates)
+    given = [pairs] if isinstance(pairs, str) else list(iter_rows(pairs, name))
     if len(given) != len(texts):
         raise ValueError(f"{name} must have one entry for each of the {len(texts)} texts, got {len(given)}.")
     for index, half in enumerate(given):
         if half is None:
             raise ValueError(
-                f"{place(name, start + index)} is missing: got None beside the text {texts[index][:40]!r}."
+                f"{numbered(name, start + index)} is missing: got None beside the text {texts[index][:40]!r}."
             )
-    return check_texts(given, name, start=start, replaced=replaced)
+    return check_texts(given, name, start=start, surrogates=surrogates)
 
 
 def check_ids(ids: Any, count: int, single: bool) -> list[str]:
@@ -137,7 +144,7 @@ def check_ids(ids: Any, count: int, single: bool) -> list[str]:
     """
     if ids is None:
         return [str(index) for index in range(count)]
-    names = [ids] if isinstance(ids, str) and single else [str(each) for each in iterate(ids, "ids")]
+    names = [ids] if isinstance(ids, str) and single else [str(each) for each in iter_rows(ids, "ids")]
     if len(names) != count:
         raise ValueError(f"ids must have one entry for each of the {count} texts, got {len(names)}.")
     return names
@@ -151,7 +158,7 @@ def zip_rows(texts: Iterable[Any], **others: Iterable[Any] | None) -> Iterator[d
         ValueError: when it shows, that a column has not one row for each text.
     """
     given = {name: values for name, values in others.items() if values is not None}
-    return _zip({name: iterate(values, name) for name, values in {"texts": texts, **given}.items()})
+    return _zip({name: iter_rows(values, name) for name, values in {"texts": texts, **given}.items()})
 
 
 def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
@@ -164,5 +171,5 @@ def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
             longer = next(name for name in row if name not in ended)
             raise ValueError(f"{longer} must have one entry for each text, got more than the {index} texts.")
         if ended:
-            raise ValueError(f"{ended[0]} must have one entry for each text, got none for {place('texts', index)}.")
+            raise ValueError(f"{ended[0]} must have one entry for each text, got none for {numbered('texts', index)}.")
         yield row

@@ -54,12 +54,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except ValueError as error:
         raise ValueError(f"{told} ({str(error).strip().splitlines()[0]}).") from error
-    if not knows_words(tokenizer):
+    if not has_vocabulary(tokenizer):
         raise ValueError(f"{told}.")
     return tokenizer
 
 
-def knows_words(tokenizer: Any) -> bool:
+def has_vocabulary(tokenizer: Any) -> bool:
     """Whether the vocabulary holds a letter or digit beside its special tokens."""
     if len(tokenizer) > _FEW:
         return True
@@ -78,7 +78,7 @@ def check_tokenizer(tokenizer: Any, model: Any) -> None:
         raise ValueError(
             f"tokenizer must be a fast tokenizer, which knows the offsets of its tokens, got a slow {kind}."
         )
-    if not knows_words(tokenizer):
+    if not has_vocabulary(tokenizer):
         raise ValueError(f"tokenizer must know words, got a {kind} with special tokens alone.")
     rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if rows is not None and len(tokenizer) > rows:

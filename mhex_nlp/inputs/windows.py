@@ -103,7 +103,7 @@ def _windowed(
     kept = [key for key in batch if key in accepts and key != "attention_mask"]
     windows, first = [], 0
     for index, encoding in enumerate(batch.encodings):
-        places = _places(item.encoding, encoding, long, first)
+        positions = _positions_in_whole(item.encoding, encoding, long, first)
         first += encoding.sequence_ids.count(long) - stride
         windows.append(
             Window(
@@ -112,8 +112,8 @@ def _windowed(
                 encoding=encoding,
                 features={key: torch.tensor(batch[key][index]) for key in kept},
                 truncated=False,
-                place=item.place,
-                places=torch.tensor(places),
+                name=item.name,
+                positions=torch.tensor(positions),
             )
         )
     return replace(item, windows=tuple(windows))
@@ -123,7 +123,7 @@ def _positions(encoding: Encoding, sequence: int | None) -> list[int]:
     return [index for index, owner in enumerate(encoding.sequence_ids) if owner == sequence]
 
 
-def _places(whole: Encoding, window: Encoding, long: int, first: int) -> list[int]:
+def _positions_in_whole(whole: Encoding, window: Encoding, long: int, first: int) -> list[int]:
     """Positions in the whole of a window's tokens, if the tokens of its `long` half begin with number `first` there."""
     found = [0] * len(window)
     for sequence in (None, 0, 1):
@@ -140,5 +140,5 @@ def merge(parts: Sequence[Tensor], windows: Sequence[Window], size: int) -> Tens
     """(size, L, C): scores of a whole text, from those (T, L, C) of its windows."""
     whole = parts[0].new_zeros(size, *parts[0].shape[1:])
     for part, window in zip(parts, windows, strict=True):
-        whole.index_add_(0, window.places, part[: len(window)])
+        whole.index_add_(0, window.positions, part[: len(window)])
     return whole / len(windows)

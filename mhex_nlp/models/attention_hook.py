@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the record of a forward pass see what its layers' attention is given."""
+"""Lets a forward pass log what its layers' attention is given, so that its flow can be followed.
+
+transformers asks `AttentionInterface.get_interface` for the function of every layer: sdpa, flash, flex, a family's own
+eager one. That lookup is what is wrapped, for all models of the process. Registering functions of ours under names of
+our own instead would have to repeat each one's mask, and could not reach the eager ones, which no registry holds.
+Outside a forward pass that logs its attention the answer is what it was.
+
+Axes: B texts, T tokens, N attention heads, C labels.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +19,78 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from .heads.attention_flow import Attended, Weighed, seen_by
-from .hooks import Frame, watched_frame
+from .heads.attention_flow import AttentionInputs, AttentionWeights, attention_bias
+from .hooks import running_attention
+from .padding import TokenMask
+
+
+class AttentionLog:
+    """What each layer's attention was given in one forward pass, in order of depth.
+
+    Args:
+        flow_matrix: what reads the flow of a layer by its number, (C, A), or `None` where nothing does; without this
+            function the flow itself is wanted.
+    """
+
+    def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
+        self.flow_matrix = flow_matrix
+        self.layers: list[AttentionInputs | AttentionWeights] = []
+        self._biases: dict[Any, tuple[Any, Tensor]] = {}
+
+    def add(self, inputs: AttentionInputs) -> None:
+        """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
+
+        On a CPU what all layers were given would push the model's weights out of the caches.
+        """
+        query = inputs.query
+        small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
+        if self.layers and small and self.flow_matrix is not None and not torch.compiler.is_compiling():
+            before = self.layers[-1]
+            assert isinstance(before, AttentionInputs)
+            self.layers[-1] = AttentionWeights.of(before, self.flow_matrix(len(self.layers) - 1))
+        self.layers.append(inputs)
+
+    def bias(self, attention_mask: Any, mask: TokenMask, query: Tensor, causal: bool, window: int | None) -> Tensor:
+        """`attention_bias`, once for all layers that are given the same mask, with one row where all rows are alike."""
+        kind = (id(attention_mask), causal, window)
+        if kind not in self._biases:
+            bias = attention_bias(attention_mask, mask.real, query, causal, window)
+            # Elsewhere than on a CPU the answer would have to be waited for, and a full bias costs little.
+            looks = bias.device.type == "cpu" and not torch.compiler.is_compiling()
+            if looks and bool((bias == bias[:, :, :1]).all()):
+                bias = bias[:, :, :1]
+            self._biases[kind] = (attention_mask, bias)  # the mask is kept, or its id could be given to another
+        return self._biases[kind][1]
 
 
 def watch_attention() -> None:
-    """Lets the frame of a running forward pass see the queries, keys and values of its layers' attention.
-
-    transformers asks `AttentionInterface.get_interface` for the function of every layer: sdpa, flash, flex, a family's
-    own eager one. That lookup is what is wrapped, once and for all models. Registering functions of ours under names of
-    our own instead would have to repeat each one's mask, and could not reach the eager ones, which no registry holds.
-    Outside a forward pass that asks for writes the answer is what it was.
-    """
-    if getattr(AttentionInterface.get_interface, "_mhex_watched", False):
-        return
+    """Wraps the lookup of attention functions, once for the process; `unwatch_attention` takes the wrapper off."""
     lookup = AttentionInterface.get_interface
+    if hasattr(lookup, "_mhex_wrapped"):
+        return
 
     @wraps(lookup)
     def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
-        attend, frame = lookup(self, *args, **kwargs), watched_frame()
-        return attend if frame is None else partial(_attend, frame, attend)
+        attend, running = lookup(self, *args, **kwargs), running_attention()
+        return attend if running is None else partial(_attend, *running, attend)
 
-    get_interface._mhex_watched = True  # type: ignore[attr-defined]
+    get_interface._mhex_wrapped = lookup  # type: ignore[attr-defined]
     AttentionInterface.get_interface = get_interface
 
 
+def unwatch_attention() -> None:
+    """Puts transformers' own lookup back; the next forward pass that follows attention wraps it again.
+
+    A wrapper that another library has put around ours since then stays, and ours with it.
+    """
+    wrapped = getattr(AttentionInterface.get_interface, "_mhex_wrapped", None)
+    if wrapped is not None:
+        AttentionInterface.get_interface = wrapped
+
+
 def _attend(
-    frame: Frame,
+    log: AttentionLog,
+    mask: TokenMask,
     attend: Callable[..., Any],
     module: Any,
     query: Tensor,
@@ -47,46 +100,22 @@ def _attend(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """The attention function `attend`, after its arguments were noted.
+    """The attention function `attend`, after its arguments were logged.
 
-    Nothing is noted where they are not whole rows of tokens (unpadded flash attention, a cache of past keys).
+    Nothing is logged where they are not whole rows of tokens (unpadded flash attention, a cache of past keys).
     """
-    if frame.attended is not None and query.shape[2] == key.shape[2] == frame.tokens and "position_bias" not in kwargs:
+    if query.shape[2] == key.shape[2] == mask.tokens and "position_bias" not in kwargs:
         causal = kwargs.get("is_causal")
         causal = bool(getattr(module, "is_causal", False)) if causal is None else causal
         scaling = kwargs.get("scaling")
-        noted = Attended(
-            query,
-            key,
-            value,
-            _seen(frame, attention_mask, query, causal, kwargs.get("sliding_window")),
-            query.shape[-1] ** -0.5 if scaling is None else scaling,
-            kwargs.get("softcap"),
+        log.add(
+            AttentionInputs(
+                query,
+                key,
+                value,
+                log.bias(attention_mask, mask, query, causal, kwargs.get("sliding_window")),
+                query.shape[-1] ** -0.5 if scaling is None else scaling,
+                kwargs.get("softcap"),
+            )
         )
-        _note(frame, frame.attended, noted)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)
-
-
-def _note(frame: Frame, layers: list[Any], noted: Attended) -> None:
-    """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
-
-    On a CPU what all layers were given would push the model's weights out of the caches.
-    """
-    query = noted.query
-    small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
-    if layers and small and frame.write_matrix is not None and not torch.compiler.is_compiling():
-        layers[-1] = Weighed.of(layers[-1], frame.write_matrix(len(layers) - 1))
-    layers.append(noted)
-
-
-def _seen(frame: Frame, attention_mask: Any, query: Tensor, causal: bool, window: int | None) -> Tensor:
-    """`seen_by`, once for all layers that are given the same mask, with one row where all rows are alike."""
-    kind = (id(attention_mask), causal, window)
-    if kind not in frame.seen:
-        seen = seen_by(attention_mask, frame.mask, query, causal, window)
-        # Elsewhere than on a CPU the answer would have to be waited for, and a full mask costs little.
-        looks = seen.device.type == "cpu" and not torch.compiler.is_compiling()
-        if looks and bool((seen == seen[:, :, :1]).all()):
-            seen = seen[:, :, :1]
-        frame.seen[kind] = (attention_mask, seen)  # the mask is kept, or its id could be given to another
-    return frame.seen[kind][1]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenised texts put together for one forward pass: what is padded with what, and what may share a batch."""
+"""How one model is given texts: the inputs it takes, how many tokens, and which texts go through it together.
+
+Axes: B texts, T tokens.
+"""
 
 from __future__ import annotations
 
@@ -11,59 +14,63 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..inputs.batching import token_batches
-from ..inputs.encoding import TokenisedText
-from .families import Site
+from .families import SITES, Site
+from .modeling import forward_arguments
+from .padding import end_count, equal_lengths_only, pad_id
+
+# A family that is not in the table: nothing is taken for granted.
+_UNKNOWN = Site("unknown", "unknown", "unknown", causal=True, pads=False, positions_after_pad=True)
 
 
-def collate(items: Sequence[TokenisedText], pad_token_id: int, accepts: frozenset[str]) -> dict[str, Tensor]:
-    """One batch, padded on the right: each input (B, T) int64, with an attention mask where the model takes one."""
-    return collate_features([item.features for item in items], pad_token_id, accepts)
+class InputBatcher:
+    """Puts tokenised texts together for one model.
 
+    Args:
+        model: a transformers classifier, plain or with heads.
+        tokenizer: its tokenizer.
 
-def collate_features(
-    rows: Sequence[Mapping[str, Tensor]], pad_token_id: int, accepts: frozenset[str]
-) -> dict[str, Tensor]:
-    """As `collate`, from the inputs of each text; an attention mask that is there is kept."""
-    given = [
-        {"attention_mask": torch.ones_like(row["input_ids"]), **row} if "attention_mask" in accepts else row
-        for row in rows
-    ]
-    return {
-        name: pad_sequence(
-            [row[name] for row in given], batch_first=True, padding_value=pad_token_id if name == "input_ids" else 0
-        )
-        for name in given[0]
-    }
-
-
-def pad_id(config: Any, tokenizer: Any, site: Site) -> int | None:
-    """The id to pad with; `None`: one text a batch, since a decoder finds its last token by its own pad id alone."""
-    pad = config.pad_token_id
-    if pad is None and not site.causal:
-        pad = tokenizer.pad_token_id
-    return None if pad is None else int(pad)
-
-
-def end_count(ids: Tensor, config: Any) -> int:
-    """How many end tokens (T,) ids hold, 0 for other models than encoder-decoders.
-
-    transformers takes the label off the last end token and wants equally many of them in every text of a batch, so one
-    that somebody typed into a text must not meet a text without it.
+    Attributes: `site` of the model's family; `accepts`, names of the inputs that its forward takes; `longest`, the most
+    tokens it takes, `None` if unbounded.
     """
-    end = getattr(config, "eos_token_id", None) if config.is_encoder_decoder else None
-    return 0 if end is None else int((ids == end).sum())
 
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.site = SITES.get(model.config.model_type, _UNKNOWN)
+        self.accepts = forward_arguments(model)
+        self.longest = longest_input(tokenizer, model.config, self.site)
 
-def forward_batches(
-    lengths: Sequence[int], batch_tokens: int, config: Any, site: Site, pad: int | None, ends: Sequence[int] = ()
-) -> Iterator[list[int]]:
-    """Indices of texts that go through the model together, by their tokens and, if given, their `end_count`s.
+    @property
+    def pad(self) -> int | None:
+        """The id to pad with, of the config as it is now; `None`: one text a batch."""
+        return pad_id(self.model.config, self.tokenizer, self.site)
 
-    One text a batch where there is nothing to pad with; equal lengths alone where padding changes the model.
-    """
-    equal = not site.pads or (any(ends) and pad == config.eos_token_id)  # padding would be one more end
-    for batch in token_batches(lengths, batch_tokens, equal_lengths=equal, kinds=ends or None):
-        yield from [batch] if pad is not None else ([index] for index in batch)
+    def indices(self, input_ids: Sequence[Tensor], batch_tokens: int) -> Iterator[list[int]]:
+        """Which of the (T,) input ids go through the model together, longest first.
+
+        Those of like length, as many as `batch_tokens` allows, padding included; equal lengths alone where padding
+        changes the model, one at a time where there is nothing to pad with.
+        """
+        config, pad = self.model.config, self.pad
+        ends = [end_count(ids, config) for ids in input_ids]
+        equal = equal_lengths_only(config, self.site, pad, ends)
+        lengths = [len(ids) for ids in input_ids]
+        for batch in token_batches(lengths, batch_tokens, equal_lengths=equal, kinds=ends or None):
+            yield from [batch] if pad is not None else ([index] for index in batch)
+
+    def collate(self, rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """One batch on the model's device, padded on the right: inputs (T,) int64 of each text to (B, T).
+
+        An attention mask that is there is kept, and made where the model takes one.
+        """
+        if "attention_mask" in self.accepts:
+            rows = [{"attention_mask": torch.ones_like(row["input_ids"]), **row} for row in rows]
+        fill = {"input_ids": self.pad or 0}
+        return {
+            name: pad_sequence([row[name] for row in rows], batch_first=True, padding_value=fill.get(name, 0)).to(
+                self.model.device
+            )
+            for name in rows[0]
+        }
 
 
 def longest_input(tokenizer: Any, config: Any, site: Site) -> int | None:

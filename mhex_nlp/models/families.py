@@ -31,7 +31,7 @@ class Site:
         width: config field that holds the stream's width.
         pooled: where the label is read from: the "first" position, the "last" real one, the "mean" of the real ones, or
             the config field that says it ("cls", "bos", "late", "mean"). With it, and attention that goes through
-            transformers' `AttentionInterface`, what each token writes into that place can be followed (`writes`).
+            transformers' `AttentionInterface`, what each token writes into that place can be followed (`flows`).
         sticky: field of the base model that a forward pass may change for good, put back before each call through the
             base model's `set_<field>`.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts heads into a live model: two hooks a layer, and the state of one forward pass that they share.
+"""Puts heads into a live model: two hooks a layer, and the record of one forward pass that they share.
 
-B texts, T tokens, H hidden units, C labels.
+Axes: B texts, T tokens, H hidden units, C labels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ from transformers import PreTrainedModel
 
 from .families import Site
 from .heads.head import MhexHead
+from .padding import TokenMask
+
+if TYPE_CHECKING:
+    from .attention_hook import AttentionLog
 
 _T = TypeVar("_T")
 
@@ -43,156 +47,140 @@ class _Slot(Generic[_T]):
 
 
 @dataclass
-class Frame:
-    """One forward pass: which tokens are real, and what the heads read.
+class HeadLog:
+    """What heads and layers show in one forward pass, in order of depth.
 
-    `mask` is (B, T) bool or `None`, `tokens` the T of the inputs; `records` gets (evidence (B, T, C), bias (C,)) from
-    each head in order of depth, or `None` where `evidence` is off. `recording` is off while gradient checkpointing
-    recomputes a layer: the gate needs the mask again, the records are already there. `observe` is handed the states of
-    each depth, (B, T, H), in order: the stream entering the first layer, z of every layer, the last hidden state; they
-    are good for that call alone, since heads overwrite z. Where `attended` is a list, it likewise gets what each
-    layer's attention was given, to be read by the `write_matrix` (C, A) of each layer where one is given; `seen`
-    remembers the masks that layers share. `before` is what this frame interrupted.
+    Args:
+        evidence: whether the heads read evidence, or are their gates alone.
+        observe: is given the states of each depth, (B, T, H): the stream that enters the first layer, z of every layer,
+            the last hidden state. They are good for that call alone, since heads overwrite z.
+        outputs: gets (evidence (B, T, C), bias (C,)) of each head, or `None` without evidence.
     """
 
-    mask: Tensor | None = None
-    tokens: int | None = None
-    recording: bool = True
     evidence: bool = True
-    records: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
     observe: Callable[[Tensor], None] | None = None
-    attended: list[Any] | None = None
-    write_matrix: Callable[[int], Tensor | None] | None = None
-    seen: dict[Any, tuple[Any, Tensor]] = field(default_factory=dict)
-    before: tuple[Frame | None, Tensor | None] = (None, None)
-
-    def mask_for(self, state: Tensor) -> Tensor | None:
-        """The mask for a layer's (B, T, H): longformer and big_bird pad T to a multiple of their window."""
-        length = state.shape[1]
-        if self.mask is None:
-            if self.tokens is None or self.tokens == length:
-                return None
-            real = torch.ones(state.shape[0], self.tokens, dtype=torch.bool, device=state.device)
-        else:
-            real = self.mask
-        return nn.functional.pad(real, (0, length - real.shape[1])) if real.shape[1] < length else real
+    outputs: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
 
 
-_frame: _Slot[Frame] = _Slot("mhex_frame")
+@dataclass
+class ForwardRecord:
+    """One forward pass, as the hooks of its layers see it; a part for each of its customers.
+
+    Args:
+        mask: which tokens are real, for the gates.
+        heads: what heads and layers show; `None` while gradient checkpointing recomputes a layer: the gate needs the
+            mask again, the heads' outputs are already there.
+        attention: what the layers' attention is given, where somebody follows its flow.
+        interrupted: the record and the stream that this pass interrupted.
+    """
+
+    mask: TokenMask
+    heads: HeadLog | None = None
+    attention: AttentionLog | None = None
+    interrupted: tuple[ForwardRecord | None, Tensor | None] = (None, None)
+
+
+_record: _Slot[ForwardRecord] = _Slot("mhex_record")
 _stream: _Slot[Tensor] = _Slot("mhex_stream")  # what the layer now running adds its attention to
 
 
-def open_frame(
-    mask: Tensor | None,
-    tokens: int | None = None,
-    observe: Callable[[Tensor], None] | None = None,
-    watch_attention: bool = False,
-    evidence: bool = True,
-    write_matrix: Callable[[int], Tensor | None] | None = None,
-) -> Frame:
-    """Begins a forward pass in this thread; `close_frame` must follow, whatever happens."""
+def open_record(mask: TokenMask, heads: HeadLog, attention: AttentionLog | None = None) -> ForwardRecord:
+    """Begins a forward pass in this thread; `close_record` must follow, whatever happens."""
     # a hook inside one model may call another model: its pass goes on afterwards
-    before = (_frame.get(), _stream.get())
-    attended: list[Any] | None = [] if watch_attention else None
-    frame = Frame(
-        mask,
-        tokens,
-        evidence=evidence,
-        observe=observe,
-        attended=attended,
-        write_matrix=write_matrix,
-        before=before,
-    )
-    _frame.set(frame)
+    record = ForwardRecord(mask, heads, attention, interrupted=(_record.get(), _stream.get()))
+    _record.set(record)
     _stream.set(None)
-    return frame
+    return record
 
 
-def watched_frame() -> Frame | None:
-    """The frame that watches the attention now running, between the two hooks of a layer; else `None`.
-
-    Attention outside those hooks, a decoder's own or across to its encoder, is nobody's business.
-    """
-    frame = _frame.get()
-    wanted = frame is not None and frame.attended is not None and frame.recording and _stream.get() is not None
-    return frame if wanted else None
-
-
-def close_frame(frame: Frame) -> None:
+def close_record(record: ForwardRecord) -> None:
     """Ends a forward pass and goes back to the one it interrupted, if any."""
-    before, stream = frame.before
-    _frame.set(before)
+    before, stream = record.interrupted
+    _record.set(before)
     _stream.set(stream)
 
 
+def running_attention() -> tuple[AttentionLog, TokenMask] | None:
+    """The log of the attention now running, between the two hooks of a layer, and the tokens' mask; else `None`.
+
+    Decoder self-attention and cross-attention run outside those hooks and are not recorded.
+    """
+    record = _record.get()
+    if record is None or record.attention is None or record.heads is None or _stream.get() is None:
+        return None
+    return record.attention, record.mask
+
+
 def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """`context_fn` of torch's non-reentrant checkpoint: gives the running frame's mask back to the recomputation.
+    """`context_fn` of torch's non-reentrant checkpoint: gives the running pass's mask back to the recomputation.
 
     Called while the forward pass runs; the second context is entered later, on CUDA in autograd's own thread, where
     no variable of ours is set.
     """
-    frame = _frame.get()
-    return nullcontext(), _replay(frame.mask if frame else None)
+    record = _record.get()
+    return nullcontext(), _replay(record.mask if record else TokenMask())
 
 
 @contextmanager
-def _replay(mask: Tensor | None) -> Iterator[None]:
-    before = _frame.get()
-    _frame.set(Frame(mask, recording=False))
+def _replay(mask: TokenMask) -> Iterator[None]:
+    before = _record.get()
+    _record.set(ForwardRecord(mask))
     try:
         yield
     finally:
-        _frame.set(before)
+        _record.set(before)
 
 
-class Tap:
+class HeadHooks:
     """The two hooks of one head: bound methods, which deepcopy rebinds to the copied head, as it would no closure."""
 
     def __init__(self, head: MhexHead, arg: int | str) -> None:
         self.head = head
         self.arg = arg
 
-    def remember(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def capture_stream(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the site's `stream`: keeps x_global until the attention output is there."""
         _stream.set(kwargs[self.arg] if isinstance(self.arg, str) else args[self.arg])
 
-    def refine(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def apply_head(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Forward hook of the site's `output`: reads the evidence, gates x."""
-        frame, stream = _frame.get(), _stream.get()
+        record, stream = _record.get(), _stream.get()
         _stream.set(None)  # else the last layer's activations would outlive the backward pass
-        if frame is None or stream is None:
+        if record is None or stream is None:
             raise RuntimeError(
                 "MHEX heads ran outside their model's forward: call the model itself rather than its base model, and "
                 "turn checkpointing on with model.activation_checkpointing_enable()."
             )
         x, *rest = output if isinstance(output, tuple) else (output,)
+        log = record.heads
         z: Tensor | None = None
-        if frame.observe is not None and frame.recording:
-            if not frame.records:
-                frame.observe(stream)
+        if log is not None and log.observe is not None:
+            if not log.outputs:
+                log.observe(stream)
             z = x + stream
-            frame.observe(z)
-        gated, record = x, None
-        if frame.evidence or self.head.gate:
-            gated, evidence, bias = self.head(x, stream, frame.mask_for(x), evidence=frame.evidence, z=z)
-            record = None if evidence is None else (evidence, bias)
-        if frame.recording:  # only append: any other operation would be missing from a checkpoint's recomputation
-            frame.records.append(record)
+            log.observe(z)
+        gated, head_output = x, None
+        reads = log is None or log.evidence  # a recomputation repeats what was computed
+        if reads or self.head.gate:
+            gated, evidence, bias = self.head(x, stream, record.mask.of_layer(x), evidence=reads, z=z)
+            head_output = None if evidence is None else (evidence, bias)
+        if log is not None:  # only append: any other operation would be missing from a checkpoint's recomputation
+            log.outputs.append(head_output)
         if not self.head.gate:
             return None
         gated = gated.to(x.device)  # accelerate may have put the head elsewhere
         return (gated, *rest) if isinstance(output, tuple) else gated
 
 
-def observe_last(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+def observe_last_state(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     """Forward hook of the base model: shows the encoder's last hidden state to whoever observes."""
-    frame = _frame.get()
-    if frame is not None and frame.observe is not None:
+    record = _record.get()
+    if record is not None and record.heads is not None and record.heads.observe is not None:
         encoded = output.get("encoder_last_hidden_state") if isinstance(output, dict) else None
-        frame.observe(output[0] if encoded is None else encoded)
+        record.heads.observe(output[0] if encoded is None else encoded)
 
 
-def wire(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:
+def attach_heads(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:
     """Hooks each head to its layer, in order of depth.
 
     Raises:
@@ -202,18 +190,18 @@ def wire(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:
     if len(layers) != len(heads):
         raise ValueError(f"{len(heads)} MHEX heads do not fit the {len(layers)} layers of {type(base_model).__name__}.")
     for head, layer in zip(heads, layers, strict=True):
-        tap = Tap(head, site.arg)
-        layer.get_submodule(site.stream).register_forward_pre_hook(tap.remember, with_kwargs=True)
-        layer.get_submodule(site.output).register_forward_hook(tap.refine)
-    base_model.register_forward_hook(observe_last)
+        hooks = HeadHooks(head, site.arg)
+        layer.get_submodule(site.stream).register_forward_pre_hook(hooks.capture_stream, with_kwargs=True)
+        layer.get_submodule(site.output).register_forward_hook(hooks.apply_head)
+    base_model.register_forward_hook(observe_last_state)
 
 
-def unwire(base_model: nn.Module, site: Site) -> None:
+def detach_heads(base_model: nn.Module, site: Site) -> None:
     """Takes our hooks off in this model alone: a DataParallel replica shares its hook tables with the original."""
     for layer in site.find_layers(base_model):
-        keep_hooks(layer.get_submodule(site.stream), lambda hook: not _is_tap(hook))
-        keep_hooks(layer.get_submodule(site.output), lambda hook: not _is_tap(hook))
-    keep_hooks(base_model, lambda hook: not _is_tap(hook))
+        keep_hooks(layer.get_submodule(site.stream), lambda hook: not _is_head_hook(hook))
+        keep_hooks(layer.get_submodule(site.output), lambda hook: not _is_head_hook(hook))
+    keep_hooks(base_model, lambda hook: not _is_head_hook(hook))
 
 
 def keep_hooks(module: nn.Module, wanted: Callable[[Any], bool]) -> None:
@@ -233,8 +221,8 @@ _HOOK_TABLES = {
 }
 
 
-def _is_tap(hook: Any) -> bool:
-    return hook is observe_last or isinstance(getattr(hook, "__self__", None), Tap)
+def _is_head_hook(hook: Any) -> bool:
+    return hook is observe_last_state or isinstance(getattr(hook, "__self__", None), HeadHooks)
 
 
 def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -242,5 +230,7 @@ def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
     tensors = itertools.chain(model.parameters(), model.buffers())
     shared = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
     for module in shared.modules():
-        keep_hooks(module, lambda hook: _is_tap(hook) or getattr(hook, "__module__", "").startswith("transformers."))
+        keep_hooks(
+            module, lambda hook: _is_head_hook(hook) or getattr(hook, "__module__", "").startswith("transformers.")
+        )
     return shared

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -20,16 +20,19 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from .checkpoint import auto_map, ensure_card, write_shim
 from .config import MhexConfig
-from .forward import ForwardMixin, make_forward, positions_of
+from .families import Site, find_site
+from .forward import make_forward, positions_of
 from .heads.head import MhexHead
-from .heads.readout import FittedReadout, Layout
-from .hooks import checkpoint_contexts, shared_copy, unwire, wire
+from .heads.readout import FeatureLayout, FittedReadout
+from .hooks import attach_heads, checkpoint_contexts, detach_heads, shared_copy
 from .outputs import EXTRA_OUTPUTS
 
+# to a type checker the mixin is the model that it is mixed into
+_Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 
 
-class MhexMixin(ForwardMixin):
+class MhexMixin(_Mixed):
     """Adds `self.mhex`, one head per layer, to a transformers sequence classifier. Made by `mhex_class`.
 
     The heads are one top-level list: `base_model.save_pretrained` stays a clean plain checkpoint, and "mhex." is one
@@ -51,7 +54,7 @@ class MhexMixin(ForwardMixin):
         self.post_init()
 
     def _add_heads(self, mhex: MhexConfig) -> None:
-        config, site = self.config, self._site
+        config, site = self.config, self.mhex_site
         width = getattr(config, site.width, None) or config.hidden_size
         config.mhex = mhex.to_dict()
         # transformers falls back to ["past_key_values"] where a config names nothing
@@ -67,14 +70,14 @@ class MhexMixin(ForwardMixin):
             )
             for _ in site.find_layers(self.base_model)
         )
-        wire(self.base_model, list(self.mhex), site)
+        attach_heads(self.base_model, list(self.mhex), site)
         if getattr(config, "mhex_fit", None):
             self.add_readout(config.mhex_fit)
 
     def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
         """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
         self.config.mhex_fit = fit
-        self.mhex_fit = FittedReadout(Layout.of(fit), self.config.num_labels)
+        self.mhex_fit = FittedReadout(FeatureLayout.of(fit), self.config.num_labels)
         return self.mhex_fit
 
     def drop_readout(self) -> None:
@@ -82,6 +85,11 @@ class MhexMixin(ForwardMixin):
         if getattr(self, "mhex_fit", None) is not None:
             del self.mhex_fit
             self.config.mhex_fit = None
+
+    @property
+    def mhex_site(self) -> Site:
+        """Where the family adds attention to its residual stream."""
+        return find_site(self.config.model_type)
 
     @property
     def mhex_config(self) -> MhexConfig:
@@ -205,7 +213,7 @@ class MhexMixin(ForwardMixin):
                 "without_heads() would change the predictions of a model with gates (MhexConfig(gate=True))."
             )
         plain = shared_copy(self)
-        unwire(plain.base_model, self._site)
+        detach_heads(plain.base_model, self.mhex_site)
         del plain.mhex, plain.config.mhex
         if hasattr(plain, "mhex_fit"):
             del plain.mhex_fit, plain.config.mhex_fit
@@ -220,7 +228,7 @@ class MhexMixin(ForwardMixin):
 
 def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
     """Names of the inputs that the model's forward takes."""
-    base = next(cls for cls in type(model).__mro__ if not issubclass(cls, ForwardMixin))
+    base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
     return frozenset(positions_of(base))
 
 

@@ -24,7 +24,7 @@ class MhexOutput(ModelOutput):
     layer_attributions: Tensor | None = None  # (B, T, L, C) float32, zero on padding; with output_attributions=True
     fitted_attributions: Tensor | None = None  # (B, T, depths read, C) float32, of a fitted model; not zero on padding
     states: tuple[Tensor, ...] | None = None  # (B, T, H) of each depth; with output_states=True
-    writes: tuple[Tensor, ...] | None = None  # (B, T, A) of each layer, or none; with output_states=True
+    attention_flow: tuple[Tensor, ...] | None = None  # (B, T, A) of each layer, or none; with output_states=True
     task_loss: Tensor | None = None  # (), detached
     supervision_loss: Tensor | None = None  # (), detached, before the weight
     faithfulness_loss: Tensor | None = None  # (), detached, before the weight; in training with a faithfulness_weight
@@ -47,7 +47,7 @@ EXTRA_OUTPUTS = (
     "layer_attributions",
     "fitted_attributions",
     "states",
-    "writes",
+    "attention_flow",
     "task_loss",
     "supervision_loss",
     "faithfulness_loss",

@@ -583,8 +583,8 @@ def test_a_hub_name_while_offline(tmp_path: Path) -> None:
     """In a process of its own: whether the hub may be asked is fixed when datasets is imported."""
     code = """
 import sys
-from mhex_nlp.highlights.rows import open_rows
-from mhex_nlp.highlights import counted_readers, line_readers
+from mhex_nlp.corpus.readers.opening import open_rows
+from mhex_nlp.corpus.readers import lines, records
 assert not {"datasets", "pyarrow", "torch", "transformers"} & set(sys.modules)
 try:
     open_rows("somebody/reviews")

@@ -69,7 +69,7 @@ def test_things_that_are_no_source() -> None:
 def test_a_hub_name_while_offline(tmp_path: Path) -> None:
     """In a process of its own: whether the hub may be asked is fixed when datasets is imported."""
     code = """
-from mhex_nlp.training.data import read_source
+from mhex_nlp.corpus.readers.splits import read_source
 try:
     read_source("somebody/reviews")
 except FileNotFoundError as error:

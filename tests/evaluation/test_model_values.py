@@ -231,7 +231,7 @@ def test_families_padded_or_alone(family):
 
 
 def test_a_family_nobody_registered_is_run_with_care(monkeypatch):
-    from mhex_nlp.evaluation import model_values as module
+    from mhex_nlp.models import batches as module
 
     monkeypatch.setattr(module, "SITES", {})
     model = plain_model("llama", dropout=False)

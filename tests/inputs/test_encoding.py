@@ -22,7 +22,7 @@ from mhex_nlp import MhexExplainer, get_mhex_model
 from mhex_nlp.inputs.batching import token_batches
 from mhex_nlp.inputs.encoding import check_max_length, check_pairs, check_texts, tokenise
 from mhex_nlp.inputs.texts import zip_rows
-from mhex_nlp.inputs.tokenizer import knows_words, private_copy
+from mhex_nlp.inputs.tokenizer import has_vocabulary, private_copy
 
 ACCEPTS = frozenset({"input_ids", "token_type_ids", "attention_mask"})
 FRAME = pd.DataFrame({"text": TEXTS, "label": [0, 1, 1, 0]})
@@ -254,7 +254,7 @@ def test_tokenizers_that_are_not_the_models():
         ValueError, match=rf"the model's own, got .* {len(TOKENIZER)} tokens for a model with {len(TOKENIZER) - 1}"
     ):
         MhexExplainer(model, TOKENIZER)
-    assert not knows_words(BertTokenizer()) and knows_words(TOKENIZER)
+    assert not has_vocabulary(BertTokenizer()) and has_vocabulary(TOKENIZER)
     with pytest.raises(ValueError, match="tokenizer must know words, got a BertTokenizer with special tokens alone"):
         MhexExplainer(make_model(), BertTokenizer())
     MhexExplainer(make_model(vocab_size=999), TOKENIZER)  # embeddings are padded to round numbers

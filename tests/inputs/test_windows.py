@@ -66,7 +66,7 @@ def test_every_token_is_in_a_window_and_neighbours_share_the_stride(count, lengt
     if count + 2 <= length:
         assert not item.windows
         return
-    seen = [window.places.tolist() for window in item.windows]
+    seen = [window.positions.tolist() for window in item.windows]
     assert all(len(window) <= length for window in item.windows)
     assert set().union(*seen) == set(range(count + 2))
     for one, other in zip(seen, seen[1:], strict=False):

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 
 from helpers.families import batch, plain_model, train_heads
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
-from mhex_nlp.models.hooks import Tap
+from mhex_nlp.models.hooks import HeadHooks
 from mhex_nlp.models.modeling import mhex_class
 
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -77,7 +77,7 @@ def test_the_users_model_is_untouched():
     model = get_mhex_model(plain)
     assert type(plain) is BertForSequenceClassification and plain.config.to_dict() == config
     assert not any(
-        isinstance(getattr(h, "__self__", None), Tap) for m in plain.modules() for h in m._forward_hooks.values()
+        isinstance(getattr(h, "__self__", None), HeadHooks) for m in plain.modules() for h in m._forward_hooks.values()
     )
     model(**batch())
     assert not fired  # the user's hook stays with the user's model

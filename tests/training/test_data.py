@@ -214,7 +214,7 @@ def test_binary_f1_and_refusals() -> None:
 def test_metric_modules_load_without_a_hub(tmp_path: Path) -> None:
     """In a process of its own: the caches are fixed when datasets is imported."""
     code = """
-from mhex_nlp import metrics
+from mhex_nlp.evaluation import metrics
 accuracy, f1 = metrics.load("accuracy"), metrics.load("f1")
 for predictions, references in (([0, 1], [0, 0]), ([1, 1], [1, 1])):
     accuracy.add_batch(predictions=predictions, references=references)

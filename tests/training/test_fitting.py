@@ -18,7 +18,7 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
-from mhex_nlp.models.heads.readout import FittedReadout, Layout
+from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
 from mhex_nlp.training.fitting.equations import random_subsets
 from mhex_nlp.training.fitting.ridge import RidgeStream
 from mhex_nlp.training.fitting.skill import Rows
@@ -89,15 +89,15 @@ def test_ridge_says_what_does_not_fit_in_memory():
 
 def test_readout_is_linear_in_the_states():
     torch.manual_seed(0)
-    layout = Layout((0, 2), (3, 5), (0, 4))
+    layout = FeatureLayout((0, 2), (3, 5), (0, 4))
     readout = FittedReadout(layout, 2)
     weights = torch.randn(layout.features, 2)
     readout.fill(weights)
     states = [torch.randn(1, 4, 3), torch.randn(1, 4, 9), torch.randn(1, 4, 5)]
-    writes = [torch.randn(1, 4, 7), torch.randn(1, 4, 4)]  # of layers 0 and 1: the second belongs to depth 2
-    features = torch.cat([torch.ones(1, 4, 1), states[0], states[2], writes[1]], dim=-1)
-    torch.testing.assert_close(layout.join(states, writes), features)
-    torch.testing.assert_close(readout(states, writes).sum(2), features @ weights)
+    flows = [torch.randn(1, 4, 7), torch.randn(1, 4, 4)]  # of layers 0 and 1: the second belongs to depth 2
+    features = torch.cat([torch.ones(1, 4, 1), states[0], states[2], flows[1]], dim=-1)
+    torch.testing.assert_close(layout.join(states, flows), features)
+    torch.testing.assert_close(readout(states, flows).sum(2), features @ weights)
 
 
 def test_subsets_come_in_complementary_pairs():
@@ -109,7 +109,7 @@ def test_subsets_come_in_complementary_pairs():
 
 
 def test_thinning_keeps_the_ends():
-    whole = Layout(tuple(range(8)), (10,) * 8, (0,) * 8)
+    whole = FeatureLayout(tuple(range(8)), (10,) * 8, (0,) * 8)
     assert whole.thinned(81) == whole
     thinned = whole.thinned(45)
     assert len(thinned.depths) == 4 and thinned.depths[0] == 0 and thinned.depths[-1] == 7
@@ -255,18 +255,21 @@ def test_one_forward_pass_explains():
 def test_writes_are_read_and_say_when_they_cannot_be(monkeypatch):
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(40))
-    assert report.widths == (32,) * 4 and report.write_widths == (0, 32, 32, 0)
+    assert report.widths == (32,) * 4 and report.flow_widths == (0, 32, 32, 0)
     monkeypatch.setattr(
-        "mhex_nlp.models.attention_hook._attend", lambda frame, attend, *args, **kwargs: attend(*args, **kwargs)
+        "mhex_nlp.models.attention_hook._attend", lambda log, mask, attend, *args, **kwargs: attend(*args, **kwargs)
     )
     with pytest.raises(RuntimeError, match=r"set_attn_implementation\('sdpa'\)"):
         MhexExplainer(model, TOKENIZER)("good film")
 
 
 def test_a_fit_of_states_alone_from_an_earlier_version_still_loads():
-    """Records without `write_widths` read no writes."""
+    """Records without `flow_widths` read no writes."""
     fit = {"depths": [0, 3], "widths": [32, 32]}
-    assert Layout.of(fit) == Layout((0, 3), (32, 32), (0, 0)) and not FittedReadout(Layout.of(fit), 2).reads_writes
+    assert (
+        FeatureLayout.of(fit) == FeatureLayout((0, 3), (32, 32), (0, 0))
+        and not FittedReadout(FeatureLayout.of(fit), 2).reads_flow
+    )
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

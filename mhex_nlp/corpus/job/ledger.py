@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ...explain.json_form import dumps
-from ..atomic_files import durable, sync_folder, unfinished_name
+from ..atomic_files import durable, sync_folder, temporary_for
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"
@@ -50,7 +50,7 @@ class Ledger:
         """
         self.acquire()
         self._refuse_company()
-        self._remove(lambda name: _OURS.fullmatch(unfinished_name(name) or "") is not None)
+        self._remove(lambda name: _OURS.fullmatch(temporary_for(name) or "") is not None)
         begun = (self.folder / MANIFEST).exists()
         if not begun and (strange := sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".lock-"))):
             raise ValueError(

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ..atomic_files import durable, unfinished_name
+from ..atomic_files import durable, temporary_for
 
 INDEX = "index.html"
 _MARKER = "mhex-report.txt"
@@ -61,5 +61,5 @@ class ReportFolder:
 
 def _is_ours(name: str) -> bool:
     folder, _, file = name.rpartition("/")
-    whole = f"{folder}/{unfinished_name(file) or file}".lstrip("/")
+    whole = f"{folder}/{temporary_for(file) or file}".lstrip("/")
     return _OURS.fullmatch(whole) is not None

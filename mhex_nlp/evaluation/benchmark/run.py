@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from ..._version import __version__
 from ...explain.explainer import MhexExplainer
-from ...inputs.texts import Replaced, check_pairs, check_texts
+from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import Span
@@ -75,10 +75,10 @@ def evaluate_explanations(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings, got one string.")
-    replaced = Replaced()
-    given = check_texts(texts, "texts", replaced=replaced)
-    pairs = check_pairs(given, text_pairs, "text_pairs", replaced=replaced)
-    replaced.tell()
+    surrogates = SurrogateWarnings()
+    given = check_texts(texts, "texts", surrogates=surrogates)
+    pairs = check_pairs(given, text_pairs, "text_pairs", surrogates=surrogates)
+    surrogates.emit()
     _check_counts(random_seeds, reference_permutations, seed)
     options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
     explainer = None

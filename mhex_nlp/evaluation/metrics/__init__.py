@@ -35,4 +35,4 @@ def load(name: str, **options: Any) -> Any:
         raise ValueError(f"name must be one of {', '.join(METRICS)}, got {name!r}.")
     import evaluate  # here: it takes seconds to import
 
-    return evaluate.load(str(Path(__file__).parent / name / f"{name}.py"), **options)
+    return evaluate.load(str(Path(__file__).parent / "modules" / name / f"{name}.py"), **options)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each token writes, through attention, into the place that the label is read from.
+"""Attention flow: how much of each token arrives, through attention, at the position that the label is read from.
 
 A classifier reads its label off one position p: the first token, or a decoder's last. What the last layer's attention
-adds there is a sum over source tokens, x[p] = W_O sum_t u[t] + bias, where u[t] joins a_h[p, t] v_h[t] over heads h. An
-equivalent matrix on u (W_O is absorbed) is thus the exact split of the same matrix on x[p] by source token: MHEX's
-class activation map with source tokens for positions. In earlier layers a token reaches p through other positions s as
-well. There the row of p is replaced by the row that attention rollout (Abnar and Zuidema 2020) gives for how much of s
-arrives at p later on, R[s]: u[t] = concat over h of (sum_s R[s] a_h[s, t]) v_h[t]. Ours, beyond the paper.
+adds there is a sum over source tokens, x[p] = W_O sum_t u[t] + bias, where u[t] joins a_h[p, t] v_h[t] over heads h:
+value-weighted attention. An equivalent matrix on u (W_O is absorbed) is thus the exact split of the same matrix on x[p]
+by source token: MHEX's class activation map with source tokens for positions. In earlier layers a token reaches p
+through other positions s as well. There the row of p is replaced by the row that attention rollout (Abnar and Zuidema
+2020) gives for how much of s arrives at p later on, R[s]: u[t] = concat over h of (sum_s R[s] a_h[s, t]) v_h[t]. Ours,
+beyond the paper.
 
-Axes: B texts, T tokens, N attention heads, K of them with keys of their own, D units each, A = N D.
+Axes: B texts, T tokens, N attention heads, K of them with keys of their own, D units each, A = N D, C labels.
 """
 
 from __future__ import annotations
@@ -27,53 +28,53 @@ _LOWEST = torch.finfo(torch.float32).min
 
 
 @dataclass(frozen=True, slots=True)
-class Attended:
+class AttentionInputs:
     """What one layer's attention was given: query (B, N, T, D), key and value (B, K, T, D), K a divisor of N.
 
-    `seen` is added to the scores, 0 where a token sees another and very negative where not: (B or 1, N or 1, T or 1, T)
+    `bias` is added to the scores, 0 where a token sees another and very negative where not: (B or 1, N or 1, T or 1, T)
     float32. Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`.
     """
 
     query: Tensor
     key: Tensor
     value: Tensor
-    seen: Tensor
+    bias: Tensor
     scaling: float
     softcap: float | None = None
 
     def weights(self, texts: slice = slice(None)) -> Tensor:
         """(B, N, T, T) float32, rows attend to columns and add up to 1."""
-        return self._softmax(self.query[texts], self.key[texts], self._seen(texts))
+        return self._softmax(self.query[texts], self.key[texts], self._bias_of(texts))
 
-    def row(self, place: Tensor, texts: slice = slice(None)) -> Tensor:
-        """(B, N, T) float32: the weights of one row a text, that of the tokens at `place` (B,) int64."""
-        query, seen, place = self.query[texts], self._seen(texts), place[texts]
+    def row(self, position: Tensor, texts: slice = slice(None)) -> Tensor:
+        """(B, N, T) float32: the weights of one row a text, that of the token at `position` (B,) int64."""
+        query, bias, position = self.query[texts], self._bias_of(texts), position[texts]
         batch, heads, tokens, width = query.shape
-        query = query.gather(2, place.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
-        if seen.shape[2] > 1:
-            seen = seen.expand(batch, -1, -1, -1)
-            seen = seen.gather(2, place.view(-1, 1, 1, 1).expand(-1, seen.shape[1], 1, tokens))
-        return self._softmax(query, self.key[texts], seen).squeeze(2)
+        query = query.gather(2, position.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
+        if bias.shape[2] > 1:
+            bias = bias.expand(batch, -1, -1, -1)
+            bias = bias.gather(2, position.view(-1, 1, 1, 1).expand(-1, bias.shape[1], 1, tokens))
+        return self._softmax(query, self.key[texts], bias).squeeze(2)
 
-    def _softmax(self, query: Tensor, key: Tensor, seen: Tensor) -> Tensor:
+    def _softmax(self, query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
         key = self._spread(key)
         if self.softcap is None and query.dtype == torch.float32:
             # scaled and masked within the product: passes over (B, N, T, T) would be the main cost
             batch, heads, rows, width = query.shape
-            hidden = seen.expand(batch, heads, -1, -1).flatten(0, 1)
+            hidden = bias.expand(batch, heads, -1, -1).flatten(0, 1)
             columns = key.reshape(batch * heads, -1, width).transpose(1, 2)
             scores = torch.baddbmm(hidden, query.reshape(batch * heads, rows, width), columns, alpha=self.scaling)
             return scores.softmax(-1).view(batch, heads, rows, -1)
         scores = (query @ key.transpose(-1, -2)).float().mul_(self.scaling)
         if self.softcap is not None:
             scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
-        return scores.add_(seen).softmax(-1)
+        return scores.add_(bias).softmax(-1)
 
-    def arriving(self, rows: Tensor, texts: slice = slice(None)) -> Tensor:
-        """sum_s R[s] a_h[s, t], (B, N, T) float32, for rows R (B, T) of all texts."""
-        return (rows[texts, None, None] @ self.weights(texts)).squeeze(2)
+    def rollout_weights(self, rollout: Tensor, texts: slice = slice(None)) -> Tensor:
+        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, T) float32, for the rollout R (B, T) of all texts."""
+        return (rollout[texts, None, None] @ self.weights(texts)).squeeze(2)
 
-    def portions(self) -> list[slice]:
+    def cache_chunks(self) -> list[slice]:
         """The texts, so many at a time that their weights stay in a CPU's cache, where they are read several times."""
         batch, heads, tokens, _ = self.query.shape
         if self.query.device.type != "cpu" or torch.compiler.is_compiling():
@@ -81,56 +82,83 @@ class Attended:
         step = max(1, _CACHED // (heads * tokens * tokens))
         return [slice(start, start + step) for start in range(0, batch, step)]
 
-    def _seen(self, texts: slice) -> Tensor:
-        return self.seen if len(self.seen) == 1 else self.seen[texts]
+    def _bias_of(self, texts: slice) -> Tensor:
+        return self.bias if len(self.bias) == 1 else self.bias[texts]
 
-    def _spread(self, each: Tensor) -> Tensor:
-        groups = self.query.shape[1] // each.shape[1]
-        return each if groups == 1 else each.repeat_interleave(groups, 1)
+    def _spread(self, shared: Tensor) -> Tensor:
+        """(B, K, T, D), one for each group of heads, repeated for each head: (B, N, T, D)."""
+        groups = self.query.shape[1] // shared.shape[1]
+        return shared if groups == 1 else shared.repeat_interleave(groups, 1)
 
     def values(self, texts: slice = slice(None)) -> Tensor:
         """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
         return self._spread(self.value[texts]).transpose(1, 2)
 
+    def flow(
+        self, rollout: Tensor, position: Tensor | None, matrix: Tensor | None, wanted: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """u[t] = concat over h of w_h[t] v_h[t], or what a matrix reads of it; and the mean over heads of w, (B, T).
+
+        w_h[t] = sum_s R[s] a_h[s, t].
+
+        Args:
+            rollout: R, (B, T) float32.
+            position: (B,) int64 where R is 1 at this token alone: only that row of the attention is made.
+            matrix: (C, A); u is then read chunk by chunk and never held whole.
+            wanted: whether u is, or is read, at all.
+
+        Returns:
+            (B, T, A) in the dtype of the values, or (B, T, C) float32 with a matrix, or `None`; and (B, T) float32.
+        """
+        flows, means = [], []
+        for texts in self.cache_chunks():
+            weights = self.rollout_weights(rollout, texts) if position is None else self.row(position, texts)
+            means.append(weights.mean(1))  # of (B, N, T)
+            if wanted:
+                values = self.values(texts)
+                flow = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
+                flows.append(flow if matrix is None else apply_matrix(matrix, flow))
+        return torch.cat(flows) if flows else None, torch.cat(means)
+
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class AttentionWeights:
     """One layer's attention, of which queries and keys need not be kept any more.
 
-    `weights` as of `Attended`, and `said`, (B, T, N, C) float32: what the matrix of the layer reads off each head's
-    values, `None` where nobody reads them.
+    `weights` (B, N, T, T) float32, rows attend to columns and add up to 1; `head_scores` (B, T, N, C) float32: what the
+    matrix of the layer reads off each head's values, `None` where nothing reads them.
     """
 
     weights: Tensor
-    said: Tensor | None
+    head_scores: Tensor | None
 
     @classmethod
-    def of(cls, attended: Attended, matrix: Tensor | None) -> Weighed:
+    def of(cls, inputs: AttentionInputs, matrix: Tensor | None) -> AttentionWeights:
         """The attention of a layer, and what its (C, A) matrix reads."""
-        weights = torch.cat([attended.weights(texts) for texts in attended.portions()])
+        weights = torch.cat([inputs.weights(texts) for texts in inputs.cache_chunks()])
         if matrix is None:
             return cls(weights, None)
-        heads, width = attended.query.shape[1], attended.value.shape[-1]
+        heads, width = inputs.query.shape[1], inputs.value.shape[-1]
         # (N C, A), a block for each head: one product, where N would each be small
         by_head = torch.block_diag(*matrix.view(-1, heads, width).transpose(0, 1))
-        said = apply_matrix(by_head, attended.values().flatten(2))
-        return cls(weights, said.unflatten(2, (heads, -1)))
+        head_scores = apply_matrix(by_head, inputs.values().flatten(2))
+        return cls(weights, head_scores.unflatten(2, (heads, -1)))
 
-    def arriving(self, rows: Tensor) -> Tensor:
-        """As of `Attended`."""
-        return (rows[:, None, None] @ self.weights).squeeze(2)
+    def flow(self, rollout: Tensor) -> tuple[Tensor | None, Tensor]:
+        """What the matrix reads of u, (B, T, C) float32, `None` without one; and the mean over heads of w, (B, T).
 
-    def read(self, arriving: Tensor) -> Tensor | None:
-        """(B, T, C) float32: what the writes that arrive with these weights, (B, N, T), say."""
-        if self.said is None:
-            return None
-        return (arriving.transpose(1, 2)[:, :, None] @ self.said).squeeze(2)
+        w_h[t] = sum_s R[s] a_h[s, t] for the rollout R (B, T).
+        """
+        weights = (rollout[:, None, None] @ self.weights).squeeze(2)  # (B, N, T)
+        if self.head_scores is None:
+            return None, weights.mean(1)
+        return (weights.transpose(1, 2)[:, :, None] @ self.head_scores).squeeze(2), weights.mean(1)
 
 
-def rolled_writes(
-    layers: Sequence[Attended | Weighed],
+def attention_flow(
+    layers: Sequence[AttentionInputs | AttentionWeights],
     start: Tensor,
-    place: Tensor | None = None,
+    position: Tensor | None = None,
     matrix: Callable[[int], Tensor | None] | None = None,
 ) -> tuple[Tensor | None, ...]:
     """u of each layer, in order of depth: (B, T, A) in the dtype of the values; or what its matrix reads of it.
@@ -142,48 +170,46 @@ def rolled_writes(
     Args:
         layers: L of them.
         start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
-        place: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
-        matrix: of a layer by its number, (C, A), or `None` where nobody reads it: (B, T, C) float32 is found in place
-            of u, which then is never held whole.
+        position: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
+        matrix: of a layer by its number, (C, A), or `None` where nothing reads it: the results are (B, T, C) float32 in
+            place of u, which then is never held whole.
     """
-    arriving = start
-    found: list[Tensor | None] = []
+    rollout = start
+    flows: list[Tensor | None] = []
     for index in reversed(range(len(layers))):
         layer = layers[index]
-        if isinstance(layer, Weighed):
-            weights = layer.arriving(arriving)
-            read, mean = layer.read(weights), weights.mean(1)
+        if isinstance(layer, AttentionWeights):
+            flow, passed_on = layer.flow(rollout)
         else:
             reader = None if matrix is None else matrix(index)
-            parts, means = [], []
-            for texts in layer.portions():
-                # (B, N, T)
-                weights = layer.arriving(arriving, texts) if found or place is None else layer.row(place, texts)
-                means.append(weights.mean(1))
-                if matrix is None or reader is not None:
-                    values = layer.values(texts)
-                    write = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
-                    parts.append(write if reader is None else apply_matrix(reader, write))
-            read, mean = torch.cat(parts) if parts else None, torch.cat(means)
-        found.append(read)
-        arriving = (arriving + mean) / 2
-    return tuple(reversed(found))
+            row = None if flows else position
+            flow, passed_on = layer.flow(rollout, row, reader, wanted=matrix is None or reader is not None)
+        flows.append(flow)
+        rollout = (rollout + passed_on) / 2
+    return tuple(reversed(flows))
 
 
 def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: int) -> tuple[Tensor, Tensor | None]:
-    """(B, T) float32: where the label is read from, "first", "last" (real token) or "mean" (of the real ones); and
-    (B,) int64, the place of it, `None` for "mean".
+    """Where the label is read from: "first", "last" (real token) or "mean" (of the real ones).
+
+    Args:
+        pooled: one of these.
+        mask: (B, T) bool, `None` where every token is real.
+        batch, tokens: B and T.
+
+    Returns:
+        (B, T) float32, rows that add up to 1; and (B,) int64, the position of the one token, `None` for "mean".
     """
     real = torch.ones(batch, tokens, dtype=torch.bool) if mask is None else mask
     if pooled == "mean":
         return real / real.sum(1, keepdim=True).clamp(min=1), None
-    places = torch.arange(tokens, device=real.device).expand(batch, -1)
-    position = (places * real).amax(1) if pooled == "last" else places[:, 0]
+    positions = torch.arange(tokens, device=real.device).expand(batch, -1)
+    position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
     return torch.nn.functional.one_hot(position, tokens).float(), position
 
 
-def seen_by(attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
-    """What is added to attention scores, (B or 1, N or 1, T or 1, T) float32: 0 for seen, very negative for not.
+def attention_bias(attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
+    """What is added to attention scores, (B or 1, N or 1, T or 1, T) float32: 0 where seen, very negative where not.
 
     Args:
         attention_mask: what the attention function was given; only a 4-D tensor, bool or additive, says it all.
@@ -197,8 +223,8 @@ def seen_by(attention_mask: Any, real: Tensor | None, query: Tensor, causal: boo
             return attention_mask.float().clamp(min=_LOWEST)
         hidden = ~attention_mask
     else:
-        places = torch.arange(query.shape[2], device=query.device)
-        apart = places[:, None] - places  # (T, T), positive where the query comes after the key
+        positions = torch.arange(query.shape[2], device=query.device)
+        apart = positions[:, None] - positions  # (T, T), positive where the query comes after the key
         hidden = torch.zeros_like(apart, dtype=torch.bool)
         if causal:
             hidden = hidden | (apart < 0)

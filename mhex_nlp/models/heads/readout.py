@@ -12,37 +12,37 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FeatureLayout:
     """Which features of a token are read, and in which order: a one, then by depth its state and its write.
 
     Depths count from 0, the stream entering the first layer, over z of each layer to the last hidden state; layer l's
-    writes (`writes.token_writes`) stand with its z, at depth l + 1.
+    writes (`flows.token_writes`) stand with its z, at depth l + 1.
 
     Args:
         depths: those that are read, ascending.
         widths: the width H of each one's states.
-        write_widths: the width A of each one's writes, 0 where they are not read.
+        flow_widths: the width A of the attention flow into each one, 0 where they are not read.
     """
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    write_widths: tuple[int, ...]
+    flow_widths: tuple[int, ...]
 
     @classmethod
-    def of(cls, fit: Mapping[str, Any]) -> Layout:
+    def of(cls, fit: Mapping[str, Any]) -> FeatureLayout:
         """From the record of a fit, `config.mhex_fit`."""
         depths, widths = tuple(fit["depths"]), tuple(fit["widths"])
-        return cls(depths, widths, tuple(fit.get("write_widths") or [0] * len(depths)))
+        return cls(depths, widths, tuple(fit.get("flow_widths") or fit.get("write_widths") or [0] * len(depths)))
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """Features of each depth."""
-        return tuple(h + a for h, a in zip(self.widths, self.write_widths, strict=True))
+        return tuple(h + a for h, a in zip(self.widths, self.flow_widths, strict=True))
 
     @property
     def parts(self) -> tuple[int, ...]:
         """Features of the constant, and of each depth's state and write, in order."""
-        pairs = zip(self.widths, self.write_widths, strict=True)
+        pairs = zip(self.widths, self.flow_widths, strict=True)
         return (1, *(size for pair in pairs for size in pair if size))
 
     @property
@@ -50,7 +50,7 @@ class Layout:
         """F: all of them, with the constant."""
         return sum(self.parts)
 
-    def thinned(self, max_features: int) -> Layout:
+    def thinned(self, max_features: int) -> FeatureLayout:
         """As many depths, evenly spread, as have no more features than this; the first and the last are kept.
 
         Raises:
@@ -61,16 +61,18 @@ class Layout:
             raise ValueError(f"max_features must be at least {least}, the first and last depth, got {max_features}.")
         for count in range(len(self.depths), 1, -1):
             chosen = sorted({round(i * (len(self.depths) - 1) / (count - 1)) for i in range(count)})
-            kept = Layout(*(tuple(each[i] for i in chosen) for each in (self.depths, self.widths, self.write_widths)))
+            kept = FeatureLayout(
+                *(tuple(each[i] for i in chosen) for each in (self.depths, self.widths, self.flow_widths))
+            )
             if kept.features <= max_features:
                 return kept
         raise AssertionError("two depths fit, as checked above")
 
-    def join(self, states: Sequence[Tensor], writes: Sequence[Tensor]) -> Tensor:
+    def join(self, states: Sequence[Tensor], flows: Sequence[Tensor]) -> Tensor:
         """(..., F) float32 on the CPU, from the states of all depths and writes of all layers: (..., width) each."""
         parts = [states[0].new_ones(*states[0].shape[:-1], 1)]
-        for depth, write_width in zip(self.depths, self.write_widths, strict=True):
-            parts += [states[depth], writes[depth - 1]] if write_width else [states[depth]]
+        for depth, flow_width in zip(self.depths, self.flow_widths, strict=True):
+            parts += [states[depth], flows[depth - 1]] if flow_width else [states[depth]]
         return torch.cat([part.float().cpu() for part in parts], dim=-1)
 
 
@@ -84,20 +86,20 @@ class FittedReadout(nn.Module):
         num_labels: C.
     """
 
-    def __init__(self, layout: Layout, num_labels: int) -> None:
+    def __init__(self, layout: FeatureLayout, num_labels: int) -> None:
         super().__init__()
         self.layout = layout
         self.constant: Tensor
         self.register_buffer("constant", torch.zeros(num_labels))
-        for depth, width, write_width in zip(layout.depths, layout.widths, layout.write_widths, strict=True):
+        for depth, width, flow_width in zip(layout.depths, layout.widths, layout.flow_widths, strict=True):
             self.register_buffer(f"depth_{depth}", torch.zeros(num_labels, width))
-            if write_width:
-                self.register_buffer(f"write_{depth}", torch.zeros(num_labels, write_width))
+            if flow_width:
+                self.register_buffer(f"write_{depth}", torch.zeros(num_labels, flow_width))
 
     @property
-    def reads_writes(self) -> bool:
+    def reads_flow(self) -> bool:
         """Whether any depth's writes are read."""
-        return any(self.layout.write_widths)
+        return any(self.layout.flow_widths)
 
     def matrices(self) -> list[Tensor]:
         """The equivalent matrices, (C, H) or (C, A) each, in the order of the features."""
@@ -117,27 +119,27 @@ class FittedReadout(nn.Module):
         score = apply_matrix(self.get_buffer(f"depth_{depth}"), state)
         return score + self.constant.float() if depth == self.layout.depths[0] else score
 
-    def write_matrix(self, layer: int) -> Tensor | None:
+    def flow_matrix(self, layer: int) -> Tensor | None:
         """What reads the writes of one layer, counted from 0: (C, A), `None` where they are not read."""
         return getattr(self, f"write_{layer + 1}", None)
 
-    def finish(self, scores: Sequence[Tensor | None], write_scores: Sequence[Tensor | None] = ()) -> Tensor:
+    def combine(self, scores: Sequence[Tensor | None], flow_scores: Sequence[Tensor | None] = ()) -> Tensor:
         """The scores of `forward`, from what `read` gave for all depths and the write matrices for all layers.
 
         So neither states nor writes need be kept.
         """
         found = []
-        for depth, write_width in zip(self.layout.depths, self.layout.write_widths, strict=True):
+        for depth, flow_width in zip(self.layout.depths, self.layout.flow_widths, strict=True):
             score = scores[depth]
             assert score is not None
-            if write_width:
-                written = write_scores[depth - 1]
-                assert written is not None
-                score = score + written
+            if flow_width:
+                flow = flow_scores[depth - 1]
+                assert flow is not None
+                score = score + flow
             found.append(score)
         return torch.stack(found, dim=2)
 
-    def forward(self, states: Sequence[Tensor], writes: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, states: Sequence[Tensor], flows: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.
 
         Args:
@@ -148,12 +150,12 @@ class FittedReadout(nn.Module):
             (B, T, depths read, C) float32; the constant is in the first.
         """
         scores = [self.read(depth, state) for depth, state in enumerate(states)]
-        return self.finish(scores, self.read_writes(writes))
+        return self.combine(scores, self.read_flow(flows))
 
-    def read_writes(self, writes: Sequence[Tensor]) -> list[Tensor | None]:
+    def read_flow(self, flows: Sequence[Tensor]) -> list[Tensor | None]:
         """What writes of all layers say that were kept, (B, T, A) each: (B, T, C) float32, `None` where not read."""
-        matrices = [self.write_matrix(layer) for layer in range(len(writes))]
-        return [None if u is None else apply_matrix(u, write) for u, write in zip(matrices, writes, strict=True)]
+        matrices = [self.flow_matrix(layer) for layer in range(len(flows))]
+        return [None if u is None else apply_matrix(u, flow) for u, flow in zip(matrices, flows, strict=True)]
 
 
 def apply_matrix(matrix: Tensor, features: Tensor) -> Tensor:

@@ -25,6 +25,11 @@ def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> Prob
     return "single_label_classification"
 
 
+def is_exclusive(config: PretrainedConfig) -> bool:
+    """Exactly one of several classes holds, so that evidence for all of them says nothing."""
+    return problem_type(config) == "single_label_classification" and config.num_labels > 1
+
+
 def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> None:
     """Raises one clear sentence where `labels` cannot be the labels of this batch.
 

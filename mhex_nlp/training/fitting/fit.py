@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ...inputs.texts import Replaced, check_pairs, check_texts
+from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import evaluating
 from ...models.modeling import MhexMixin
 from . import skill as judging
-from .equations import RowSource
+from .equations import EquationSource
 from .ridge import RidgeStream
 from .skill import Rows
 
@@ -54,7 +54,7 @@ class FitReport:
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    write_widths: tuple[int, ...]  # 0 where a depth's writes are not read
+    flow_widths: tuple[int, ...]  # 0 where a depth's writes are not read
     strength: float
     texts: int
     held_out: int
@@ -119,13 +119,13 @@ def fit_equivalent_matrices(
         raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
-    replaced = Replaced()
-    checked = check_texts(texts, "texts", replaced=replaced)
-    pairs = check_pairs(checked, text_pairs, replaced=replaced)
-    replaced.tell()
+    surrogates = SurrogateWarnings()
+    checked = check_texts(texts, "texts", surrogates=surrogates)
+    pairs = check_pairs(checked, text_pairs, surrogates=surrogates)
+    surrogates.emit()
     if len(checked) < MIN_TEXTS:
         raise ValueError(f"texts must be at least {MIN_TEXTS} to fit, got {len(checked)}; some thousand are better.")
-    source = RowSource(model, tokenizer, removal, masks, batch_tokens)
+    source = EquationSource(model, tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
     judges, learners = order[:judged], order[judged:]
@@ -158,7 +158,7 @@ def fit_equivalent_matrices(
         depth_share=judging.depth_share(weights, held, layout.blocks),
         depths=layout.depths,
         widths=layout.widths,
-        write_widths=layout.write_widths,
+        flow_widths=layout.flow_widths,
         strength=strength,
         texts=len(learners),
         held_out=len(held),

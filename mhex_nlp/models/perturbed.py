@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that runs a model on texts from which parts were removed, and remembers its answers.
+
+Axes: T tokens of a text, S variants of texts, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..inputs.batching import token_batches
+from ..inputs.encoding import TokenisedText, tokenise
+from ..inputs.removal import Removal, choose_removal, remove
+from .batches import InputBatcher
+from .eval_mode import evaluating
+from .modeling import MhexMixin
+
+
+class PerturbedModel:
+    """A classifier, plain or with heads, asked about texts with tokens removed.
+
+    Args:
+        model: the classifier; its mode is put back after each call, its weights get no gradient.
+        tokenizer: its fast tokenizer.
+        removal: "mask", "deletion", "attention", or "auto" (`choose_removal`).
+        batch_tokens: texts times longest text of one batch, padding included.
+        max_length: tokens a text is cut at; by default what the model takes.
+
+    `rows` counts the rows that went through the model: the price of what was asked.
+
+    Raises:
+        ValueError: a slow tokenizer, a removal that the tokenizer or the model cannot do, a bad budget or length.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, removal: str, batch_tokens: int, max_length: int | None = None
+    ) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(f"tokenizer must be a fast tokenizer, got a slow {type(tokenizer).__name__}.")
+        token_batches([], batch_tokens)  # refuses a bad budget here rather than at the first text
+        self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
+        self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
+        self.batcher = InputBatcher(model, tokenizer)
+        self.rows = 0
+        self._answers: dict[bytes, Tensor] = {}  # to inputs that come again
+        if self.removal == "attention":
+            self._check_attention()
+        longest = self.batcher.longest
+        if max_length is not None and (max_length < 1 or (longest is not None and max_length > longest)):
+            raise ValueError(
+                f"max_length must be between 1 and the {longest} tokens the model takes, got {max_length}."
+            )
+        self._max_length = longest if max_length is None else max_length
+
+    @property
+    def causal(self) -> bool:
+        """A decoder, which reads the label off the last token: that one always stays."""
+        return self.batcher.site.causal
+
+    def tokenise(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[TokenisedText]:
+        """Checked texts as the model takes them, cut where they are too long."""
+        return tokenise(self.tokenizer, texts, pairs, self._max_length, self.batcher.accepts)
+
+    def variants(self, item: TokenisedText, removed: Tensor, special: Tensor) -> list[dict[str, Tensor]]:
+        """The inputs of a text without the tokens of each subset: (S, T) bool removed, (T,) bool always there."""
+        return remove(item.features, removed, self.removal, self.tokenizer.mask_token_id, special=special)
+
+    def logits(self, variants: Sequence[Mapping[str, Tensor]], keep: Collection[int] = ()) -> Tensor:
+        """What the model says of inputs (T,) int64 each, in order: (S, C) float32 on the CPU. Equal inputs run once.
+
+        Args:
+            variants: the inputs.
+            keep: indices of those whose answers are remembered for later calls.
+
+        Raises:
+            ValueError: logits that are not finite.
+        """
+        keys = [b"|".join(value.numpy().tobytes() for value in variant.values()) for variant in variants]
+        first = {key: index for index, key in reversed(list(enumerate(keys)))}
+        new = [index for key, index in first.items() if key not in self._answers]
+        answers = dict(self._answers)
+        for batch in self.batcher.indices([variants[index]["input_ids"] for index in new], self.batch_tokens):
+            rows = self.run([variants[new[place]] for place in batch])
+            answers.update((keys[new[place]], row) for place, row in zip(batch, rows, strict=True))
+        self._answers.update((keys[index], answers[keys[index]]) for index in keep)
+        return torch.stack([answers[key] for key in keys])
+
+    def run(self, batch: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """The logits of one batch of inputs, (B, C) float32 on the CPU; nothing is remembered.
+
+        Raises:
+            ValueError: logits that are not finite.
+        """
+        options = {"output_head_logits": False} if isinstance(self.model, MhexMixin) else {}
+        with evaluating(self.model), torch.inference_mode():
+            logits = self.model(**self.batcher.collate(batch), **options, return_dict=True).logits.float().cpu()
+        self.rows += len(batch)
+        return check_finite_logits(logits)
+
+    def _check_attention(self) -> None:
+        if "attention_mask" not in self.batcher.accepts:
+            raise ValueError(
+                f"removal='attention' needs a model that takes an attention mask, which {type(self.model).__name__} "
+                "does not: use removal='deletion'."
+            )
+        if self.model.config.is_encoder_decoder:
+            raise ValueError(
+                "removal='attention' does not hide tokens from the decoder of an encoder-decoder model: use "
+                "removal='deletion'."
+            )
+
+
+def check_finite_logits(logits: Tensor) -> Tensor:
+    """`logits`; ValueError where one is not finite."""
+    if not torch.isfinite(logits).all():
+        raise ValueError("the model's logits are not finite, so nothing can be said of its answers.")
+    return logits
