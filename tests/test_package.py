@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house rules a reader relies on: lazy names, imports that run one way, no heavy import by accident."""
+"""The house rules a reader relies on: nine rooms, imports that run one way, lazy names, small files and functions."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,10 @@ import pytest
 import mhex_nlp
 
 PACKAGE = Path(mhex_nlp.__file__).parent
-# Lower floors never import higher ones; rooms on one floor may import each other.
+# A room imports lower floors only; rooms of one floor do not import each other. docs/architecture.md says why.
 FLOORS = {
-    "__init__": 99,
-    "__main__": 7,
-    "modeling": 7,
     "cli": 6,
-    "training": 6,
+    "training": 5,
     "corpus": 4,
     "evaluation": 4,
     "integrations": 4,
@@ -27,56 +26,107 @@ FLOORS = {
     "models": 2,
     "inputs": 1,
     "render": 1,
-    "_lazy": 0,
-    "_version": 0,
+}
+BESIDE = {"__init__", "__main__", "_lazy", "_version", "modeling"}  # the last for checkpoints of earlier versions
+PUBLIC = {
+    "AutoMhexModelForSequenceClassification",
+    "Explanation",
+    "MhexCallback",
+    "MhexConfig",
+    "MhexExplainer",
+    "ScoredText",
+    "Site",
+    "__version__",
+    "compare_explanations",
+    "deep_supervision_loss",
+    "fit_equivalent_matrices",
+    "get_mhex_model",
+    "head_collaboration",
+    "highlight_dataset",
+    "mhex_param_groups",
+    "register_site",
+    "save_explainer",
+    "write_report",
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE, LONGEST_FUNCTION = 350, 50
+
+
+def dotted(path: Path) -> tuple[str, ...]:
+    """`mhex_nlp/inputs/texts.py` to ("inputs", "texts"), `mhex_nlp/inputs/__init__.py` to ("inputs",)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+NAMES = {dotted(path): path for path in MODULES}
+
+
+def imports_of(path: Path) -> Iterator[Path]:
+    """The files of the package that a file imports, at the top or inside a function."""
+    inside = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            targets = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ("mhex_nlp", *inside)[: len(inside) + 2 - node.level] if node.level else ()
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            targets = [(*module, alias.name) for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            if target[0] == "mhex_nlp":
+                yield NAMES.get(target[1:]) or NAMES.get(target[1:-1]) or NAMES[()]
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    inside = path.relative_to(PACKAGE).parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            dotted = [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ["mhex_nlp", *inside][: len(inside) + 2 - node.level] if node.level else []
-            module = base + (node.module.split(".") if node.module else [])
-            dotted = [module] if len(module) > 1 else [[*module, alias.name] for alias in node.names]
-        else:
-            continue
-        rooms |= {names[1] for names in dotted if names[0] == "mhex_nlp" and len(names) > 1}
-    return rooms & set(FLOORS)
-
-
 def test_every_room_has_a_floor():
-    assert {room_of(path) for path in MODULES} == set(FLOORS)
+    assert {room_of(path) for path in MODULES} == {*FLOORS, *BESIDE} and len(FLOORS) == 9
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_never_go_up(path):
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: "/".join(path.relative_to(PACKAGE).parts))
+def test_imports_go_down(path):
     room = room_of(path)
-    if room == "__init__":
+    if room in BESIDE:
         return
-    upward = {other for other in imported_rooms(path) if FLOORS[other] > FLOORS[room]}
+    outside = {room_of(other) for other in imports_of(path)} - {room, "_lazy", "_version"}
+    upward = {other for other in outside if FLOORS.get(other, 99) >= FLOORS[room]}
     assert not upward, f"{room} (floor {FLOORS[room]}) imports {upward}"
 
 
+def test_no_circle():
+    """Among all files but those that hand names on lazily, also by imports inside functions and for type checkers."""
+    lazy = {path for path in MODULES if "def __getattr__" in (text := path.read_text("utf-8")) or "lazy_names(" in text}
+    graph = {path: set(imports_of(path)) - lazy - {path} for path in MODULES if path not in lazy}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES) - len(lazy)
+
+
 def test_the_floor_check_sees_imports():
-    """Guards the test above against finding nothing."""
-    assert {"models", "inputs"} <= imported_rooms(PACKAGE / "explain" / "explainer.py")
+    """Guards the tests above against finding nothing."""
+    assert {"models", "inputs"} <= {room_of(path) for path in imports_of(PACKAGE / "explain" / "explainer.py")}
+    inside = {path.name for path in imports_of(PACKAGE / "models" / "hooks.py")}
+    assert inside == {"families.py", "head.py", "attention_flow.py", "padding.py"}
 
 
-@pytest.mark.parametrize("room", [name for name, floor in FLOORS.items() if floor == 1 and name != "render"])
-def test_public_names_resolve(room):
-    __import__(f"mhex_nlp.{room}")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: "/".join(path.relative_to(PACKAGE).parts))
+def test_files_and_functions_are_small(path):
+    """A longer function says why in its docstring, in a sentence that begins with "Long because"."""
+    source = path.read_text("utf-8")
+    assert len(source.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+            assert "Long because" in (ast.get_docstring(node) or ""), f"{node.name} has over {LONGEST_FUNCTION} lines"
 
 
-def test_every_public_name_is_there():
+@pytest.mark.parametrize("room", FLOORS)
+def test_every_room_can_be_imported_first(room):
+    subprocess.run([sys.executable, "-c", f"import mhex_nlp.{room}"], check=True)
+
+
+def test_public_names():
+    assert set(mhex_nlp.__all__) == PUBLIC
     for name in mhex_nlp.__all__:
         assert getattr(mhex_nlp, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'MhexModel'"):

@@ -116,10 +116,10 @@ class MhexExplainer:
         Raises:
             ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
         """
-        where, kind = resolve(device, dtype)
-        given = {} if kind is None else {"dtype": kind}
-        model = AutoMhexModelForSequenceClassification.from_pretrained(name, revision=revision, **given)
-        return cls(model.to(where).eval(), load_tokenizer(name, revision), **options)
+        torch_device, torch_dtype = resolve(device, dtype)
+        loading = {} if torch_dtype is None else {"dtype": torch_dtype}
+        model = AutoMhexModelForSequenceClassification.from_pretrained(name, revision=revision, **loading)
+        return cls(model.to(torch_device).eval(), load_tokenizer(name, revision), **options)
 
     @property
     def classes(self) -> ClassTable:

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets a forward pass log what its layers' attention is given, so that its flow can be followed.
+"""Lets a forward pass log what its layers' attention is given, so that the flow of attention can be followed.
 
 transformers asks `AttentionInterface.get_interface` for the function of every layer: sdpa, flash, flex, a family's own
 eager one. That lookup is what is wrapped, for all models of the process. Registering functions of ours under names of
 our own instead would have to repeat each one's mask, and could not reach the eager ones, which no registry holds.
 Outside a forward pass that logs its attention the answer is what it was.
-
-Axes: B texts, T tokens, N attention heads, C labels.
 """
 
 from __future__ import annotations
@@ -15,52 +13,12 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from .heads.attention_flow import AttentionInputs, AttentionWeights, attention_bias
+from .heads.attention_flow import AttentionInputs, AttentionLog
 from .hooks import running_attention
 from .padding import TokenMask
-
-
-class AttentionLog:
-    """What each layer's attention was given in one forward pass, in order of depth.
-
-    Args:
-        flow_matrix: what reads the flow of a layer by its number, (C, A), or `None` where nothing does; without this
-            function the flow itself is wanted.
-    """
-
-    def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
-        self.flow_matrix = flow_matrix
-        self.layers: list[AttentionInputs | AttentionWeights] = []
-        self._biases: dict[Any, tuple[Any, Tensor]] = {}
-
-    def add(self, inputs: AttentionInputs) -> None:
-        """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
-
-        On a CPU what all layers were given would push the model's weights out of the caches.
-        """
-        query = inputs.query
-        small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
-        if self.layers and small and self.flow_matrix is not None and not torch.compiler.is_compiling():
-            before = self.layers[-1]
-            assert isinstance(before, AttentionInputs)
-            self.layers[-1] = AttentionWeights.of(before, self.flow_matrix(len(self.layers) - 1))
-        self.layers.append(inputs)
-
-    def bias(self, attention_mask: Any, mask: TokenMask, query: Tensor, causal: bool, window: int | None) -> Tensor:
-        """`attention_bias`, once for all layers that are given the same mask, with one row where all rows are alike."""
-        kind = (id(attention_mask), causal, window)
-        if kind not in self._biases:
-            bias = attention_bias(attention_mask, mask.real, query, causal, window)
-            # Elsewhere than on a CPU the answer would have to be waited for, and a full bias costs little.
-            looks = bias.device.type == "cpu" and not torch.compiler.is_compiling()
-            if looks and bool((bias == bias[:, :, :1]).all()):
-                bias = bias[:, :, :1]
-            self._biases[kind] = (attention_mask, bias)  # the mask is kept, or its id could be given to another
-        return self._biases[kind][1]
 
 
 def watch_attention() -> None:
@@ -113,7 +71,7 @@ def _attend(
                 query,
                 key,
                 value,
-                log.bias(attention_mask, mask, query, causal, kwargs.get("sliding_window")),
+                log.bias(attention_mask, mask.real, query, causal, kwargs.get("sliding_window")),
                 query.shape[-1] ** -0.5 if scaling is None else scaling,
                 kwargs.get("softcap"),
             )

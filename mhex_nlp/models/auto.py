@@ -20,9 +20,9 @@ class _WithHeads(Mapping):
         self.plain = plain
 
     def __getitem__(self, config_class: type) -> type[PreTrainedModel]:
-        found = self.plain[config_class]
+        plain = self.plain[config_class]
         find_site(config_class.model_type)  # type: ignore[attr-defined]
-        return mhex_class(found)
+        return mhex_class(plain)
 
     def __iter__(self) -> Iterator[type]:
         return iter(self.plain)

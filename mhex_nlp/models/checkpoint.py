@@ -23,8 +23,8 @@ def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:
     """Makes the folder's README.md say how to load the checkpoint; the rest of a card that is there stays."""
     path = directory / "README.md"
     card = path.read_text("utf-8") if path.exists() else "---\nlibrary_name: transformers\ntags:\n- mhex\n---\n"
-    before, found, after = card.partition(f"{_HEADING}\n")
-    following = after.find("\n## ") if found else -1  # the section of a checkpoint saved here earlier is replaced
+    before, heading, after = card.partition(f"{_HEADING}\n")
+    following = after.find("\n## ") if heading else -1  # the section of a checkpoint saved here earlier is replaced
     rest = after[following + 1 :] if following >= 0 else ""
     parts = [before.rstrip(), _section(class_name, gate).rstrip(), rest.rstrip()]
     path.write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation mode for a while."""
+"""Switch a model to eval mode and restore each module's own mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module has its own mode again, so that a frozen part stays frozen."""
+    """Eval mode inside; afterwards every module is in its own mode again, so that a frozen part stays frozen."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()

@@ -31,7 +31,8 @@ class Site:
         width: config field that holds the stream's width.
         pooled: where the label is read from: the "first" position, the "last" real one, the "mean" of the real ones, or
             the config field that says it ("cls", "bos", "late", "mean"). With it, and attention that goes through
-            transformers' `AttentionInterface`, what each token writes into that place can be followed (`flows`).
+            transformers' `AttentionInterface`, the flow of attention into that place can be followed
+            (`heads.attention_flow`).
         sticky: field of the base model that a forward pass may change for good, put back before each call through the
             base model's `set_<field>`.
     """
@@ -69,11 +70,13 @@ class Site:
         Raises:
             ValueError: `base_model` has no such path, or a layer lacks `stream` or `output`.
         """
-        found: list[nn.Module] = [base_model]
+        modules: list[nn.Module] = [base_model]
         try:
             for name in self.layers.split("."):
-                found = [child for m in found for child in (m.children() if name == "*" else [m.get_submodule(name)])]
-            layers = [child for m in found for child in (m if isinstance(m, nn.ModuleList) else [m])]
+                modules = [
+                    child for m in modules for child in (m.children() if name == "*" else [m.get_submodule(name)])
+                ]
+            layers = [child for m in modules for child in (m if isinstance(m, nn.ModuleList) else [m])]
             for layer in layers:
                 layer.get_submodule(self.stream)
                 layer.get_submodule(self.output)

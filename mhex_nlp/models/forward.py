@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .attention_hook import AttentionLog, watch_attention
-from .heads.attention_flow import attention_flow, pooled_weights
+from .attention_hook import watch_attention
+from .heads.attention_flow import AttentionLog, attention_flow, pooled_weights
 from .heads.attribution import layer_attributions
 from .heads.losses import faithfulness_loss, removed_part
 from .heads.readout import FittedReadout
@@ -187,7 +187,7 @@ def _losses(model: Any, fields: Mapping[str, Any], labels: Tensor, rest: _Rest |
 
 
 class _FitReader:
-    """What fitted matrices, or somebody who will fit them, read in one forward pass: states and attention flow.
+    """What fitted matrices, or a fit to come, read in one forward pass: states and attention flow.
 
     Args:
         readout: the fitted matrices, where they are to explain.
@@ -204,7 +204,7 @@ class _FitReader:
     ) -> None:
         self.model, self.mask, self.readout, self.keeps = model, mask, readout, output_states
         self.states: list[Tensor] = []
-        self.scores: list[Tensor | None] = []  # by depth: states are kept only where they are asked for
+        self.scores: list[Tensor | None] = []  # by depth: states are kept only with output_states
         self.attention: AttentionLog | None = None
         if (output_states or (readout is not None and readout.reads_flow)) and _can_follow_attention(model, arguments):
             watch_attention()

@@ -13,18 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .families import Site
+from .heads.attention_flow import AttentionLog
 from .heads.head import MhexHead
 from .padding import TokenMask
-
-if TYPE_CHECKING:
-    from .attention_hook import AttentionLog
 
 _T = TypeVar("_T")
 
@@ -70,7 +68,7 @@ class ForwardRecord:
         mask: which tokens are real, for the gates.
         heads: what heads and layers show; `None` while gradient checkpointing recomputes a layer: the gate needs the
             mask again, the heads' outputs are already there.
-        attention: what the layers' attention is given, where somebody follows its flow.
+        attention: what the layers' attention is given, where its flow is followed.
         interrupted: the record and the stream that this pass interrupted.
     """
 
@@ -173,7 +171,7 @@ class HeadHooks:
 
 
 def observe_last_state(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-    """Forward hook of the base model: shows the encoder's last hidden state to whoever observes."""
+    """Forward hook of the base model: shows the encoder's last hidden state to the observer of the pass."""
     record = _record.get()
     if record is not None and record.heads is not None and record.heads.observe is not None:
         encoded = output.get("encoder_last_hidden_state") if isinstance(output, dict) else None
@@ -204,10 +202,10 @@ def detach_heads(base_model: nn.Module, site: Site) -> None:
     keep_hooks(base_model, lambda hook: not _is_head_hook(hook))
 
 
-def keep_hooks(module: nn.Module, wanted: Callable[[Any], bool]) -> None:
-    """Gives `module` hook tables of its own with the wanted forward and backward hooks alone."""
+def keep_hooks(module: nn.Module, keep: Callable[[Any], bool]) -> None:
+    """Gives `module` hook tables of its own with those forward and backward hooks alone that `keep` is true for."""
     for name, companions in _HOOK_TABLES.items():
-        table = {key: hook for key, hook in getattr(module, name).items() if wanted(hook)}
+        table = {key: hook for key, hook in getattr(module, name).items() if keep(hook)}
         setattr(module, name, OrderedDict(table))
         for companion in companions:
             setattr(module, companion, OrderedDict((k, v) for k, v in getattr(module, companion).items() if k in table))

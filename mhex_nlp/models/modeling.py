@@ -45,12 +45,12 @@ class MhexMixin(_Mixed):
 
     def __init__(self, config: PretrainedConfig, *args: Any, mhex: MhexConfig | Mapping | None = None, **kwargs: Any):
         # `from_pretrained` says mhex_settings: transformers would put `mhex` on a config that has one already
-        given = kwargs.pop("mhex_settings", mhex)
+        settings = kwargs.pop("mhex_settings", mhex)
         super().__init__(config, *args, **kwargs)
         stored: Any = getattr(config, "mhex", None)
         self._stored_gate = None if stored is None else bool(stored["gate"])
-        partial = isinstance(given, Mapping) and stored is not None
-        self._add_heads(MhexConfig.of({**stored, **given} if partial else stored if given is None else given))
+        partial = isinstance(settings, Mapping) and stored is not None
+        self._add_heads(MhexConfig.of({**stored, **settings} if partial else stored if settings is None else settings))
         self.post_init()
 
     def _add_heads(self, mhex: MhexConfig) -> None:
@@ -137,9 +137,9 @@ class MhexMixin(_Mixed):
         except SafetensorError as error:
             raise ValueError(f"the weights of {name} are corrupt or incomplete and cannot be read: {error}.") from error
         if info["mismatched_keys"] and not ignore:
-            key, found, expected = sorted(info["mismatched_keys"])[0]
+            key, shape, expected = sorted(info["mismatched_keys"])[0]
             raise ValueError(
-                f"the weights in {name} do not fit its config: {key} is {tuple(found)} in the file and "
+                f"the weights in {name} do not fit its config: {key} is {tuple(shape)} in the file and "
                 f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
             )
         heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
@@ -180,7 +180,7 @@ class MhexMixin(_Mixed):
         return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
-        # push_to_hub replaces the card just before this call; without it nobody would learn how to load the model
+        # push_to_hub replaces the card just before this call; without it the card would not say how to load the model
         ensure_card(Path(working_dir), type(self).__name__, gate=self.mhex_config.gate)
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
@@ -235,9 +235,9 @@ def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
 def with_settings(kwargs: dict[str, Any]) -> dict[str, Any]:
     """`mhex` under the name that reaches the model's `__init__` whatever the config holds, checked."""
     kwargs = dict(kwargs)
-    if (given := kwargs.pop("mhex", None)) is not None:
-        MhexConfig.of(given)
-        kwargs["mhex_settings"] = given
+    if (settings := kwargs.pop("mhex", None)) is not None:
+        MhexConfig.of(settings)
+        kwargs["mhex_settings"] = settings
     return kwargs
 
 

@@ -48,8 +48,8 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"directory must be a folder, got the file {folder}.")
     folder.mkdir(parents=True, exist_ok=True)
-    own = {k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.startswith(HEAD_PREFIXES)}
-    save_file(own, folder / _WEIGHTS, {"format": "pt"})
+    weights = {k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.startswith(HEAD_PREFIXES)}
+    save_file(weights, folder / _WEIGHTS, {"format": "pt"})
     config = model.config
     record = {
         "schema": _SCHEMA,
@@ -97,9 +97,9 @@ def load_weights(directory: str | PathLike[str], model: Any) -> None:
         weights = load_file(Path(directory) / _WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{Path(directory) / _WEIGHTS} cannot be read: {error}.") from error
-    own = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
-    if own != set(weights):
+    expected = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
+    if expected != set(weights):
         raise ValueError(
-            f"the heads in {directory} do not fit the model: {sorted(own ^ set(weights))[0]} is in one only."
+            f"the heads in {directory} do not fit the model: {sorted(expected ^ set(weights))[0]} is in one only."
         )
     model.load_state_dict(weights, strict=False)

@@ -16,11 +16,11 @@ def inner_model(model: Any) -> Any:
     Adapters are modules of the model inside, so its own forward is right, and has the plain model's arguments.
 
     Raises:
-        ValueError: there is none, or a wrapper feeds it tokens that nobody typed.
+        ValueError: there is none, or a wrapper feeds it tokens that are not of the text.
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
-    found = next((module for module in modules if isinstance(module, MhexMixin)), None)
-    if found is None:
+    inner = next((module for module in modules if isinstance(module, MhexMixin)), None)
+    if inner is None:
         raise ValueError(
             f"model must have MHEX heads, got a {type(model).__name__} without any; "
             "get_mhex_model(model) gives it some."
@@ -29,4 +29,4 @@ def inner_model(model: Any) -> Any:
         raise ValueError(
             f"model must see a text's own tokens alone, got a {type(model).__name__} that learned a prompt in front."
         )
-    return found
+    return inner

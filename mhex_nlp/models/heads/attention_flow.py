@@ -95,7 +95,7 @@ class AttentionInputs:
         return self._spread(self.value[texts]).transpose(1, 2)
 
     def flow(
-        self, rollout: Tensor, position: Tensor | None, matrix: Tensor | None, wanted: bool
+        self, rollout: Tensor, position: Tensor | None, matrix: Tensor | None, needed: bool
     ) -> tuple[Tensor | None, Tensor]:
         """u[t] = concat over h of w_h[t] v_h[t], or what a matrix reads of it; and the mean over heads of w, (B, T).
 
@@ -105,7 +105,7 @@ class AttentionInputs:
             rollout: R, (B, T) float32.
             position: (B,) int64 where R is 1 at this token alone: only that row of the attention is made.
             matrix: (C, A); u is then read chunk by chunk and never held whole.
-            wanted: whether u is, or is read, at all.
+            needed: `False` where nothing reads this layer's u.
 
         Returns:
             (B, T, A) in the dtype of the values, or (B, T, C) float32 with a matrix, or `None`; and (B, T) float32.
@@ -114,7 +114,7 @@ class AttentionInputs:
         for texts in self.cache_chunks():
             weights = self.rollout_weights(rollout, texts) if position is None else self.row(position, texts)
             means.append(weights.mean(1))  # of (B, N, T)
-            if wanted:
+            if needed:
                 values = self.values(texts)
                 flow = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
                 flows.append(flow if matrix is None else apply_matrix(matrix, flow))
@@ -155,6 +155,45 @@ class AttentionWeights:
         return (weights.transpose(1, 2)[:, :, None] @ self.head_scores).squeeze(2), weights.mean(1)
 
 
+class AttentionLog:
+    """What each layer's attention was given in one forward pass, in order of depth.
+
+    Args:
+        flow_matrix: what reads the flow of a layer by its number, (C, A), or `None` where nothing does; without this
+            function the flow itself is wanted.
+    """
+
+    def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
+        self.flow_matrix = flow_matrix
+        self.layers: list[AttentionInputs | AttentionWeights] = []
+        self._biases: dict[Any, tuple[Any, Tensor]] = {}
+
+    def add(self, inputs: AttentionInputs) -> None:
+        """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
+
+        On a CPU what all layers were given would push the model's weights out of the caches.
+        """
+        query = inputs.query
+        small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
+        if self.layers and small and self.flow_matrix is not None and not torch.compiler.is_compiling():
+            before = self.layers[-1]
+            assert isinstance(before, AttentionInputs)
+            self.layers[-1] = AttentionWeights.of(before, self.flow_matrix(len(self.layers) - 1))
+        self.layers.append(inputs)
+
+    def bias(self, attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
+        """`attention_bias`, once for all layers that are given the same mask, with one row where all rows are alike."""
+        kind = (id(attention_mask), causal, window)
+        if kind not in self._biases:
+            bias = attention_bias(attention_mask, real, query, causal, window)
+            # Elsewhere than on a CPU the answer would have to be waited for, and a full bias costs little.
+            looks = bias.device.type == "cpu" and not torch.compiler.is_compiling()
+            if looks and bool((bias == bias[:, :, :1]).all()):
+                bias = bias[:, :, :1]
+            self._biases[kind] = (attention_mask, bias)  # the mask is kept, or its id could be given to another
+        return self._biases[kind][1]
+
+
 def attention_flow(
     layers: Sequence[AttentionInputs | AttentionWeights],
     start: Tensor,
@@ -183,7 +222,7 @@ def attention_flow(
         else:
             reader = None if matrix is None else matrix(index)
             row = None if flows else position
-            flow, passed_on = layer.flow(rollout, row, reader, wanted=matrix is None or reader is not None)
+            flow, passed_on = layer.flow(rollout, row, reader, needed=matrix is None or reader is not None)
         flows.append(flow)
         rollout = (rollout + passed_on) / 2
     return tuple(reversed(flows))

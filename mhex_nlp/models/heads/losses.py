@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faithfulness as a training objective: the heads' scores are to say what the model loses with the tokens it removes.
+"""What heads are trained by: deep supervision (the paper's), and faithfulness, a training objective of ours.
 
-Ours, beyond the paper. Each training step looks once more at its texts with a random part of their tokens removed, and
-asks that the scores of those tokens add up to what the (contrasted) logits lost. Axes: B texts, T tokens, L depths, C
-labels.
+Faithfulness goes beyond the paper. Each training step looks once more at its texts with a random part of their tokens
+removed, and asks that the scores of those tokens add up to what the (contrasted) logits lost.
+
+Axes: B texts, T tokens, L depths, C labels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,34 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE_INDEX = -100
+
+
+def supervision_loss(head_logits: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Mean over the depths of the task's loss on each head's logits (paper: L_pred, one per block).
+
+    Args:
+        head_logits: (B, L, C).
+        labels: (B,) class ids, (B, C) in [0, 1], or (B, C) numbers, by task; -100 is ignored but for regression.
+        task: "single_label_classification", "multi_label_classification" or "regression".
+
+    Returns:
+        (), float32; zero where every label is ignored.
+    """
+    depths, classes = head_logits.shape[1:]
+    logits, labels = head_logits.float(), labels.to(head_logits.device)
+    if task == "single_label_classification":
+        repeated = labels.long().reshape(-1, 1).expand(-1, depths)  # (B, L)
+        loss = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+        return loss / (repeated != IGNORE_INDEX).sum().clamp(min=1)
+    repeated = labels.reshape(-1, 1, classes).expand_as(logits).float()  # (B, L, C)
+    if task == "regression":
+        return F.mse_loss(logits, repeated)
+    kept = repeated != IGNORE_INDEX
+    loss = F.binary_cross_entropy_with_logits(logits, repeated.clamp(min=0), reduction="none")
+    return torch.where(kept, loss, 0.0).sum() / kept.sum().clamp(min=1)
 
 
 def removed_part(
@@ -41,11 +70,11 @@ def removed_part(
     position = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     last = torch.where(real, position, -1).amax(1, keepdim=True)
     first = torch.where(real, position, ids.shape[1]).amin(1, keepdim=True)
-    own = real & (position > first) & (position < last)  # (B, T)
-    count = own.sum(1, keepdim=True)
+    removable = real & (position > first) & (position < last)  # (B, T)
+    count = removable.sum(1, keepdim=True)
     size = (torch.rand(len(ids), 1, device=ids.device) * count).floor() + 1  # 1 to count
-    order = torch.rand(ids.shape, device=ids.device).masked_fill(~own, 2.0).argsort(1).argsort(1)
-    removed = (order < size) & own
+    order = torch.rand(ids.shape, device=ids.device).masked_fill(~removable, 2.0).argsort(1).argsort(1)
+    removed = (order < size) & removable
     changed = {name: value for name, value in arguments.items() if name != "labels"}
     if mask_token_id is None:
         changed["attention_mask"] = (real & ~removed).to(ids.dtype)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class FeatureLayout:
-    """Which features of a token are read, and in which order: a one, then by depth its state and its write.
+    """Which features of a token are read, and in which order: a one, then by depth its state and its attention flow.
 
-    Depths count from 0, the stream entering the first layer, over z of each layer to the last hidden state; layer l's
-    writes (`flows.token_writes`) stand with its z, at depth l + 1.
+    Depths count from 0, the stream entering the first layer, over z of each layer to the last hidden state; the flow of
+    layer l (`attention_flow`) stands with its z, at depth l + 1.
 
     Args:
         depths: those that are read, ascending.
@@ -30,7 +30,7 @@ class FeatureLayout:
 
     @classmethod
     def of(cls, fit: Mapping[str, Any]) -> FeatureLayout:
-        """From the record of a fit, `config.mhex_fit`."""
+        """From the record of a fit, `config.mhex_fit`; earlier ones say `write_widths`, the first ones neither."""
         depths, widths = tuple(fit["depths"]), tuple(fit["widths"])
         return cls(depths, widths, tuple(fit.get("flow_widths") or fit.get("write_widths") or [0] * len(depths)))
 
@@ -62,7 +62,7 @@ class FeatureLayout:
         for count in range(len(self.depths), 1, -1):
             chosen = sorted({round(i * (len(self.depths) - 1) / (count - 1)) for i in range(count)})
             kept = FeatureLayout(
-                *(tuple(each[i] for i in chosen) for each in (self.depths, self.widths, self.flow_widths))
+                *(tuple(values[i] for i in chosen) for values in (self.depths, self.widths, self.flow_widths))
             )
             if kept.features <= max_features:
                 return kept
@@ -128,7 +128,7 @@ class FittedReadout(nn.Module):
 
         So neither states nor writes need be kept.
         """
-        found = []
+        by_depth = []
         for depth, flow_width in zip(self.layout.depths, self.layout.flow_widths, strict=True):
             score = scores[depth]
             assert score is not None
@@ -136,15 +136,15 @@ class FittedReadout(nn.Module):
                 flow = flow_scores[depth - 1]
                 assert flow is not None
                 score = score + flow
-            found.append(score)
-        return torch.stack(found, dim=2)
+            by_depth.append(score)
+        return torch.stack(by_depth, dim=2)
 
     def forward(self, states: Sequence[Tensor], flows: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.
 
         Args:
             states: those of all depths, (B, T, H) each.
-            writes: those of all layers, (B, T, A) each; may be left out where none is read.
+            flows: those of all layers, (B, T, A) each; may be left out where none is read.
 
         Returns:
             (B, T, depths read, C) float32; the constant is in the first.

@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PretrainedConfig
 
+from ..heads.losses import IGNORE_INDEX, supervision_loss
+
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
-IGNORE_INDEX = -100
 
 
 def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> ProblemType:
@@ -91,16 +91,4 @@ def deep_supervision_loss(head_logits: Tensor, labels: Tensor, config: Pretraine
     Returns:
         (), float32, before `loss_weight`; zero where every label is -100.
     """
-    depths, classes = head_logits.shape[1:]
-    logits, labels = head_logits.float(), labels.to(head_logits.device)
-    task = problem_type(config, labels)
-    if task == "single_label_classification":
-        repeated = labels.long().reshape(-1, 1).expand(-1, depths)  # (B, L)
-        loss = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
-        return loss / (repeated != IGNORE_INDEX).sum().clamp(min=1)
-    repeated = labels.reshape(-1, 1, classes).expand_as(logits).float()  # (B, L, C)
-    if task == "regression":
-        return F.mse_loss(logits, repeated)
-    kept = repeated != IGNORE_INDEX
-    loss = F.binary_cross_entropy_with_logits(logits, repeated.clamp(min=0), reduction="none")
-    return torch.where(kept, loss, 0.0).sum() / kept.sum().clamp(min=1)
+    return supervision_loss(head_logits, labels, problem_type(config, labels))

@@ -2,7 +2,7 @@
 """`fit_equivalent_matrices`: closed-form equivalent matrices that explain the model's own behaviour under removal.
 
 Ours, beyond the paper. For a text with content tokens N and a subset S, v(S) is the model's (contrasted) logits when
-only S is kept, and S' is the rest of N. Token scores phi[t] = W f[t], read off the states and writes of one forward
+only S is kept, and S' is the rest of N. Token scores phi[t] = W f[t], read off states and attention flow of one forward
 pass over the whole text, are to satisfy sum over S of phi - sum over S' of phi = v(S) - v(S') for random S, and sum
 over N of phi = v(N) - v(empty): a ridge regression, since f is fixed.
 
@@ -25,8 +25,9 @@ from torch import Tensor
 
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import evaluating
+from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
-from . import skill as judging
+from . import skill
 from .equations import EquationSource
 from .ridge import RidgeStream
 from .skill import Rows
@@ -54,7 +55,7 @@ class FitReport:
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    flow_widths: tuple[int, ...]  # 0 where a depth's writes are not read
+    flow_widths: tuple[int, ...]  # 0 where the flow into a depth is not read
     strength: float
     texts: int
     held_out: int
@@ -111,20 +112,7 @@ def fit_equivalent_matrices(
         MemoryError: the features would not fit into half of the free memory.
     """
     start = time.perf_counter()
-    if not isinstance(model, MhexMixin):
-        raise ValueError(
-            f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
-        )
-    if isinstance(masks, bool) or not isinstance(masks, int) or masks < 2:
-        raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
-    surrogates = SurrogateWarnings()
-    checked = check_texts(texts, "texts", surrogates=surrogates)
-    pairs = check_pairs(checked, text_pairs, surrogates=surrogates)
-    surrogates.emit()
-    if len(checked) < MIN_TEXTS:
-        raise ValueError(f"texts must be at least {MIN_TEXTS} to fit, got {len(checked)}; some thousand are better.")
+    checked, pairs = _check(model, texts, text_pairs, masks, held_out)
     source = EquationSource(model, tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
@@ -135,30 +123,21 @@ def fit_equivalent_matrices(
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
             chosen = indices[begin : begin + _CHUNK]
-            yield from source.rows(
-                [checked[i] for i in chosen], None if pairs is None else [pairs[i] for i in chosen], chosen, seed
-            )
+            halves = None if pairs is None else [pairs[i] for i in chosen]
+            yield from source.rows([checked[i] for i in chosen], halves, chosen, seed)
 
     with evaluating(model), torch.inference_mode():
-        layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
-        source.layout = layout
-        stream = RidgeStream(layout.parts, model.config.num_labels)
-        for each in rows(learners, "Fitting"):
-            stream.add(*each.equations())
+        source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
+        stream = RidgeStream(source.layout.parts, model.config.num_labels)
+        for text_rows in rows(learners, "Fitting"):
+            stream.add(*text_rows.equations())
         held = list(rows(judges, "Judging"))
         weights, strength = _best(stream, held)
-    errors = judging.errors(weights, held)
-    low, high = judging.interval(errors, seed)
-    base = np.array([float((each.values[-1] - each.sums[-1].double() @ weights)[each.target].abs()) for each in held])
     report = FitReport(
-        skill=judging.ratio(errors),
-        skill_interval=(low, high),
-        r2=judging.r2(weights, held),
-        base_error=(float(base.mean()), float(np.quantile(base, 0.95))),
-        depth_share=judging.depth_share(weights, held, layout.blocks),
-        depths=layout.depths,
-        widths=layout.widths,
-        flow_widths=layout.flow_widths,
+        **_judge(weights, held, source.layout, seed),
+        depths=source.layout.depths,
+        widths=source.layout.widths,
+        flow_widths=source.layout.flow_widths,
         strength=strength,
         texts=len(learners),
         held_out=len(held),
@@ -176,14 +155,46 @@ def fit_equivalent_matrices(
     return report
 
 
+def _check(model: Any, texts: Any, text_pairs: Any, masks: int, held_out: float) -> tuple[list[str], list[str] | None]:
+    if not isinstance(model, MhexMixin):
+        raise ValueError(
+            f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
+        )
+    if isinstance(masks, bool) or not isinstance(masks, int) or masks < 2:
+        raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
+    surrogates = SurrogateWarnings()
+    checked = check_texts(texts, "texts", surrogates=surrogates)
+    pairs = check_pairs(checked, text_pairs, surrogates=surrogates)
+    surrogates.emit()
+    if len(checked) < MIN_TEXTS:
+        raise ValueError(f"texts must be at least {MIN_TEXTS} to fit, got {len(checked)}; some thousand are better.")
+    return checked, pairs
+
+
+def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: int) -> dict[str, Any]:
+    """The part of the report that says how good a solution is on held-out rows."""
+    errors = skill.errors(weights, held)
+    misses = [(rows.values[-1] - rows.sums[-1].double() @ weights)[rows.target].abs() for rows in held]
+    base = np.array([float(miss) for miss in misses])
+    return {
+        "skill": skill.ratio(errors),
+        "skill_interval": skill.interval(errors, seed),
+        "r2": skill.r2(weights, held),
+        "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
+        "depth_share": skill.depth_share(weights, held, layout.blocks),
+    }
+
+
 def _best(stream: RidgeStream, held: Sequence[Rows]) -> tuple[Tensor, float]:
     """The solution with the most skill on held-out rows, and its strength."""
 
     def attempt(strength: float) -> tuple[float, float, Tensor]:
         weights = stream.solve(strength)
-        return judging.skill(weights, held), strength, weights
+        return skill.skill(weights, held), strength, weights
 
-    best = max(map(attempt, STRENGTHS), key=lambda found: found[0])
+    best = max(map(attempt, STRENGTHS), key=lambda candidate: candidate[0])
     nearby = map(attempt, (best[1] / 3, best[1] * 3))
-    _, strength, weights = max([best, *nearby], key=lambda found: found[0])
+    _, strength, weights = max([best, *nearby], key=lambda candidate: candidate[0])
     return weights, strength

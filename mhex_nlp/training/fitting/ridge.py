@@ -51,8 +51,8 @@ class RidgeStream:
             x = torch.cat([rows for rows, _ in self._rows]).double()
             y = torch.cat([targets for _, targets in self._rows]).double()
             for start in range(0, x.shape[1], BLOCK):  # below the diagonal, block by block
-                own = x[:, start : start + BLOCK]
-                self.gram[start:, start : start + BLOCK].addmm_(x[:, start:].T, own)
+                columns = x[:, start : start + BLOCK]
+                self.gram[start:, start : start + BLOCK].addmm_(x[:, start:].T, columns)
             self.moment.addmm_(x.T, y)
             self.rows += len(x)
             self._rows, self._waiting = [], 0
@@ -72,19 +72,19 @@ class RidgeStream:
         factors: list[Tensor] = []  # R's blocks on the diagonal, (b, b) each
         starts = range(0, size, BLOCK)
         for start in starts:  # R'R = X'X + penalty, from the top; R'y = X'Y along with it
-            own, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            above = self.gram[:start, own]  # R's rows that are there, (start, b)
-            block = self.gram[own, own] - above.T @ above
-            block.diagonal().add_(penalty[own])
+            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
+            above = self.gram[:start, block_rows]  # R's rows that are there, (start, b)
+            block = self.gram[block_rows, block_rows] - above.T @ above
+            block.diagonal().add_(penalty[block_rows])
             factors.append(torch.linalg.cholesky(block, upper=True))
-            panel = self.gram[rest, own].T - above.T @ self.gram[:start, rest]
-            self.gram[own, rest] = torch.linalg.solve_triangular(factors[-1].T, panel, upper=False)
-            known = solution[own] - above.T @ solution[:start]
-            solution[own] = torch.linalg.solve_triangular(factors[-1].T, known, upper=False)
+            panel = self.gram[rest, block_rows].T - above.T @ self.gram[:start, rest]
+            self.gram[block_rows, rest] = torch.linalg.solve_triangular(factors[-1].T, panel, upper=False)
+            known = solution[block_rows] - above.T @ solution[:start]
+            solution[block_rows] = torch.linalg.solve_triangular(factors[-1].T, known, upper=False)
         for start, factor in zip(reversed(starts), reversed(factors), strict=True):  # R w = y, from the bottom
-            own, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            known = solution[own] - self.gram[own, rest] @ solution[rest]
-            solution[own] = torch.linalg.solve_triangular(factor, known, upper=True)
+            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
+            known = solution[block_rows] - self.gram[block_rows, rest] @ solution[rest]
+            solution[block_rows] = torch.linalg.solve_triangular(factor, known, upper=True)
         return solution
 
     @staticmethod

@@ -32,7 +32,7 @@ class Rows:
         permutations use the same fact). The factor keeps the weight of a pair of rows.
         """
         half = (len(self.sums) - 1) // 2
-        x, y = (0.5**0.5 * (each[:half] - each[half : 2 * half]) for each in (self.sums, self.values))
+        x, y = (0.5**0.5 * (rows[:half] - rows[half : 2 * half]) for rows in (self.sums, self.values))
         return torch.cat([x, self.sums[-1:]]), torch.cat([y, self.values[-1:]])
 
 
@@ -51,8 +51,8 @@ def errors(weights: Tensor, held: Sequence[Rows]) -> np.ndarray:
     Raises:
         ValueError: every held-out text has a single token.
     """
-    found = [residuals(weights, rows) for rows in _judgeable(held)]
-    return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in found])
+    pairs = [residuals(weights, rows) for rows in _judgeable(held)]
+    return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in pairs])
 
 
 def ratio(errors: np.ndarray) -> float:
@@ -90,7 +90,7 @@ def depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) ->
 
 
 def _judgeable(held: Sequence[Rows]) -> list[Rows]:
-    found = [rows for rows in held if len(rows.sizes) > 1]
-    if not found:
+    judgeable = [rows for rows in held if len(rows.sizes) > 1]
+    if not judgeable:
         raise ValueError("texts must have more than one token to judge a fit on, got held-out texts of a single one.")
-    return found
+    return judgeable
