@@ -1,0 +1,1 @@
+from mhex_nlp.modeling import MhexBertForSequenceClassification  # pip install mhex_nlp
