@@ -231,10 +231,15 @@ def test_half_pairs(explainer):
         explainer(TEXTS[0], text_pair="")
 
 
-def test_unknown_classes_list_the_known_ones(explainer):
-    for name in ("great", "1", 3, -1, True, np.True_, torch.tensor(True), 1.0, np.float32(1)):
-        with pytest.raises(ValueError, match=r"target must be a class .* known ones are 0 'bad', 1 'fair', 2 'good'"):
-            explainer(TEXTS[0], target=name)
+@pytest.mark.parametrize(
+    "name", ["great", "1", 3, -1, True, np.True_, torch.tensor(True), 1.0, np.float32(1)], ids=repr
+)
+def test_unknown_classes_list_the_known_ones(explainer, name):
+    with pytest.raises(ValueError, match=r"target must be a class .* known ones are 0 'bad', 1 'fair', 2 'good'"):
+        explainer(TEXTS[0], target=name)
+
+
+def test_foils_are_checked(explainer):
     with pytest.raises(ValueError, match="foil must be a class"):
         explainer(TEXTS[0], foil="great")
     with pytest.raises(ValueError, match="foil must be another class than the target, got 'good' for both"):
@@ -350,25 +355,37 @@ def test_slow_tokenizers_are_refused(model, tmp_path):
         MhexExplainer(model, CanineTokenizer())
 
 
-def test_options_are_checked(model, tmp_path):
-    for options, message in [
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"aggregation": "max"}, "aggregation must be one of"),
         ({"aggregation": "fitted"}, "needs fitted equivalent matrices"),
         ({"contrast": "softmax"}, "contrast must be"),
         ({"batch_tokens": 0}, "batch_tokens must be a positive integer"),
         ({"max_length": 65}, "at least 3, .* at most 64, which the model takes, got 65"),
         ({"language": "klingon"}, "language"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            MhexExplainer(model, TOKENIZER, **options)(TEXTS[0])
-    for options, message in [
+    ],
+)
+def test_options_are_checked(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        MhexExplainer(model, TOKENIZER, **options)(TEXTS[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"dtype": "int8"}, "dtype must be float32, bfloat16 or float16, got 'int8'"),
         ({"device": "gpu"}, "device must name a torch device"),
         ({"device": "cuda:99"}, "cannot compute in torch.float32"),
         ({"device": "meta"}, "device must hold data, got 'meta'"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            MhexExplainer.from_pretrained(str(tmp_path), **options)
+    ],
+)
+def test_devices_and_dtypes_are_checked(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        MhexExplainer.from_pretrained(str(tmp_path), **options)
+
+
+def test_options_of_a_call_are_checked(model):
     with pytest.raises(ValueError, match="classes must be 'target' or 'all'"):
         MhexExplainer(model, TOKENIZER)(TEXTS[0], classes="both")
     with pytest.raises(ValueError, match="ids must have one entry"):

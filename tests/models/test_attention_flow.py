@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 import torch
+from transformers import AttentionInterface
 
 from helpers.families import FAMILIES, inputs_for, plain_model, train_heads
 from helpers.tiny import tiny_bert
@@ -222,3 +223,23 @@ def test_a_weighed_layer_says_what_its_writes_say():
         for layer in (0, 2):
             torch.testing.assert_close(read[layer], raw[layer] @ matrices[layer].T)
             torch.testing.assert_close(found[layer], read[layer])
+
+
+def test_the_wrapped_lookup_can_be_taken_off(monkeypatch):
+    """The lookup is transformers' own again, and the next pass that follows attention wraps it and reads the same."""
+    monkeypatch.setattr(AttentionInterface, "get_interface", AttentionInterface.get_interface)
+    attention_hook.unwatch_attention()
+    plain = AttentionInterface.get_interface
+    assert not hasattr(plain, "_mhex_wrapped")
+    model = get_mhex_model(tiny_bert().eval(), MhexConfig(gate=False))
+    inputs = {"input_ids": torch.tensor([[2, 5, 6, 7, 3]])}
+    first = states_of(model, inputs)
+    wrapped = AttentionInterface.get_interface
+    assert wrapped is not plain and wrapped._mhex_wrapped is plain
+    attention_hook.watch_attention()
+    assert AttentionInterface.get_interface is wrapped, "once for the process"
+    attention_hook.unwatch_attention()
+    assert AttentionInterface.get_interface is plain
+    again = states_of(model, inputs)
+    for one, other in zip(first.attention_flow, again.attention_flow, strict=True):
+        assert torch.equal(one, other)

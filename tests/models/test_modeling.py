@@ -298,27 +298,40 @@ def test_gated_models_keep_their_heads(model):
         model.without_heads()
 
 
-def test_what_get_mhex_model_refuses(model):
-    class PeftModelForSequenceClassification(torch.nn.Module):
-        peft_config = {}
+class PeftModelForSequenceClassification(torch.nn.Module):
+    peft_config = {}
 
-    quantised = plain_model("bert")
-    quantised.is_quantized = True
-    dispatched = plain_model("bert")
-    dispatched.bert._hf_hook = object()
-    cases = [
-        (PeftModelForSequenceClassification(), TypeError, "PEFT"),
+
+def quantised():
+    plain = plain_model("bert")
+    plain.is_quantized = True
+    return plain
+
+
+def dispatched():
+    plain = plain_model("bert")
+    plain.bert._hf_hook = object()
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (PeftModelForSequenceClassification, TypeError, "PEFT"),
         (quantised, ValueError, "must not be quantised"),
         (dispatched, ValueError, "device_map"),
-        (model, ValueError, "already has MHEX heads"),
-        (plain_model("bert").bert, TypeError, "ForSequenceClassification, got BertModel"),
-        (torch.nn.DataParallel(plain_model("bert")), TypeError, r"pass model\.module"),
-        (torch.compile(plain_model("bert")), TypeError, r"pass model\._orig_mod"),
-        ("bert-base-uncased", TypeError, "got str"),
-    ]
-    for given, error, message in cases:
-        with pytest.raises(error, match=message):
-            get_mhex_model(given)
+        (lambda: get_mhex_model(plain_model("bert")), ValueError, "already has MHEX heads"),
+        (lambda: plain_model("bert").bert, TypeError, "ForSequenceClassification, got BertModel"),
+        (lambda: torch.nn.DataParallel(plain_model("bert")), TypeError, r"pass model\.module"),
+        (lambda: torch.compile(plain_model("bert")), TypeError, r"pass model\._orig_mod"),
+        (lambda: "bert-base-uncased", TypeError, "got str"),
+    ],
+    ids=["peft", "quantised", "dispatched", "heads", "base", "parallel", "compiled", "name"],
+)
+def test_what_get_mhex_model_refuses(make, error, message):
+    refused = make()
+    with pytest.raises(error, match=message):
+        get_mhex_model(refused)
 
 
 def test_heads_that_do_not_fit(model, tmp_path):
