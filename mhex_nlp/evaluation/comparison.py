@@ -11,7 +11,7 @@ from typing import Any, overload
 from ..explain.explanation import Explanation
 from ..render.display import show_here, text_or_file
 from .scored_text import ScoredText
-from .word_agreement import Agreement, ComparedWord, agreements, assign_words, compare_words
+from .word_agreement import ComparedWord, WordAgreement, agreements, assign_words, compare_words
 
 MOST = 4
 
@@ -27,7 +27,7 @@ class Comparison:
     explanations: tuple[Explanation | ScoredText, ...]
     names: tuple[str, ...]
     words: tuple[ComparedWord, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[WordAgreement, ...]
     same_text: bool
     title: str
     language: str | None = None

@@ -21,7 +21,7 @@ from .metrics.arrays import Bools, Floats, as_finite
 from .metrics.games import ValueFunction
 from .metrics.perturbation import ERASER_BINS, bin_masks
 
-Unit = Literal["tokens", "words"]
+UnitName = Literal["tokens", "words"]
 
 
 class Answers(Protocol):
@@ -43,7 +43,7 @@ class TextValues:
     """
 
     def __init__(
-        self, owner: Answers, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: Unit
+        self, owner: Answers, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: UnitName
     ) -> None:
         if unit not in ("tokens", "words"):
             raise ValueError(f"unit must be 'tokens' or 'words', got {unit!r}.")

@@ -43,7 +43,7 @@ class ComparedWord:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class WordAgreement:
     """How alike two methods, by their place, score the `words` words that both of them score.
 
     `rank_correlation` is Spearman's rho, -1 to 1; None where one orders nothing (fewer than two words, or all alike).
@@ -103,20 +103,20 @@ def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = N
     return tuple(words)
 
 
-def agreements(words: Sequence[ComparedWord]) -> tuple[Agreement, ...]:
+def agreements(words: Sequence[ComparedWord]) -> tuple[WordAgreement, ...]:
     """Of each pair of methods, in order."""
     count = len(words[0].scores) if words else 0
     return tuple(_agreement(words, first, second) for first, second in combinations(range(count), 2))
 
 
-def _agreement(words: Sequence[ComparedWord], first: int, second: int) -> Agreement:
+def _agreement(words: Sequence[ComparedWord], first: int, second: int) -> WordAgreement:
     rows = [
         (a, b) for word in words if (a := word.scores[first]) is not None and (b := word.scores[second]) is not None
     ]
     sides = [[row[side] for row in rows] for side in (0, 1)]
     ordered = all(len(set(side)) > 1 for side in sides)
     tops = [_strongest(side) for side in sides]
-    return Agreement(
+    return WordAgreement(
         first,
         second,
         len(rows),

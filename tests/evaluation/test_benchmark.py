@@ -14,9 +14,10 @@ from helpers.tiny import GOOD, tiny_texts, tiny_tokenizer
 from mhex_nlp import get_mhex_model
 from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluation
 from mhex_nlp.evaluation.benchmark.cost import Meter
-from mhex_nlp.evaluation.benchmark.intervals import bootstrap_means, f1_of, interval, mean_of, paired_interval
+from mhex_nlp.evaluation.benchmark.intervals import f1_of, interval, mean_of, paired_interval
 from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
 from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.evaluation.metrics.games import removal_masks
 from mhex_nlp.evaluation.metrics.perturbation import bin_counts
 from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
@@ -212,10 +213,22 @@ def test_intervals():
     assert found.high - found.low == pytest.approx(width, rel=0.08)
     difference = paired_interval(values + 2, values, mean_of, 500, seed=1)
     assert difference.low == pytest.approx(2) and difference.high == pytest.approx(2)
-    assert bootstrap_means(values, 7, 0).shape == (7, 1)
     for bad in (values[:1], np.full((3, 1), np.nan)):
         with pytest.raises(ValueError, match="columns must be"):
-            bootstrap_means(bad, 10, 0)
+            interval(bad, mean_of, 10, seed=0)
+
+
+def test_equal_seeds_draw_the_same_rows_in_chunks_of_any_size(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    whole = bootstrap(values, lambda samples: samples.sum((1, 2)), 40, seed=3)
+    assert whole.shape == (40,)
+    rows = np.random.default_rng(3).integers(0, 9, (40, 9))
+    np.testing.assert_array_equal(whole, [values[row].sum() for row in rows])
+    monkeypatch.setattr("mhex_nlp.evaluation.bootstrap._CHUNK", 20)
+    np.testing.assert_array_equal(bootstrap(values, lambda samples: samples.sum((1, 2)), 40, seed=3), whole)
+    generator = np.random.default_rng(3)
+    assert (bootstrap(values, lambda samples: samples.sum((1, 2)), 40, generator) == whole).all()
+    assert percentile_interval(np.arange(41.0)) == (1.0, 39.0)
 
 
 def test_iou_f1_over_texts_is_erasers():

@@ -22,7 +22,7 @@ from helpers.render_examples import ATTACKS, CHINESE, NEGATIVE, PAIR, POSITIVE, 
 from helpers.scored import hostile
 from helpers.tiny import tiny_tokenizer
 from mhex_nlp import Explanation, ScoredText, compare_explanations
-from mhex_nlp.evaluation.word_agreement import Agreement, agreements, compare_words
+from mhex_nlp.evaluation.word_agreement import WordAgreement, agreements, compare_words
 from mhex_nlp.inputs.segmentation import word_spans
 from mhex_nlp.render import render_comparison_terminal
 from mhex_nlp.render.summary import percent
@@ -175,7 +175,7 @@ def test_explanations_are_compared_by_the_words_of_the_source() -> None:
     made = compare_explanations([POSITIVES, by_words(POSITIVES.text, [word.score for word in POSITIVES.words()])])
     assert [word.text for word in made.words] == [word.text for word in POSITIVES.words()]
     assert all(word.difference == pytest.approx(0, abs=1e-12) for word in made.words)
-    assert made.agreements == (Agreement(0, 1, len(made.words), pytest.approx(1.0), 5, 5),)
+    assert made.agreements == (WordAgreement(0, 1, len(made.words), pytest.approx(1.0), 5, 5),)
 
 
 # ---- agreement
@@ -197,7 +197,7 @@ def test_agreement_on_known_values() -> None:
     other = by_words(text, [-7.0, -6.0, 1.0, 0.5, 0.25, 5.0, 4.0])
     [found] = compare_explanations([one, other]).agreements
     # ranks 7 1 6 5 4 3 2 and 1 2 5 4 3 7 6; strongest in both: a, b, c
-    assert found == Agreement(0, 1, 7, pytest.approx(1 - 6 * (36 + 4 + 32) / (7 * 48)), 5, 3)
+    assert found == WordAgreement(0, 1, 7, pytest.approx(1 - 6 * (36 + 4 + 32) / (7 * 48)), 5, 3)
     mirrored = replace(one, spans=tuple((s.start, s.end, -s.score) for s in one.spans))
     [found] = compare_explanations([one, mirrored]).agreements
     assert found.rank_correlation == pytest.approx(-1) and found.shared_top == 5

@@ -54,7 +54,7 @@ def test_token_f1_micro_and_macro_by_hand():
     assert found.macro.f1 == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert (found.micro.precision, found.micro.recall) == pytest.approx((2 / 4, 2 / 5))
     assert found.micro.f1 == pytest.approx(2 * 0.5 * 0.4 / 0.9)
-    assert p.token_f1([[0, 0]], [[1, 0]]).micro == p.Agreement(0.0, 0.0, 0.0)
+    assert p.token_f1([[0, 0]], [[1, 0]]).micro == p.OverlapScores(0.0, 0.0, 0.0)
 
 
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8), min_size=1, max_size=5))
@@ -82,7 +82,7 @@ def test_iou_f1_by_hand():
     assert (found.macro.precision, found.macro.recall) == pytest.approx((precision, recall))
     assert found.macro.f1 == pytest.approx(2 * precision * recall / (precision + recall)), "F1 of means, not mean of F1"
     strict = p.iou_f1(said, true, threshold=0.7)
-    assert strict.micro == p.Agreement(0.0, 0.0, 0.0)
+    assert strict.micro == p.OverlapScores(0.0, 0.0, 0.0)
 
 
 def test_iou_f1_averages_over_texts_that_have_something():

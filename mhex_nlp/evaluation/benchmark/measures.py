@@ -15,7 +15,7 @@ import numpy as np
 from ..metrics.arrays import Bools, Floats
 from ..metrics.perturbation import ERASER_BINS, average_drop, comprehensiveness, log_odds, sufficiency
 from ..metrics.plausibility import (
-    Span,
+    RationaleSpan,
     auprc,
     hard_rationale,
     iou_f1,
@@ -114,7 +114,7 @@ def plausibility_columns(scores: Sequence[Floats], marks: Sequence[Bools]) -> di
     }
 
 
-def unit_marks(text: TextValues, spans: Sequence[Span], name: str) -> Bools:
+def unit_marks(text: TextValues, spans: Sequence[RationaleSpan], name: str) -> Bools:
     """Which units of a text share a code point with a rationale, (n,) bool.
 
     Raises:

@@ -22,14 +22,14 @@ from ...explain.explainer import MhexExplainer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
 from ..metrics.arrays import Bools
-from ..metrics.plausibility import Span
+from ..metrics.plausibility import RationaleSpan
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from .intervals import Interval, interval, paired_interval
 from .measures import MEASURES, unit_marks
 from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods
 from .results import Cost, EvaluationReport, MethodResult
-from .study import BOOTSTRAP_DRAWS, Columns, Study
+from .study import BOOTSTRAP_DRAWS, MeasureColumns, Study
 
 
 def evaluate_explanations(
@@ -39,7 +39,7 @@ def evaluate_explanations(
     text_pairs: Iterable[str] | None = None,
     *,
     methods: Sequence[str] | Literal["all"] | None = None,
-    rationales: Sequence[Sequence[Span]] | None = None,
+    rationales: Sequence[Sequence[RationaleSpan]] | None = None,
     removal: str = "mask",
     unit: Literal["tokens", "words"] = "tokens",
     reference_permutations: int = 64,
@@ -105,7 +105,7 @@ def evaluate_explanations(
     marked = sum(mark is not None for mark in marks)
     if rationales is not None and marked < 2:
         raise ValueError(f"rationales must mark something in at least two of the texts compared, got {marked}.")
-    columns: dict[str, Columns] = {}
+    columns: dict[str, MeasureColumns] = {}
     costs: dict[str, Cost] = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("references", total=len(found) + 1)
@@ -154,7 +154,7 @@ def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
 
 
 def _marks(
-    texts: Sequence[TextValues], rationales: Sequence[Sequence[Span]] | None, pairs: Sequence[str] | None
+    texts: Sequence[TextValues], rationales: Sequence[Sequence[RationaleSpan]] | None, pairs: Sequence[str] | None
 ) -> list[Bools | None]:
     """The marked units of each text, `None` where there is no rationale or nothing in it."""
     if rationales is None:
@@ -168,7 +168,7 @@ def _marks(
 
 
 def _result(
-    method: AttributionMethod, columns: dict[str, Columns], cost: Cost, reference: str | None, seed: int
+    method: AttributionMethod, columns: dict[str, MeasureColumns], cost: Cost, reference: str | None, seed: int
 ) -> MethodResult:
     own, differences = columns[method.name], {}
     draws: dict[str, Any] = {"draws": BOOTSTRAP_DRAWS, "seed": seed}

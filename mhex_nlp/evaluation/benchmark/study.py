@@ -27,7 +27,7 @@ from .results import Cost
 BOOTSTRAP_DRAWS = 2000
 _REFERENCE_SEED = 10_007  # the reference must not share its orders with the method "shapley"
 
-Columns = dict[str, Floats]  # (B, k) of each figure
+MeasureColumns = dict[str, Floats]  # (B, k) of each figure
 
 
 class Study:
@@ -96,12 +96,12 @@ class Study:
         others = (available_methods(self.values, None, ["random"], self.seed + more) for more in range(1, seeds))
         return [each.explain(self.texts, self.targets) for (each,) in others]
 
-    def measure(self, runs: Sequence[list[Floats]]) -> Columns:
+    def measure(self, runs: Sequence[list[Floats]]) -> MeasureColumns:
         """The columns of each figure, averaged over runs of one method."""
         found = [self._measure(scores) for scores in runs]
         return {key: np.mean([each[key] for each in found], axis=0) for key in found[0]}
 
-    def _measure(self, scores: list[Floats]) -> Columns:
+    def _measure(self, scores: list[Floats]) -> MeasureColumns:
         columns = faithfulness_columns(self.texts, scores, self.targets, self.without, self.shapley)
         marked = [(score, mark) for score, mark in zip(scores, self.marks, strict=True) if mark is not None]
         if marked:
