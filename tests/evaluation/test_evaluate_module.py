@@ -120,6 +120,17 @@ print(json.dumps(results))
     assert "aopc must be between its exact bounds 0 and 0.5, got 0.9" in results["outside"]
 
 
+def test_a_row_describes_itself_by_its_function():
+    rows = metrics.METRICS
+    assert rows["aopc"].inputs == "predictions: changed; references: full; divisor='paper'"
+    assert rows["iou_f1"].inputs == "predictions: predicted; references: rationales; threshold=0.5"
+    assert rows["soft_average_drop"].predictions == "float64" and "our reading" in rows["soft_average_drop"].description
+    assert "Samek et al. 2017" in rows["aopc"].description and "ERASER" in rows["comprehensiveness"].description
+    assert rows["f1"].compute("f1", [1, 0], [1, 1], average="binary") == {"f1": pytest.approx(2 / 3)}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'divisor'"):
+        rows["log_odds"].compute("log_odds", CHANGED, FULL, divisor="bins")
+
+
 @pytest.mark.parametrize("pair", [[0.5, 0.1], [0.1], [0.0, float("nan")]])
 def test_bounds_that_are_none_are_refused(pair):
     with pytest.raises(ValueError, match=r"bounds\[1\] must be a finite \(lower, upper\), got "):

@@ -11,7 +11,7 @@ from pathlib import Path
 from .figure import draw
 from .intervals import Interval
 from .measures import MEASURES, PLAUSIBILITY
-from .results import EvaluationReport, MethodResult
+from .results import EvaluationReport
 
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
@@ -65,13 +65,10 @@ def _page(report: EvaluationReport) -> Iterator[str]:
         yield f"Method less {best.label} on the same texts; an interval without 0 tells them apart."
         yield ""
         keys = [key for key in MEASURES if key in best.figures]
+        compared = [method for method in report.ranked() if method.differences]
         yield from _lines(
             ["scores", *(_head(key) for key in keys)],
-            [
-                [each.label, *(_cell(key, each.differences[key], signed=True) for key in keys)]
-                for each in _sorted(report)
-                if each.differences
-            ],
+            [[row.label, *(_cell(key, row.differences[key], signed=True) for key in keys)] for row in compared],
         )
         yield ""
     yield from _cost(report)
@@ -120,22 +117,17 @@ def _cost(report: EvaluationReport) -> Iterator[str]:
     )
     yield ""
     rows = [
-        [
-            each.label,
-            f"{1000 * each.cost.seconds_per_text:.2f}",
-            f"{each.cost.rows_per_text:.0f}",
-            f"{each.cost.peak_mib:.0f}",
-        ]
-        for each in _sorted(report)
+        [method.label, f"{1000 * cost.seconds_per_text:.2f}", f"{cost.rows_per_text:.0f}", f"{cost.peak_mib:.0f}"]
+        for method, cost in ((method, method.cost) for method in report.ranked())
     ]
     yield from _lines(["scores", "ms a text", "rows a text", "peak MiB"], rows)
 
 
 def _table(report: EvaluationReport, keys: Sequence[str]) -> list[str]:
-    methods = _sorted(report)
-    there = [key for key in keys if key in methods[0].figures]
-    rows = [[each.label, *(_cell(key, each.figures[key]) for key in there)] for each in methods]
-    return _lines(["scores", *(_head(key) for key in there)], rows)
+    methods = report.ranked()
+    shown = [key for key in keys if key in methods[0].figures]
+    rows = [[method.label, *(_cell(key, method.figures[key]) for key in shown)] for method in methods]
+    return _lines(["scores", *(_head(key) for key in shown)], rows)
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -150,10 +142,6 @@ def _head(key: str) -> str:
     return f"{MEASURES[key].title} {MEASURES[key].arrow}"
 
 
-def _cell(key: str, found: Interval, signed: bool = False) -> str:
+def _cell(key: str, interval: Interval, signed: bool = False) -> str:
     digits, sign = MEASURES[key].digits, "+" if signed else ""
-    return f"{found.value:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
-
-
-def _sorted(report: EvaluationReport) -> list[MethodResult]:
-    return sorted(report.methods, key=lambda each: -each.figures["comprehensiveness"].value)
+    return f"{interval.value:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"

@@ -22,7 +22,7 @@ class MhexMetric(evaluate.Metric):
         row = METRICS[self.config_name]
         return evaluate.MetricInfo(
             description=row.description,
-            citation=row.citation,
+            citation="",
             inputs_description=row.inputs,
             features=datasets.Features(
                 {"predictions": _feature(row.predictions), "references": _feature(row.references)}

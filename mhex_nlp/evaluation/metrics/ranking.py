@@ -17,14 +17,6 @@ from .arrays import Floats, as_scores, text_pairs
 Correlation = Literal["spearman", "kendall"]
 
 
-def average_ranks(values: ArrayLike) -> Floats:
-    """Ranks from 1, equal values sharing the mean of their ranks: (n,) float64. ValueError for values not finite."""
-    from scipy.stats import rankdata
-
-    ranks: Floats = rankdata(as_scores(values, "values"))
-    return ranks
-
-
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's rho: the Pearson correlation of average ranks.
 
