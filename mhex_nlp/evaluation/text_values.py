@@ -62,6 +62,10 @@ class TextValues:
             self._member[index, list(group)] = True
         self._known: dict[bytes, Floats] = {}
 
+    def anew(self) -> TextValues:
+        """The same text, without the answers so far."""
+        return TextValues(self.owner, self.item, self.tokens, self.fixed, self.unit)
+
     @property
     def n(self) -> int:
         """How many units may be removed."""

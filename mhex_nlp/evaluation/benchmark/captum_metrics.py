@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""captum's infidelity and sensitivity (Yeh et al. 2019), asked over a text's units and its embeddings (extra `bench`).
+"""captum's infidelity and sensitivity (Yeh et al. 2019) over a text's units and its embeddings (extra `bench`).
 
 Axes: n units of a text, T tokens, H embedding units, S samples.
 """

@@ -10,7 +10,7 @@ from .measures import MEASURES
 from .methods import MHEX_METHODS
 from .results import EvaluationReport, MethodResult
 
-_MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: told apart by every kind of eye
+_MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: distinct to colour-blind readers too
 _SHOWN = ("comprehensiveness", "sufficiency")
 
 

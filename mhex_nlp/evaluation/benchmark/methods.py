@@ -16,7 +16,7 @@ import numpy as np
 from ...explain.explainer import MhexExplainer
 from ...models.heads.head import trained
 from ..metrics.arrays import Floats, check_integer
-from ..metrics.games import ValueFunction, leave_one_out
+from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues
 from ..text_values import TextValues
@@ -211,9 +211,7 @@ class _Builder:
 
     def _leave_one_out(self, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
         """All texts in one go: a single text has too few rows to fill a batch."""
-        self.values.fill(
-            texts, [np.concatenate([np.ones((1, text.n), bool), ~np.eye(text.n, dtype=bool)]) for text in texts]
-        )
+        self.values.fill(texts, [leave_one_out_masks(text.n) for text in texts])
         return self._game(leave_one_out)(texts, targets)
 
     def _shapley(self, value: ValueFunction, n: int) -> Floats:

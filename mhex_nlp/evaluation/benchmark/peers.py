@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers: captum, shap and lime asked to explain the same game over the same units (the extra `bench`).
+"""Peers: captum, shap and lime explain the same game over the same units (the extra `bench`).
 
 Every peer is the library's own code. It gets either the model with its embeddings (captum's integrated gradients) or
 binary masks over a text's units, whose value `TextValues.value` says. Each is imported on its first use.

@@ -84,9 +84,7 @@ def evaluate_explanations(
     kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("references", total=len(compared) + 1)
-        study = Study(
-            values, explainer, kept, marks, permutations=reference_permutations, seed=seed, max_length=max_length
-        )
+        study = Study(values, explainer, kept, marks, permutations=reference_permutations, seed=seed)
         columns: dict[str, MeasureColumns] = {}
         costs: dict[str, Cost] = {}
         for method in compared:

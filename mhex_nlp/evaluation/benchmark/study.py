@@ -40,7 +40,6 @@ class Study:
         marks: for each the units that people marked, or `None`.
         permutations: orders of the reference Shapley values; 0 for none.
         seed: of everything drawn.
-        max_length: as `values` was given it.
     """
 
     def __init__(
@@ -52,10 +51,9 @@ class Study:
         *,
         permutations: int,
         seed: int,
-        max_length: int | None = None,
     ) -> None:
         self.values, self.explainer, self.texts, self.marks = values, explainer, texts, marks
-        self.permutations, self.seed, self.max_length = permutations, seed, max_length
+        self.permutations, self.seed = permutations, seed
         output: Any = output_name(values)
         self.targets = [text.predicted() for text in texts]
         games = [text.value(target, output) for text, target in zip(texts, self.targets, strict=True)]
@@ -73,21 +71,10 @@ class Study:
 
     def explain(self, name: str, budgets: dict[str, int]) -> tuple[list[Floats], Cost]:
         """One method's scores and what they cost, on texts that remember no answer of the model."""
-        values = self.values
-        fresh = ModelValues(
-            values.model,
-            values.tokenizer,
-            values.removal,
-            values.batch_tokens,
-            max_length=self.max_length,
-            language=values.language,
-        )
-        (method,) = available_methods(fresh, self.explainer, [name], self.seed, **budgets)
-        first, *texts = [
-            fresh.of(text.item.text, text.item.text_pair, text.unit) for text in (self.texts[0], *self.texts)
-        ]
+        (method,) = available_methods(self.values, self.explainer, [name], self.seed, **budgets)
+        first, *texts = [text.anew() for text in (self.texts[0], *self.texts)]
         method.explain([first], self.targets[:1])  # what is done once, such as compiling, is not counted
-        with Meter(values.model) as meter:
+        with Meter(self.values.model) as meter:
             scores = method.explain(texts, self.targets)
         return scores, Cost(meter.seconds / len(texts), meter.rows / len(texts), meter.peak_bytes / 2**20)
 

@@ -58,10 +58,14 @@ def removal_masks(order: Sequence[int] | NDArray[np.int64]) -> Bools:
     return np.arange(len(places) + 1)[:, None] <= position[None, :]
 
 
-def leave_one_out(value: ValueFunction, n: int) -> Floats:
-    """v(N) - v(N without i) for each unit i, (n,) float64 (Jain and Wallace 2019). ValueError for n < 1."""
+def leave_one_out_masks(n: int) -> Bools:
+    """(n + 1, n) bool: everything kept, then everything but each unit. ValueError for n < 1."""
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}.")
-    keep = np.concatenate([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
-    values = coalition_values(value, keep)
+    return np.concatenate([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
+
+
+def leave_one_out(value: ValueFunction, n: int) -> Floats:
+    """v(N) - v(N without i) for each unit i, (n,) float64 (Jain and Wallace 2019). ValueError for n < 1."""
+    values = coalition_values(value, leave_one_out_masks(n))
     return values[0] - values[1:]

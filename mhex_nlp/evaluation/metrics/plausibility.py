@@ -7,7 +7,6 @@ plausible explanation need not be faithful: these say nothing about the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import Bools, Floats, as_mask, as_scores, text_pairs
-from .games import removal_order
+from .perturbation import bin_masks
 
 RationaleSpan = tuple[int, int]  # [start, end), of code points or of tokens
 
@@ -98,10 +97,8 @@ def hard_rationale(scores: ArrayLike, share: float) -> Bools:
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}.")
-    order = removal_order(as_scores(scores))
-    marked = np.zeros(len(order), dtype=bool)
-    marked[list(order[: math.ceil(share * len(order) - 1e-9)])] = True
-    return marked
+    _, marked = bin_masks(scores, [share])
+    return marked[0]
 
 
 def auprc(scores: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> Floats:
@@ -186,8 +183,8 @@ def iou_f1(
         truth = _distinct(rationales[index], f"rationales[{index}]")
         right = sum(max((_iou(span, other) for other in truth), default=0.0) >= threshold for span in spans)
         counts.append((right, len(spans), len(truth)))
-    precisions = [right / said for right, said, _ in counts if said]
-    recalls = [right / true for right, _, true in counts if true]
+    precisions = [right / count for right, count, _ in counts if count]
+    recalls = [right / count for right, _, count in counts if count]
     macro = _with_f1(float(np.mean(precisions)) if precisions else 0.0, float(np.mean(recalls)) if recalls else 0.0)
     return RationaleAgreement(_scores_of(*np.sum(counts, axis=0).tolist()), macro)
 
