@@ -44,6 +44,7 @@ from mhex_nlp.corpus.columns import ColumnOptions
 from mhex_nlp.corpus.job.job import SingleProcess, run_job
 from mhex_nlp.corpus.job.ledger import Ledger
 from mhex_nlp.corpus.readers.opening import open_rows
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.inputs.batching import token_batches
 
 PIPELINE_BATCHES = (1, 8, 32, 128)
@@ -152,8 +153,7 @@ def best(
 
 def interval(values: Sequence[float]) -> list[float]:
     """95 % bootstrap interval of the median."""
-    draws = np.random.default_rng(0).choice(values, (5000, len(values)))
-    return [float(end) for end in np.quantile(np.median(draws, axis=1), [0.025, 0.975])]
+    return list(percentile_interval(bootstrap(np.asarray(values), lambda samples: np.median(samples, axis=1), 5000, 0)))
 
 
 def measure_speed(args: argparse.Namespace) -> dict[str, Any]:

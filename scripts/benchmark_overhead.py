@@ -29,6 +29,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, logg
 from mhex_nlp import MhexConfig, get_mhex_model, mhex_param_groups
 from mhex_nlp.cli.demo.corpus import load_corpus
 from mhex_nlp.cli.demo.encoder import minilm_path
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 
 Run = Callable[[], Any]
 
@@ -48,10 +49,10 @@ def paired_ratio(plain: Run, heads: Run, rounds: int, sync: Run, seed: int = 0) 
             sync()
             times[name].append(time.perf_counter() - start)
     ratios = np.array(times["heads"]) / np.array(times["plain"])
-    draws = np.median(ratios[order.integers(0, rounds, (2000, rounds))], axis=1)
+    low, high = percentile_interval(bootstrap(ratios, lambda samples: np.median(samples, axis=1), 2000, order))
     return {
         "ratio": round(float(np.median(ratios)), 4),
-        "interval95": [round(float(q), 4) for q in np.quantile(draws, [0.025, 0.975])],
+        "interval95": [round(low, 4), round(high, 4)],
         "plain_ms": round(1000 * statistics.median(times["plain"]), 2),
         "rounds": rounds,
     }

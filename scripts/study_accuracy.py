@@ -32,6 +32,7 @@ from transformers import (
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, mhex_param_groups
 from mhex_nlp.cli.demo.encoder import minilm_path
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 
 PLAN = [(2000, seed) for seed in (0, 1, 2)] + [(6920, 0)]
 KINDS = {
@@ -93,8 +94,8 @@ def difference(runs: dict[str, Any], size: int, kind: str, count: int) -> tuple[
 
     seeds = [seed for texts, seed in PLAN if texts == size]
     per_text = np.mean([hits(f"{size}/{s}/{kind}") - hits(f"{size}/{s}/plain") for s in seeds], axis=0)
-    draws = per_text[np.random.default_rng(0).integers(0, count, (10_000, count))].mean(1)
-    return float(per_text.mean()), *(float(q) for q in np.quantile(draws, [0.025, 0.975]))
+    drawn = bootstrap(per_text, lambda samples: samples.mean(1), 10_000, seed=0)
+    return float(per_text.mean()), *percentile_interval(drawn)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, overload
 from ..explain.explanation import Explanation
 from ..render.display import show_here, text_or_file
 from .scored_text import ScoredText
-from .word_agreement import Agreement, ComparedWord, agreements, assign_words, compare_words
+from .word_agreement import ComparedWord, WordAgreement, agreements, assign_words, compare_words
 
 MOST = 4
 
@@ -27,7 +27,7 @@ class Comparison:
     explanations: tuple[Explanation | ScoredText, ...]
     names: tuple[str, ...]
     words: tuple[ComparedWord, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[WordAgreement, ...]
     same_text: bool
     title: str
     language: str | None = None
@@ -61,18 +61,18 @@ class Comparison:
         return render_comparison_fragment(self._columns(), self._table())
 
     def __repr__(self) -> str:
-        told = ", ".join(
-            f"{self.names[each.first]!r} and {self.names[each.second]!r} "
-            + ("not ordered" if each.rank_correlation is None else f"{each.rank_correlation:+.2f}")
-            for each in self.agreements
+        agreements = ", ".join(
+            f"{self.names[pair.first]!r} and {self.names[pair.second]!r} "
+            + ("not ordered" if pair.rank_correlation is None else f"{pair.rank_correlation:+.2f}")
+            for pair in self.agreements
         )
-        return f"<Comparison of {', '.join(map(repr, self.names))}: {told or 'different texts'}>"
+        return f"<Comparison of {', '.join(map(repr, self.names))}: {agreements or 'different texts'}>"
 
     def _columns(self) -> list[dict[str, Any]]:
         """What is drawn of each: the tokens with this comparison's words, so that the columns show the same ones."""
         drawn = []
-        for name, each in zip(self.names, self.explanations, strict=True):
-            form = each.to_dict()
+        for name, explanation in zip(self.names, self.explanations, strict=True):
+            form = explanation.to_dict()
             owners = assign_words(form, self.language)
             tokens = [{**token, "word": owner} for token, owner in zip(form["tokens"], owners, strict=True)]
             drawn.append({**form, "name": name, "tokens": tokens})
@@ -108,18 +108,18 @@ def compare_explanations(
     """
     if isinstance(explanations, Explanation | ScoredText | str) or not isinstance(explanations, Sequence):
         raise TypeError(f"explanations must be a list of Explanation or ScoredText, got {type(explanations).__name__}.")
-    for index, each in enumerate(explanations):
-        if not isinstance(each, Explanation | ScoredText):
+    for index, explanation in enumerate(explanations):
+        if not isinstance(explanation, Explanation | ScoredText):
             raise TypeError(
-                f"explanations[{index}] must be an Explanation or a ScoredText, got {type(each).__name__}: "
+                f"explanations[{index}] must be an Explanation or a ScoredText, got {type(explanation).__name__}: "
                 "ScoredText(text, spans, name) makes one of any list of (start, end, score)."
             )
     if not 2 <= len(explanations) <= MOST:
         raise ValueError(f"explanations must be 2 to {MOST}, got {len(explanations)}.")
     if not isinstance(title, str):
         raise TypeError(f"title must be a string, got {type(title).__name__}.")
-    same = len({(each.text, each.text_pair) for each in explanations}) == 1
-    words = compare_words([each.to_dict() for each in explanations], language) if same else ()
+    same = len({(one.text, one.text_pair) for one in explanations}) == 1
+    words = compare_words([one.to_dict() for one in explanations], language) if same else ()
     return Comparison(
         explanations=tuple(explanations),
         names=_names(explanations) if names is None else _check_names(names, len(explanations)),
@@ -146,18 +146,18 @@ def _check_names(names: Sequence[str], count: int) -> tuple[str, ...]:
 
 def _names(explanations: Sequence[Explanation | ScoredText]) -> tuple[str, ...]:
     """A method's own name; of Explanations whatever differs among them: model, class, aggregation."""
-    ours = [each for each in explanations if isinstance(each, Explanation)]
-    several_models = len({each.model for each in ours}) > 1
-    several_classes = len({(each.target, each.foil) for each in ours}) > 1
-    several_ways = len({each.method.aggregation for each in ours}) > 1
+    ours = [one for one in explanations if isinstance(one, Explanation)]
+    several_models = len({one.model for one in ours}) > 1
+    several_classes = len({(one.target, one.foil) for one in ours}) > 1
+    several_aggregations = len({one.method.aggregation for one in ours}) > 1
     names = []
-    for each in explanations:
-        if isinstance(each, ScoredText):
-            names.append(each.name or "scores")
+    for explanation in explanations:
+        if isinstance(explanation, ScoredText):
+            names.append(explanation.name or "scores")
             continue
-        name = each.model.name if several_models else "MHEX"
+        name = explanation.model.name if several_models else "MHEX"
         if several_classes:
-            rather = "" if each.foil is None else f" rather than {each.foil.label}"
-            name += f" for {each.target.label}{rather}"
-        names.append(f"{name}, {each.method.aggregation}" if several_ways else name)
+            foil = "" if explanation.foil is None else f" rather than {explanation.foil.label}"
+            name += f" for {explanation.target.label}{foil}"
+        names.append(f"{name}, {explanation.method.aggregation}" if several_aggregations else name)
     return tuple(names)

@@ -37,15 +37,9 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
         raise ValueError(
             f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
         )
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
-    labels = batch.get("labels") if labels is None else labels
-    if labels is None:
-        raise ValueError("labels must be given, in the batch or beside it: the losses need them.")
-    if "input_ids" not in inputs:
-        raise ValueError(f"batch must hold input_ids, got {', '.join(sorted(inputs)) or 'nothing'}.")
-    ids = inputs["input_ids"]
+    inputs, labels = _split(batch, labels)
+    ids, mask = inputs["input_ids"], inputs.get("attention_mask")
     check_labels(labels, model.config, len(ids))
-    mask = inputs.get("attention_mask")
     real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask != 0
     embedded: list[Tensor] = []
 
@@ -69,3 +63,13 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
         hook.remove()
     unit = torch.nn.functional.normalize(torch.stack(gradients, dim=1), dim=-1)  # (B, L + 1, T * H), zeros stay zeros
     return torch.einsum("bkf,bmf->bkm", unit, unit).mean(0).clamp(-1, 1)
+
+
+def _split(batch: Mapping[str, Tensor], labels: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    labels = batch.get("labels") if labels is None else labels
+    if labels is None:
+        raise ValueError("labels must be given, in the batch or beside it: the losses need them.")
+    if "input_ids" not in inputs:
+        raise ValueError(f"batch must hold input_ids, got {', '.join(sorted(inputs)) or 'nothing'}.")
+    return inputs, labels

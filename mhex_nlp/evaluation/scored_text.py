@@ -29,7 +29,7 @@ class ScoredText:
     """A text and a list of (start, end, score), by any method. Equal and hashed by value.
 
     Offsets count Unicode code points, as `tokenizer(text, return_offsets_mapping=True)` gives them. A span of nothing,
-    (0, 0), is a special token: its score counts in the sum and is told as a share. The spans may come in any order;
+    (0, 0), is a special token: its score counts in the sum and is shown as a share. The spans may come in any order;
     where they overlap they are drawn as one, with the sum of their scores.
 
     >>> spans = [(start, end, score) for (start, end), score in zip(offsets, scores, strict=True)]
@@ -103,19 +103,18 @@ class ScoredText:
         Raises:
             TypeError, ValueError: lengths that differ, or as in the class.
         """
-        places, values = list(offsets), list(scores)
-        if len(values) != len(places):
-            raise ValueError(f"scores must be one for each of the {len(places)} offsets, got {len(values)}.")
-        sequences = [0] * len(places) if sequence_ids is None else list(sequence_ids)
-        if len(sequences) != len(places):
-            raise ValueError(f"sequence_ids must be one for each of the {len(places)} offsets, got {len(sequences)}.")
+        ranges, values = list(offsets), list(scores)
+        sequences = [0] * len(ranges) if sequence_ids is None else list(sequence_ids)
+        for argument, entries in (("scores", values), ("sequence_ids", sequences)):
+            if len(entries) != len(ranges):
+                raise ValueError(f"{argument} must be one for each of the {len(ranges)} offsets, got {len(entries)}.")
         if about.get("text_pair") is not None and sequence_ids is None:
             raise ValueError("sequence_ids must say which offsets are of text and which of text_pair, got None.")
         spans: list[Any] = []
-        for index, (place, score, sequence) in enumerate(zip(places, values, sequences, strict=True)):
-            if _length(place) != 2:
-                raise ValueError(f"offsets[{index}] must be (start, end), got {_brief(place)}.")
-            spans.append((0, 0, score) if sequence is None else (*place, score, sequence))
+        for index, (offset, score, sequence) in enumerate(zip(ranges, values, sequences, strict=True)):
+            if _length(offset) != 2:
+                raise ValueError(f"offsets[{index}] must be (start, end), got {_brief(offset)}.")
+            spans.append((0, 0, score) if sequence is None else (*offset, score, sequence))
         return cls(text, tuple(spans), name, **about)
 
     @property

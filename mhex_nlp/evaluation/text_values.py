@@ -21,7 +21,7 @@ from .metrics.arrays import Bools, Floats, as_finite
 from .metrics.games import ValueFunction
 from .metrics.perturbation import ERASER_BINS, bin_masks
 
-Unit = Literal["tokens", "words"]
+UnitName = Literal["tokens", "words"]
 
 
 class Answers(Protocol):
@@ -43,7 +43,7 @@ class TextValues:
     """
 
     def __init__(
-        self, owner: Answers, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: Unit
+        self, owner: Answers, item: TokenisedText, tokens: tuple[AlignedToken, ...], fixed: Tensor, unit: UnitName
     ) -> None:
         if unit not in ("tokens", "words"):
             raise ValueError(f"unit must be 'tokens' or 'words', got {unit!r}.")
@@ -61,6 +61,10 @@ class TextValues:
         for index, group in enumerate(self.units):
             self._member[index, list(group)] = True
         self._known: dict[bytes, Floats] = {}
+
+    def anew(self) -> TextValues:
+        """The same text, without the answers so far."""
+        return TextValues(self.owner, self.item, self.tokens, self.fixed, self.unit)
 
     @property
     def n(self) -> int:
@@ -86,8 +90,8 @@ class TextValues:
         """
         self.owner.fill([self], [keep])
         rows = self._masks(keep)
-        found = [self._known[_key(row)] for row in rows]
-        return np.stack(found) if found else np.empty((0, len(self.owner.classes)))
+        logits = [self._known[_key(row)] for row in rows]
+        return np.stack(logits) if logits else np.empty((0, len(self.owner.classes)))
 
     def probabilities(self, keep: ArrayLike) -> Floats:
         """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once; errors as in `logits`.
@@ -140,20 +144,16 @@ class TextValues:
         column = self.predicted() if target is None else classes.id_of(target, "target")
 
         def values(keep: Bools) -> Floats:
-            found = self.probabilities(keep) if output == "probability" else self.logits(keep)
-            mean = found.mean(1) if output == "centred" else 0.0
-            result: Floats = found[:, column] - mean
-            return result
+            outputs = self.probabilities(keep) if output == "probability" else self.logits(keep)
+            explained: Floats = outputs[:, column] - (outputs.mean(1) if output == "centred" else 0.0)
+            return explained
 
         return values
 
     def missing(self, keep: ArrayLike) -> Iterator[tuple[bytes, Tensor]]:
         """(key, (T,) bool removed) of each subset in (S, n) `keep` that was never run."""
-        seen: set[bytes] = set()
-        for row in self._masks(keep):
-            key = _key(row)
-            if key not in self._known and key not in seen:
-                seen.add(key)
+        for key, row in {_key(row): row for row in self._masks(keep)}.items():
+            if key not in self._known:
                 yield key, self._member[torch.from_numpy(~row)].any(0)
 
     def learn(self, key: bytes, logits: Floats) -> None:
@@ -172,12 +172,10 @@ class TextValues:
 
     def _to_probabilities(self, logits: Floats) -> Floats:
         self._check_probabilities()
-        if self.owner.classes.task == "multi_label_classification":
-            spread: Floats = 1 / (1 + np.exp(-logits))
-            return spread
-        shifted = np.exp(logits - logits.max(-1, keepdims=True))
-        shares: Floats = shifted / shifted.sum(-1, keepdims=True)
-        return shares
+        values = torch.from_numpy(logits)
+        several = self.owner.classes.task == "multi_label_classification"
+        probabilities: Floats = (values.sigmoid() if several else values.softmax(-1)).numpy()
+        return probabilities
 
 
 class Perturbed(NamedTuple):
@@ -209,16 +207,16 @@ def perturb(
         raise ValueError(f"texts, scores and targets must have one entry a text, at least one, got {len(texts)} texts.")
     if any(text.owner is not texts[0].owner for text in texts):
         raise ValueError("texts must come from one ModelValues, got several.")
-    asked = []
+    keeps = []
     for index, (text, row) in enumerate(zip(texts, scores, strict=True)):
         values = as_finite(row, f"scores[{index}]")
         if values.shape != (text.n,):
             raise ValueError(f"scores[{index}] must have one entry a unit, ({text.n},), got {values.shape}.")
-        asked.append(np.concatenate([np.ones((1, text.n), dtype=bool), *bin_masks(values, bins)]))
-    texts[0].owner.fill(texts, asked)
-    wanted = [None] * len(texts) if targets is None else targets
-    found = [text.value(target)(keep) for text, target, keep in zip(texts, wanted, asked, strict=True)]
-    table = np.asarray(found, dtype=np.float64)  # (B, 1 + 2K)
+        keeps.append(np.concatenate([np.ones((1, text.n), dtype=bool), *bin_masks(values, bins)]))
+    texts[0].owner.fill(texts, keeps)
+    classes = [None] * len(texts) if targets is None else targets
+    rows = [text.value(target)(keep) for text, target, keep in zip(texts, classes, keeps, strict=True)]
+    table = np.asarray(rows, dtype=np.float64)  # (B, 1 + 2K)
     return Perturbed(table[:, 0], table[:, 1 : 1 + len(bins)], table[:, 1 + len(bins) :])
 
 

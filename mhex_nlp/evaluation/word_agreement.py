@@ -43,7 +43,7 @@ class ComparedWord:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class WordAgreement:
     """How alike two methods, by their place, score the `words` words that both of them score.
 
     `rank_correlation` is Spearman's rho, -1 to 1; None where one orders nothing (fewer than two words, or all alike).
@@ -66,10 +66,14 @@ def assign_words(scored: Mapping[str, Any], language: str | None = None) -> list
     before = 0
     for sequence, text in enumerate(texts_of(scored)):
         words = word_spans(text, language)
-        own = [i for i, token in enumerate(scored["tokens"]) if _placed(token) and token["sequence"] == sequence]
-        if own and words:
-            places = [(scored["tokens"][i]["start"], scored["tokens"][i]["end"]) for i in own]
-            for index, owner in zip(own, assign_to_spans(text, places, words), strict=True):
+        placed = [
+            (index, (token["start"], token["end"]))
+            for index, token in enumerate(scored["tokens"])
+            if _placed(token) and token["sequence"] == sequence
+        ]
+        if placed and words:
+            indices, spans = zip(*placed, strict=True)
+            for index, owner in zip(indices, assign_to_spans(text, spans, words), strict=True):
                 owners[index] = before + owner
         before += len(words)
     return owners
@@ -87,36 +91,36 @@ def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = N
     firsts = _merge(columns, spans)  # the unit of each word, by the index of its first word
     sums: list[dict[int, float]] = []
     for scored in columns:
-        found: dict[int, list[float]] = {}
+        by_unit: dict[int, list[float]] = {}
         for token, owner in zip(scored["tokens"], assign_words(scored, language), strict=True):
             if owner is not None:
-                found.setdefault(firsts[owner], []).append(token["score"])
-        sums.append({unit: math.fsum(scores) for unit, scores in found.items()})
-    largest = [max(map(abs, found.values()), default=0.0) or 1.0 for found in sums]
+                by_unit.setdefault(firsts[owner], []).append(token["score"])
+        sums.append({unit: math.fsum(scores) for unit, scores in by_unit.items()})
+    largest = [max(map(abs, totals.values()), default=0.0) or 1.0 for totals in sums]
     words = []
     for unit in sorted(set().union(*sums)):
         last = bisect.bisect_right(firsts, unit) - 1
         sequence, start, end = spans[unit][0], spans[unit][1], spans[last][2]
-        scores = tuple(found.get(unit) for found in sums)
+        scores = tuple(totals.get(unit) for totals in sums)
         normalised = tuple(None if s is None else s / top for s, top in zip(scores, largest, strict=True))
         words.append(ComparedWord(texts[sequence][start:end], start, end, sequence, scores, normalised))
     return tuple(words)
 
 
-def agreements(words: Sequence[ComparedWord]) -> tuple[Agreement, ...]:
+def agreements(words: Sequence[ComparedWord]) -> tuple[WordAgreement, ...]:
     """Of each pair of methods, in order."""
     count = len(words[0].scores) if words else 0
     return tuple(_agreement(words, first, second) for first, second in combinations(range(count), 2))
 
 
-def _agreement(words: Sequence[ComparedWord], first: int, second: int) -> Agreement:
+def _agreement(words: Sequence[ComparedWord], first: int, second: int) -> WordAgreement:
     rows = [
         (a, b) for word in words if (a := word.scores[first]) is not None and (b := word.scores[second]) is not None
     ]
     sides = [[row[side] for row in rows] for side in (0, 1)]
     ordered = all(len(set(side)) > 1 for side in sides)
     tops = [_strongest(side) for side in sides]
-    return Agreement(
+    return WordAgreement(
         first,
         second,
         len(rows),

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
+
 DRAWS = 4000
 
 
@@ -30,9 +32,4 @@ def mean_interval(values: np.ndarray, seed: int = 0, digits: int = 4) -> dict[st
 
 @functools.cache  # the report is written after every unit of work, and little of it changes
 def _interval(values: bytes, seed: int) -> tuple[float, float]:
-    array, generator = np.frombuffer(values), np.random.default_rng(seed)
-    draws = np.concatenate(
-        [array[generator.integers(0, len(array), (500, len(array)))].mean(1) for _ in range(DRAWS // 500)]
-    )
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+    return percentile_interval(bootstrap(np.frombuffer(values), lambda samples: samples.mean(1), DRAWS, seed))

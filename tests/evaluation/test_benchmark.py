@@ -9,14 +9,16 @@ import json
 import numpy as np
 import pytest
 
+from helpers.extras import needs
 from helpers.families import plain_model, train_heads
 from helpers.tiny import GOOD, tiny_texts, tiny_tokenizer
 from mhex_nlp import get_mhex_model
 from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluation
 from mhex_nlp.evaluation.benchmark.cost import Meter
-from mhex_nlp.evaluation.benchmark.intervals import bootstrap_means, f1_of, interval, mean_of, paired_interval
+from mhex_nlp.evaluation.benchmark.intervals import f1_of, interval, mean_of, paired_interval
 from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
 from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.evaluation.metrics.games import removal_masks
 from mhex_nlp.evaluation.metrics.perturbation import bin_counts
 from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
@@ -25,7 +27,6 @@ from mhex_nlp.evaluation.text_values import perturb
 
 TEXTS = tiny_texts(8)[0]
 QUICK = {"reference_permutations": 8, "steps": 4, "permutations": 4}
-EXTRA = ("captum", "lime", "shap")
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,11 @@ def test_figures_are_the_metrics(model, report):
     texts = [values.of(text) for text in TEXTS]
     targets = [text.predicted() for text in texts]
     scores = available_methods(values, None, ["leave_one_out"])[0].explain(texts, targets)
-    found = perturb(texts, scores, targets)
+    perturbed = perturb(texts, scores, targets)
     row = report.method("leave_one_out").figures
-    assert row["comprehensiveness"].value == pytest.approx((found.full[:, None] - found.without).mean())
-    assert row["sufficiency"].value == pytest.approx((found.full[:, None] - found.only).mean())
-    assert row["log_odds"].value == pytest.approx(np.log(found.without[:, 3] / found.full).mean())
+    assert row["comprehensiveness"].value == pytest.approx((perturbed.full[:, None] - perturbed.without).mean())
+    assert row["sufficiency"].value == pytest.approx((perturbed.full[:, None] - perturbed.only).mean())
+    assert row["log_odds"].value == pytest.approx(np.log(perturbed.without[:, 3] / perturbed.full).mean())
     assert row["kendall_leave_one_out"].value == 1
     steps = [step / 10 for step in range(1, 10)]
     curve = perturb(texts, scores, targets, steps)
@@ -85,7 +86,7 @@ def test_the_report_says_what_was_left_out(model, report):
     )
     assert report.compared_with == "mhex_supervised"
     assert report.explained == "centred logit of the predicted class"
-    assert all(set(each.figures) == set(MEASURES) for each in report.methods)
+    assert all(set(method.figures) == set(MEASURES) for method in report.methods)
     assert report.reliability is not None and report.reliability.value > 0.5
     with pytest.raises(ValueError, match="name must be one of mhex_supervised"):
         report.method("lime")
@@ -94,17 +95,17 @@ def test_the_report_says_what_was_left_out(model, report):
 def test_differences_are_paired(report):
     mhex, other = report.method("mhex_supervised"), report.method("leave_one_out")
     assert not mhex.differences
-    for key, found in other.differences.items():
-        assert found.value == pytest.approx(other.figures[key].value - mhex.figures[key].value)
-        assert found.low <= found.value <= found.high
+    for key, difference in other.differences.items():
+        assert difference.value == pytest.approx(other.figures[key].value - mhex.figures[key].value)
+        assert difference.low <= difference.value <= difference.high
 
 
 def test_costs_count_the_rows(report):
-    rows = {each.name: each.cost.rows_per_text for each in report.methods}
+    rows = {method.name: method.cost.rows_per_text for method in report.methods}
     assert rows["random"] == 0 and rows["mhex_supervised"] == rows["attention"] == rows["gradient_norm"] == 1
     assert rows["integrated_gradients"] == QUICK["steps"]
     assert rows["leave_one_out"] == pytest.approx(np.mean([len(text.split()) + 1 for text in TEXTS]))
-    assert all(each.cost.seconds_per_text > 0 for each in report.methods if each.name != "random")
+    assert all(method.cost.seconds_per_text > 0 for method in report.methods if method.name != "random")
 
 
 def test_reruns_are_identical_and_the_model_is_left_alone(model, tmp_path):
@@ -116,8 +117,8 @@ def test_reruns_are_identical_and_the_model_is_left_alone(model, tmp_path):
     assert model.config._attn_implementation == before and not model.training
     plain = [run.to_dict() for run in runs]
     for run in plain:
-        for each in run["methods"]:
-            del each["cost"]
+        for method in run["methods"]:
+            del method["cost"]
     assert plain[0] == plain[1]
     pictures = [write_evaluation(run, tmp_path / str(index)) for index, run in enumerate(runs)]
     for one, other in zip(pictures[0][2:], pictures[1][2:], strict=True):  # PNG and SVG
@@ -130,9 +131,9 @@ def test_files(report, tmp_path):
     data = json.loads(written[1].read_text("utf-8"))
     assert data["schema"] == "mhex-evaluation/1" and len(data["methods"]) == len(report.methods)
     page = written[0].read_text("utf-8")
-    for told in ("1 more have a single one and were left out", "## Plausibility", "## Differences", "`mhex fit`"):
-        assert told in page
-    assert all(f"| {each.label} " in page for each in report.methods)
+    for sentence in ("1 more have a single one and were left out", "## Plausibility", "## Differences", "`mhex fit`"):
+        assert sentence in page
+    assert all(f"| {method.label} " in page for method in report.methods)
     assert written[2].read_bytes().startswith(b"\x89PNG")
     picture = written[3].read_text("utf-8")
     assert "<svg" in picture and "<dc:date>" not in picture
@@ -142,7 +143,7 @@ def test_files(report, tmp_path):
 
 
 def test_a_plain_model_without_references():
-    found = evaluate_explanations(
+    report = evaluate_explanations(
         plain_model("bert"),
         tiny_tokenizer(),
         TEXTS[:3],
@@ -152,9 +153,9 @@ def test_a_plain_model_without_references():
         steps=2,
         removal="deletion",
     )
-    assert found.compared_with is None and found.reliability is None and found.removal == "deletion"
-    assert "spearman_shapley" not in found.methods[0].figures and not found.methods[0].differences
-    assert sum("`mhex fit`" in note for note in found.notes) == 2
+    assert report.compared_with is None and report.reliability is None and report.removal == "deletion"
+    assert "spearman_shapley" not in report.methods[0].figures and not report.methods[0].differences
+    assert sum("`mhex fit`" in note for note in report.notes) == 2
 
 
 @pytest.mark.parametrize(
@@ -185,9 +186,9 @@ def test_a_plain_model_without_references():
     ],
 )
 def test_bad_input(model, change, error, message):
-    given = {"texts": TEXTS, **QUICK, **change}
+    arguments = {"texts": TEXTS, **QUICK, **change}
     with pytest.raises(error, match=message):
-        evaluate_explanations(model, tiny_tokenizer(), **given)
+        evaluate_explanations(model, tiny_tokenizer(), **arguments)
 
 
 def test_regression_is_refused():
@@ -196,26 +197,40 @@ def test_regression_is_refused():
 
 
 def test_all_methods_at_once(model):
-    for module in EXTRA:
-        pytest.importorskip(module, reason=f"{module} comes with the extra: pip install 'mhex_nlp[bench]'")
+    needs("captum", "lime", "shap")
     small = {"shap_evaluations": 30, "kernel_samples": 20, "lime_samples": 20}
-    found = evaluate_explanations(model, tiny_tokenizer(), TEXTS[:3], methods="all", **QUICK, **small)
-    assert {each.name for each in found.methods} == set(METHODS) - {"mhex_fitted"}
+    report = evaluate_explanations(model, tiny_tokenizer(), TEXTS[:3], methods="all", **QUICK, **small)
+    assert {method.name for method in report.methods} == set(METHODS) - {"mhex_fitted"}
 
 
 def test_intervals():
     """The mean's interval is that of the normal; a paired difference that is constant has no width."""
     values = np.random.default_rng(0).normal(size=(400, 1))
-    found = interval(values, mean_of, 2000, seed=1)
-    assert found.value == pytest.approx(values.mean())
+    mean = interval(values, mean_of, 2000, seed=1)
+    assert mean.value == pytest.approx(values.mean())
     width = 2 * 1.96 * values.std() / np.sqrt(len(values))
-    assert found.high - found.low == pytest.approx(width, rel=0.08)
+    assert mean.high - mean.low == pytest.approx(width, rel=0.08)
     difference = paired_interval(values + 2, values, mean_of, 500, seed=1)
     assert difference.low == pytest.approx(2) and difference.high == pytest.approx(2)
-    assert bootstrap_means(values, 7, 0).shape == (7, 1)
-    for bad in (values[:1], np.full((3, 1), np.nan)):
-        with pytest.raises(ValueError, match="columns must be"):
-            bootstrap_means(bad, 10, 0)
+
+
+@pytest.mark.parametrize("columns", [np.zeros((1, 1)), np.full((3, 1), np.nan)])
+def test_columns_without_an_interval_are_refused(columns):
+    with pytest.raises(ValueError, match="columns must be"):
+        interval(columns, mean_of, 10, seed=0)
+
+
+def test_equal_seeds_draw_the_same_rows_in_chunks_of_any_size(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    whole = bootstrap(values, lambda samples: samples.sum((1, 2)), 40, seed=3)
+    assert whole.shape == (40,)
+    rows = np.random.default_rng(3).integers(0, 9, (40, 9))
+    np.testing.assert_array_equal(whole, [values[row].sum() for row in rows])
+    monkeypatch.setattr("mhex_nlp.evaluation.bootstrap._CHUNK", 20)
+    np.testing.assert_array_equal(bootstrap(values, lambda samples: samples.sum((1, 2)), 40, seed=3), whole)
+    generator = np.random.default_rng(3)
+    assert (bootstrap(values, lambda samples: samples.sum((1, 2)), 40, generator) == whole).all()
+    assert percentile_interval(np.arange(41.0)) == (1.0, 39.0)
 
 
 def test_iou_f1_over_texts_is_erasers():
@@ -224,8 +239,8 @@ def test_iou_f1_over_texts_is_erasers():
     scores = [draw.random(9) for _ in range(12)]
     marks = [np.roll([True] * 3 + [False] * 6, int(draw.integers(9))) for _ in range(12)]
     columns = plausibility_columns(scores, marks)["iou_f1"]
-    chosen = [mask_spans(each >= np.sort(each)[-3]) for each in scores]
-    expected = iou_f1(chosen, [mask_spans(each) for each in marks]).macro.f1
+    chosen = [mask_spans(row >= np.sort(row)[-3]) for row in scores]
+    expected = iou_f1(chosen, [mask_spans(mark) for mark in marks]).macro.f1
     assert f1_of(columns.mean(0, keepdims=True))[0] == pytest.approx(expected) and expected > 0
 
 

@@ -17,12 +17,7 @@ from mhex_nlp.evaluation.benchmark.attention import (
     last_attention,
     rollout,
 )
-from mhex_nlp.evaluation.benchmark.gradients import (
-    gradient_norm,
-    gradient_x_input,
-    integrated_gradients,
-    path_gradients,
-)
+from mhex_nlp.evaluation.benchmark.gradients import gradient_scores, path_gradients
 from mhex_nlp.evaluation.benchmark.methods import DEFAULT_METHODS, METHODS, OWN_METHODS, available_methods, find_methods
 from mhex_nlp.evaluation.model_values import ModelValues
 
@@ -47,29 +42,30 @@ def values():
 
 @pytest.fixture(scope="module")
 def texts(values):
-    return [values.of(*each) for each in TEXTS]
+    return [values.of(*pair) for pair in TEXTS]
 
 
 def test_gradients_are_those_of_autograd(values, texts):
     """By hand: one text at a time, without padding, through inputs_embeds; a pair with its token types among them."""
-    found = path_gradients(values, texts, TARGETS, [1.0])
-    for text, target, each in zip(texts, TARGETS, found, strict=True):
-        own = values.model.get_input_embeddings()(text.item.features["input_ids"]).detach().requires_grad_()
-        logits = logits_of(values, text, own)
+    gradients = path_gradients(values, texts, TARGETS, [1.0])
+    for text, target, gradient in zip(texts, TARGETS, gradients, strict=True):
+        embedded = values.model.get_input_embeddings()(text.item.features["input_ids"]).detach().requires_grad_()
+        logits = logits_of(values, text, embedded)
         (logits[target] - logits.mean()).backward()
-        torch.testing.assert_close(each.mean, own.grad.double(), rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(each.own, own.detach().double())
-        norm = gradient_norm(values, [text], [target])[0]
-        np.testing.assert_allclose(norm, text.unit_scores(own.grad.norm(dim=-1)), rtol=1e-4)
-        product = gradient_x_input(values, [text], [target])[0]
-        np.testing.assert_allclose(product, text.unit_scores((own.grad * own).sum(-1).detach()), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(gradient.mean, embedded.grad.double(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(gradient.embedded, embedded.detach().double())
+        norm = gradient_scores("gradient_norm", values, [text], [target])[0]
+        np.testing.assert_allclose(norm, text.unit_scores(embedded.grad.norm(dim=-1)), rtol=1e-4)
+        product = gradient_scores("gradient_x_input", values, [text], [target])[0]
+        expected = text.unit_scores((embedded.grad * embedded).sum(-1).detach())
+        np.testing.assert_allclose(product, expected, rtol=1e-3, atol=1e-6)
     assert all(parameter.grad is None for parameter in values.model.get_input_embeddings().parameters())
 
 
 def test_integrated_gradients_are_complete(values, texts):
     """They add up to what the text is worth more than the same text with all its units masked."""
     for text, target, scores in zip(
-        texts, TARGETS, integrated_gradients(values, texts, TARGETS, steps=100), strict=True
+        texts, TARGETS, gradient_scores("integrated_gradients", values, texts, TARGETS, steps=100), strict=True
     ):
         empty, full = text.value(target, "centred")(np.array([[False] * text.n, [True] * text.n]))
         assert abs(full - empty) > 1e-3
@@ -79,7 +75,7 @@ def test_integrated_gradients_are_complete(values, texts):
 def test_integrated_gradients_of_words_are_sums_over_their_tokens(values):
     tokens, words = (values.of("superb acting xyz film", unit=unit) for unit in ("tokens", "words"))
     assert tokens.n > words.n == 4
-    fine, coarse = integrated_gradients(values, [tokens, words], [0, 0], steps=10)
+    fine, coarse = gradient_scores("integrated_gradients", values, [tokens, words], [0, 0], steps=10)
     np.testing.assert_allclose(coarse, [fine[0], fine[1], fine[2:-1].sum(), fine[-1]], atol=1e-6)
 
 
@@ -88,7 +84,7 @@ def test_gradients_in_other_families(family):
     """Other names of the embeddings, padding inside, a decoder whose last token stays, a pooled position elsewhere."""
     values = ModelValues(plain_model(family), tiny_tokenizer())
     text = values.of("the film was good", unit="words")
-    (scores,) = integrated_gradients(values, [text], [1], steps=100)
+    (scores,) = gradient_scores("integrated_gradients", values, [text], [1], steps=100)
     empty, full = text.value(1, "centred")(np.array([[False] * text.n, [True] * text.n]))
     assert scores.sum() == pytest.approx(full - empty, rel=5e-3, abs=1e-4)
 
@@ -97,9 +93,11 @@ def test_heads_change_nothing_about_the_gradients(values, texts):
     """Heads that only read: the same model, the same gradients, and no hook is left behind."""
     model = get_mhex_model(values.model, {"gate": False})
     beside = ModelValues(model, tiny_tokenizer())
-    own = [beside.of(*each) for each in TEXTS]
+    same = [beside.of(*pair) for pair in TEXTS]
     for one, other in zip(
-        integrated_gradients(beside, own, TARGETS, 5), integrated_gradients(values, texts, TARGETS, 5), strict=True
+        gradient_scores("integrated_gradients", beside, same, TARGETS, 5),
+        gradient_scores("integrated_gradients", values, texts, TARGETS, 5),
+        strict=True,
     ):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert not model.get_input_embeddings()._forward_hooks
@@ -108,9 +106,9 @@ def test_heads_change_nothing_about_the_gradients(values, texts):
 def test_rollout_by_hand():
     first = torch.tensor([[0.5, 0.5], [0.2, 0.8]], dtype=torch.float64)
     second = torch.tensor([[1.0, 0.0], [0.6, 0.4]], dtype=torch.float64)
-    found = rollout(torch.stack([first, second]))
+    product = rollout(torch.stack([first, second]))
     # (0.5 second + 0.5 I)(0.5 first + 0.5 I) = [[1, 0], [0.3, 0.7]] [[0.75, 0.25], [0.1, 0.9]]
-    torch.testing.assert_close(found, torch.tensor([[0.75, 0.25], [0.295, 0.705]], dtype=torch.float64))
+    torch.testing.assert_close(product, torch.tensor([[0.75, 0.25], [0.295, 0.705]], dtype=torch.float64))
 
 
 def test_attention_is_the_models_own(values, texts):
@@ -118,13 +116,13 @@ def test_attention_is_the_models_own(values, texts):
     eager = plain_model("bert", attn_implementation="eager", **NAMES)
     assert values.model.config._attn_implementation == "sdpa"
     maps = attention_maps(values, texts)
-    for text, each, scores in zip(texts, maps, last_attention(values, texts), strict=True):
+    for text, layers, scores in zip(texts, maps, last_attention(values, texts), strict=True):
         inputs = {name: value[None] for name, value in text.item.features.items()}
         with torch.no_grad():
-            own = eager(**inputs, output_attentions=True).attentions
-        assert len(own) == len(each)
-        np.testing.assert_allclose(scores, text.unit_scores(own[-1][0].mean(0)[0]), atol=1e-5)
-        torch.testing.assert_close(rollout(each).sum(-1), torch.ones(len(text.tokens), dtype=torch.float64))
+            weights = eager(**inputs, output_attentions=True).attentions
+        assert len(weights) == len(layers)
+        np.testing.assert_allclose(scores, text.unit_scores(weights[-1][0].mean(0)[0]), atol=1e-5)
+        torch.testing.assert_close(rollout(layers).sum(-1), torch.ones(len(text.tokens), dtype=torch.float64))
     assert attention_rollout(values, texts)[0].shape == (texts[0].n,)
 
 
@@ -154,9 +152,9 @@ def test_mhex_scores_are_the_explainers(values):
     """For the class asked for, texts and pairs mixed, in their order."""
     model = train_heads(get_mhex_model(plain_model("bert", **NAMES)))
     explainer = MhexExplainer(model, tiny_tokenizer())
-    own = ModelValues(model, tiny_tokenizer())
-    texts = [own.of(*each) for each in TEXTS]
-    (method,) = available_methods(own, explainer, ["mhex_supervised"])
+    with_heads = ModelValues(model, tiny_tokenizer())
+    texts = [with_heads.of(*pair) for pair in TEXTS]
+    (method,) = available_methods(with_heads, explainer, ["mhex_supervised"])
     for (text, pair), target, made, scores in zip(TEXTS, TARGETS, texts, method.explain(texts, TARGETS), strict=True):
         np.testing.assert_allclose(scores, made.unit_scores(explainer(text, pair, target=target).scores), atol=1e-6)
     with pytest.raises(ValueError, match="got one with other weights"):
@@ -170,7 +168,7 @@ def test_fitted_scores_beside_a_plain_model():
     fit_equivalent_matrices(model, tiny_tokenizer(), tiny_texts(24)[0], masks=2)
     values, explainer = ModelValues(plain, tiny_tokenizer()), MhexExplainer(model, tiny_tokenizer())
     methods, notes = find_methods(values, explainer, ["mhex_fitted", "mhex_supervised"], strict=False)
-    assert [each.name for each in methods] == ["mhex_fitted"] and "heads were never trained" in notes[0]
+    assert [method.name for method in methods] == ["mhex_fitted"] and "heads were never trained" in notes[0]
     text = values.of("the film was good")
     (scores,) = methods[0].explain([text], [2])
     np.testing.assert_allclose(scores, text.unit_scores(explainer(text.item.text, target=2).scores), atol=1e-6)
@@ -184,7 +182,7 @@ def test_random_depends_on_the_seed_alone(values, texts):
 
 def test_what_a_model_cannot_have_is_left_out_and_told(values):
     methods, notes = find_methods(values, None, OWN_METHODS, strict=False)
-    assert [each.name for each in methods] == [name for name in OWN_METHODS if "mhex" not in name]
+    assert [method.name for method in methods] == [name for name in OWN_METHODS if "mhex" not in name]
     assert len(notes) == 2 and all("`mhex fit`" in note for note in notes)
     assert "shapley" not in DEFAULT_METHODS and set(DEFAULT_METHODS) < set(METHODS)
     _, notes = find_methods(ModelValues(plain_model("fnet"), tiny_tokenizer()), None, ["rollout"], strict=False)
@@ -193,7 +191,7 @@ def test_what_a_model_cannot_have_is_left_out_and_told(values):
         "FNetForSequenceClassification does not.",
     )
     methods, notes = find_methods(ModelValues(plain_model("bart"), tiny_tokenizer()), None, OWN_METHODS, strict=False)
-    assert [each.name for each in methods] == ["random", "leave_one_out", "shapley"]
+    assert [method.name for method in methods] == ["random", "leave_one_out", "shapley"]
     assert "whose decoder sees the tokens a second time" in " ".join(notes)
 
 

@@ -8,23 +8,21 @@ import importlib
 import numpy as np
 import pytest
 
+from helpers.extras import needs
 from helpers.families import plain_model
+from helpers.games import additive
 from helpers.tiny import tiny_tokenizer
 from mhex_nlp.evaluation.benchmark import peers
 from mhex_nlp.evaluation.benchmark.captum_metrics import infidelity, sensitivity_max
-from mhex_nlp.evaluation.benchmark.gradients import integrated_gradients
+from mhex_nlp.evaluation.benchmark.gradients import gradient_scores
 from mhex_nlp.evaluation.benchmark.methods import available_methods, find_methods
 from mhex_nlp.evaluation.model_values import ModelValues
 
 WEIGHTS = np.array([2.0, -1.0, 0.5, 0.0, 3.0, -0.25, 1.0, -2.0])
 
 
-def needs(module):
-    return pytest.importorskip(module, reason=f"{module} comes with the extra: pip install 'mhex_nlp[bench]'")
-
-
-def additive(keep):
-    return keep @ WEIGHTS + 5.0
+def shifted(keep):
+    return additive(WEIGHTS)(keep) + 5.0
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +41,9 @@ def values():
 def test_an_additive_game_is_recovered(game, module, tolerance):
     needs(module)
     state = np.random.get_state()[1].copy()
-    found = game(additive, len(WEIGHTS), seed=3)
-    np.testing.assert_allclose(found, WEIGHTS, atol=tolerance)
-    assert (game(additive, len(WEIGHTS), seed=3) == found).all()
+    scores = game(shifted, len(WEIGHTS), seed=3)
+    np.testing.assert_allclose(scores, WEIGHTS, atol=tolerance)
+    assert (game(shifted, len(WEIGHTS), seed=3) == scores).all()
     assert (np.random.get_state()[1] == state).all()  # the caller's own draws go on as if nothing had happened
 
 
@@ -53,26 +51,26 @@ def test_captum_agrees_with_our_integrated_gradients(values):
     """Same baseline, rule and steps; a pair of texts among them."""
     needs("captum")
     texts = [values.of("the film was good and lovely"), values.of("a very bad film", "the plot was awful .")]
-    own = integrated_gradients(values, texts, [0, 2], steps=12)
-    for one, other in zip(peers.captum_integrated_gradients(values, texts, [0, 2], steps=12), own, strict=True):
+    ours = gradient_scores("integrated_gradients", values, texts, [0, 2], steps=12)
+    for one, other in zip(peers.captum_integrated_gradients(values, texts, [0, 2], steps=12), ours, strict=True):
         assert np.abs(other).max() > 1e-3
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_every_peer_explains_our_units(values):
-    needs("captum"), needs("lime"), needs("shap")
+    needs("captum", "lime", "shap")
     text = values.of("superb acting xyz film", unit="words")
     names = ["captum_integrated_gradients", "shap", "kernel_shap", "lime"]
     methods = available_methods(values, None, names, kernel_samples=20, lime_samples=20, shap_evaluations=20)
-    assert [each.name for each in methods] == names
+    assert [method.name for method in methods] == names
     empty, full = text.value(1, "centred")(np.array([[False] * text.n, [True] * text.n]))
-    found = {each.name: each.explain([text], [1])[0] for each in methods}
-    assert all(scores.shape == (text.n,) for scores in found.values())
+    scores = {method.name: method.explain([text], [1])[0] for method in methods}
+    assert all(row.shape == (text.n,) for row in scores.values())
     for name in ("shap", "kernel_shap"):  # both are efficient
-        assert found[name].sum() == pytest.approx(full - empty, abs=1e-6)
+        assert scores[name].sum() == pytest.approx(full - empty, abs=1e-6)
 
 
-def test_a_missing_library_is_told(values, monkeypatch):
+def test_a_missing_library_is_named(values, monkeypatch):
     def gone(name):
         raise ImportError(name)
 
@@ -80,7 +78,7 @@ def test_a_missing_library_is_told(values, monkeypatch):
     with pytest.raises(ImportError, match=r"lime is not installed; pip install 'mhex_nlp\[bench\]' installs it"):
         available_methods(values, None, ["lime"])
     methods, notes = find_methods(values, None, ["random", "lime"], strict=False)
-    assert [each.name for each in methods] == ["random"] and "lime was left out: lime is not installed" in notes[0]
+    assert [method.name for method in methods] == ["random"] and "lime was left out: lime is not installed" in notes[0]
 
 
 def test_infidelity_is_the_squared_error_over_subsets(values):

@@ -16,13 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy import stats
 
 from helpers.html import Reader, assert_inert, shown
 from helpers.render_examples import ATTACKS, CHINESE, NEGATIVE, PAIR, POSITIVE, REGRESSION
 from helpers.scored import hostile
 from helpers.tiny import tiny_tokenizer
 from mhex_nlp import Explanation, ScoredText, compare_explanations
-from mhex_nlp.evaluation.word_agreement import Agreement, agreements, compare_words
+from mhex_nlp.evaluation.word_agreement import WordAgreement, agreements, compare_words
 from mhex_nlp.inputs.segmentation import word_spans
 from mhex_nlp.render import render_comparison_terminal
 from mhex_nlp.render.summary import percent
@@ -46,7 +47,7 @@ def test_offsets_of_a_tokenizer_become_spans() -> None:
     lists = ScoredText.from_offsets(TEXT, encoding["offset_mapping"], scores.tolist(), "ours")
     tensors = ScoredText.from_offsets(TEXT, torch.tensor(encoding["offset_mapping"]), scores, "ours")
     arrays = ScoredText.from_offsets(TEXT, np.array(encoding["offset_mapping"]), scores.numpy(), "ours")
-    assert lists == tensors == arrays and len({hash(each) for each in (lists, tensors, arrays)}) == 1
+    assert lists == tensors == arrays and len({hash(made) for made in (lists, tensors, arrays)}) == 1
     assert [span.special for span in lists.spans] == [True, *[False] * (count - 2), True]
     assert lists.sum == pytest.approx(float(scores.sum()), abs=1e-12)
     page = compare_explanations([lists, arrays]).to_html()
@@ -99,9 +100,9 @@ def test_bad_spans_are_refused_in_a_sentence(spans: object, sentence: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_what_else_is_refused_of_a_scored_text() -> None:
-    offsets = [(0, 3), (4, 8)]
-    for given_, sentence in (
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
         ({"scores": [0.1]}, "scores must be one for each of the 2 offsets, got 1"),
         ({"offsets": [(0, 3), 4]}, r"offsets\[1\] must be \(start, end\), got 4"),
         ({"sequence_ids": [None]}, "sequence_ids must be one for each of the 2 offsets, got 1"),
@@ -109,10 +110,15 @@ def test_what_else_is_refused_of_a_scored_text() -> None:
         ({"probability": 1.5}, "probability must be in 0 to 1, got 1.5"),
         ({"label": 3}, "label must be a string or None, got int"),
         ({"name": None}, "name must be a string, got NoneType"),
-    ):
-        arguments = {"text": TEXT, "offsets": offsets, "scores": [0.1, 0.2], "name": "other", **given_}
-        with pytest.raises((ValueError, TypeError), match=sentence):
-            ScoredText.from_offsets(**arguments)  # type: ignore[arg-type]
+    ],
+)
+def test_what_else_is_refused_of_a_scored_text(change: dict, sentence: str) -> None:
+    arguments = {"text": TEXT, "offsets": [(0, 3), (4, 8)], "scores": [0.1, 0.2], "name": "other", **change}
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        ScoredText.from_offsets(**arguments)
+
+
+def test_a_pair_needs_a_sequence_for_each_span() -> None:
     with pytest.raises(ValueError, match=r"spans\[0\] must be \(start, end, score, sequence\), since"):
         ScoredText(TEXT, [(0, 3, 0.1)], "other", text_pair="x")
 
@@ -164,10 +170,10 @@ def test_words_and_special_tokens_add_up(text: str, data: st.DataObject) -> None
     assert all(one.end <= other.start for one, other in zip(made.words, made.words[1:], strict=False))
     for index, column in enumerate(columns):
         placed = [span.score for span in column.spans if not span.special]
-        found = [word.scores[index] for word in made.words]
-        assert math.fsum(score for score in found if score is not None) == pytest.approx(math.fsum(placed), abs=1e-9)
+        scores = [word.scores[index] for word in made.words]
+        assert math.fsum(score for score in scores if score is not None) == pytest.approx(math.fsum(placed), abs=1e-9)
         largest = max((abs(word.normalised[index] or 0.0) for word in made.words), default=1.0)
-        assert largest == pytest.approx(1.0) or not any(found)
+        assert largest == pytest.approx(1.0) or not any(scores)
     assert "<script" not in made.to_html()
 
 
@@ -175,36 +181,35 @@ def test_explanations_are_compared_by_the_words_of_the_source() -> None:
     made = compare_explanations([POSITIVES, by_words(POSITIVES.text, [word.score for word in POSITIVES.words()])])
     assert [word.text for word in made.words] == [word.text for word in POSITIVES.words()]
     assert all(word.difference == pytest.approx(0, abs=1e-12) for word in made.words)
-    assert made.agreements == (Agreement(0, 1, len(made.words), pytest.approx(1.0), 5, 5),)
+    assert made.agreements == (WordAgreement(0, 1, len(made.words), pytest.approx(1.0), 5, 5),)
 
 
 # ---- agreement
 
 
 def test_agreement_is_what_scipy_says() -> None:
-    stats = pytest.importorskip("scipy.stats")
     draw = np.random.default_rng(0)
     text = " ".join(f"w{index}" for index in range(40))
     one, other = np.round(draw.normal(size=40), 1), np.round(draw.normal(size=40), 1)  # with ties
-    [found] = compare_explanations([by_words(text, list(one)), by_words(text, list(one + other))]).agreements
-    assert found.rank_correlation == pytest.approx(stats.spearmanr(one, one + other).statistic, abs=1e-12)
-    assert found.words == 40 and found.top == 5
+    [agreement] = compare_explanations([by_words(text, list(one)), by_words(text, list(one + other))]).agreements
+    assert agreement.rank_correlation == pytest.approx(stats.spearmanr(one, one + other).statistic, abs=1e-12)
+    assert agreement.words == 40 and agreement.top == 5
 
 
 def test_agreement_on_known_values() -> None:
     text = "a b c d e f g"
     one = by_words(text, [7.0, -6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
     other = by_words(text, [-7.0, -6.0, 1.0, 0.5, 0.25, 5.0, 4.0])
-    [found] = compare_explanations([one, other]).agreements
+    [agreement] = compare_explanations([one, other]).agreements
     # ranks 7 1 6 5 4 3 2 and 1 2 5 4 3 7 6; strongest in both: a, b, c
-    assert found == Agreement(0, 1, 7, pytest.approx(1 - 6 * (36 + 4 + 32) / (7 * 48)), 5, 3)
+    assert agreement == WordAgreement(0, 1, 7, pytest.approx(1 - 6 * (36 + 4 + 32) / (7 * 48)), 5, 3)
     mirrored = replace(one, spans=tuple((s.start, s.end, -s.score) for s in one.spans))
-    [found] = compare_explanations([one, mirrored]).agreements
-    assert found.rank_correlation == pytest.approx(-1) and found.shared_top == 5
+    [agreement] = compare_explanations([one, mirrored]).agreements
+    assert agreement.rank_correlation == pytest.approx(-1) and agreement.shared_top == 5
     flat = by_words(text, [0.0] * 7)
     made = compare_explanations([one, flat, other])
-    assert [(each.first, each.second) for each in made.agreements] == [(0, 1), (0, 2), (1, 2)]
-    assert [each.rank_correlation is None for each in made.agreements] == [True, False, True]
+    assert [(pair.first, pair.second) for pair in made.agreements] == [(0, 1), (0, 2), (1, 2)]
+    assert [pair.rank_correlation is None for pair in made.agreements] == [True, False, True]
     assert made.agreements[0].shared_top == 0  # nothing of a flat column is strong
     assert "not defined" in Reader(made.to_html()).everything
     assert agreements(()) == () and agreements(compare_words([flat.to_dict()] * 2))[0].words == 7
@@ -213,26 +218,40 @@ def test_agreement_on_known_values() -> None:
 # ---- what is compared
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
-    other = by_words(TEXT, [0.1] * len(word_spans(TEXT)))
-    for given_, sentence in (
-        (other, "explanations must be a list of Explanation or ScoredText, got ScoredText"),
-        ([other, POSITIVE], r"explanations\[1\] must be an Explanation or a ScoredText, got dict: ScoredText\("),
-        ([other], "explanations must be 2 to 4, got 1"),
-        ([other] * 5, "explanations must be 2 to 4, got 5"),
-    ):
-        with pytest.raises((ValueError, TypeError), match=sentence):
-            compare_explanations(given_)  # type: ignore[arg-type]
-    for names, sentence in (
+OTHER = by_words(TEXT, [0.1] * len(word_spans(TEXT)))
+
+
+@pytest.mark.parametrize(
+    ("explanations", "sentence"),
+    [
+        (OTHER, "explanations must be a list of Explanation or ScoredText, got ScoredText"),
+        ([OTHER, POSITIVE], r"explanations\[1\] must be an Explanation or a ScoredText, got dict: ScoredText\("),
+        ([OTHER], "explanations must be 2 to 4, got 1"),
+        ([OTHER] * 5, "explanations must be 2 to 4, got 5"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(explanations: object, sentence: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        compare_explanations(explanations)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
         (["one"], "names must be one for each of the 2 explanations, got 1"),
         ("ab", "names must be a list of strings, got str"),
         (["one", 2], r"names\[1\] must be a string, got int"),
         (["one", " "], r"names\[1\] must not be blank"),
-    ):
-        with pytest.raises((ValueError, TypeError), match=sentence):
-            compare_explanations([other, other], names=names)  # type: ignore[arg-type]
+    ],
+)
+def test_names_that_do_not_fit_are_refused(names: object, sentence: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        compare_explanations([OTHER, OTHER], names=names)  # type: ignore[arg-type]
+
+
+def test_other_units_are_refused() -> None:
     with pytest.raises(ValueError, match="unit must be 'words' or 'tokens', not 'letters'"):
-        compare_explanations([other, other]).to_html(unit="letters")
+        compare_explanations([OTHER, OTHER]).to_html(unit="letters")
 
 
 def test_different_texts_stand_side_by_side_without_a_table() -> None:
@@ -313,15 +332,15 @@ def test_long_texts_show_the_words_that_differ_most_and_then_all() -> None:
     assert re.findall(r"\d of \d</span>", repeated.to_html()) == ["1 of 2</span>", "2 of 2</span>"]
 
 
-def test_three_and_four_columns_and_every_kind_of_explanation_render(tmp_path) -> None:
-    for document in (PAIR, CHINESE, REGRESSION):
-        made = Explanation.from_dict(document)
-        comparison = compare_explanations([made] * 4)
-        comparison.to_html(tmp_path / "page.html", unit="tokens")
-        reader = Reader((tmp_path / "page.html").read_text("utf-8"))
-        assert reader.texts == [text for text in (made.text, made.text_pair) if text is not None] * 4
-        assert len(comparison.agreements) == 6
-        assert_inert(reader)
+@pytest.mark.parametrize("document", [PAIR, CHINESE, REGRESSION], ids=["pair", "chinese", "regression"])
+def test_four_columns_of_every_kind_of_explanation_render(tmp_path, document) -> None:
+    made = Explanation.from_dict(document)
+    comparison = compare_explanations([made] * 4)
+    comparison.to_html(tmp_path / "page.html", unit="tokens")
+    reader = Reader((tmp_path / "page.html").read_text("utf-8"))
+    assert reader.texts == [text for text in (made.text, made.text_pair) if text is not None] * 4
+    assert len(comparison.agreements) == 6
+    assert_inert(reader)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

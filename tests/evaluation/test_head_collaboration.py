@@ -42,8 +42,8 @@ def test_against_gradients_by_hand():
     losses.append(torch.nn.functional.cross_entropy(output.logits, LABELS[:1]))
     gradients = [torch.autograd.grad(loss, embedded, retain_graph=True)[0].flatten() for loss in losses]
     expected = torch.nn.functional.cosine_similarity(gradients[1], gradients[3], dim=0)
-    found = head_collaboration(model, {"input_ids": ids}, LABELS[:1])
-    torch.testing.assert_close(found[1, 3], expected)
+    matrix = head_collaboration(model, {"input_ids": ids}, LABELS[:1])
+    torch.testing.assert_close(matrix[1, 3], expected)
 
 
 def test_heads_set_against_each_other_fight():

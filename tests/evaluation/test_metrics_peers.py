@@ -1,51 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics against public libraries, and what random scores and an even spread must come to.
+"""Metrics against public libraries or their definition, and what random scores and an even spread must come to.
 
-AUPRC, token F1, Spearman and Kendall stand beside their own tests (test_metrics_plausibility.py,
-test_metrics_ranking.py).
+AUPRC, token F1, Spearman and Kendall stand beside their own tests (test_plausibility.py, test_ranking.py).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics
 
+from helpers.games import random_game
 from mhex_nlp.evaluation.metrics.classification import accuracy, f1
 from mhex_nlp.evaluation.metrics.games import removal_order
 from mhex_nlp.evaluation.metrics.naopc import order_aopc
 from mhex_nlp.evaluation.metrics.perturbation import aopc, bin_masks, comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
-from mhex_nlp.training.fitting import skill as judging
+from mhex_nlp.training.fitting import skill
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25)
 
 
+def f1_of_class(rows, label):
+    """2 * right / (predicted + true)."""
+    right = rows.count((label, label))
+    return 2 * right / sum((said == label) + (true == label) for said, true in rows)
+
+
 @given(pairs)
 @settings(max_examples=100, deadline=None)
-def test_accuracy_and_f1_as_scikit_learn_has_them(rows):
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn has the same figures")
+def test_accuracy_and_f1_by_counting(rows):
     said, true = (list(side) for side in zip(*rows, strict=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert accuracy(said, true) == pytest.approx(metrics.accuracy_score(true, said))
-        for average in ("macro", "weighted"):
-            assert f1(said, true, average) == pytest.approx(
-                metrics.f1_score(true, said, average=average, zero_division=0)
-            )
-        said, true = ([int(label > 1) for label in side] for side in (said, true))
-        assert f1(said, true, "binary") == pytest.approx(metrics.f1_score(true, said, zero_division=0))
+    assert accuracy(said, true) == pytest.approx(sum(a == b for a, b in rows) / len(rows))
+    classes = sorted({*said, *true})
+    by_class = [f1_of_class(rows, label) for label in classes]
+    assert f1(said, true, "macro") == pytest.approx(np.mean(by_class))
+    weighted = sum(score * true.count(label) for score, label in zip(by_class, classes, strict=True)) / len(rows)
+    assert f1(said, true, "weighted") == pytest.approx(weighted)
+    halves = [(int(a > 1), int(b > 1)) for a, b in rows]
+    expected = f1_of_class(halves, 1) if any(1 in pair for pair in halves) else 0.0
+    assert f1(*zip(*halves, strict=True), "binary") == pytest.approx(expected)
+
+
+def test_binary_f1_is_of_the_positive_class_alone():
+    assert f1([1, 0, 0], [1, 1, 0], "binary", positive=0) == pytest.approx(2 / 3)
+    assert f1([1, 1], [1, 1], "binary") == 1.0
+    assert f1([0, 0], [0, 0], "binary") == 0.0, "the positive class does not occur"
+    assert f1([3, 3], [3, 3], "binary", positive=3) == 1.0
+    with pytest.raises(ValueError, match=r"average='binary' must have two classes at most, got \[0, 1, 2\]"):
+        f1([0, 1], [2, 1], "binary")
+    with pytest.raises(ValueError, match="average must be one of .*got 'micro'"):
+        f1([0], [0], "micro")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("measure", [accuracy, f1])
+def test_class_ids_that_do_not_align_are_refused(measure):
+    with pytest.raises(ValueError, match=r"must be \(B,\) both, got \(2,\) and \(1,\)"):
+        measure([0, 1], [0])
+    with pytest.raises(ValueError, match="predictions must not be empty"):
+        measure([], [])
 
 
 def test_rank_agreement_text_by_text_as_scipy_has_it():
-    stats = pytest.importorskip("scipy.stats", reason="scipy has the same correlations")
     draw = np.random.default_rng(0)
     one, other = ([draw.integers(0, 6, size) for size in (3, 9, 40)] for _ in range(2))
     expected = [stats.spearmanr(a, b).statistic for a, b in zip(one, other, strict=True)]
@@ -56,7 +80,6 @@ def test_rank_agreement_text_by_text_as_scipy_has_it():
 
 def test_a_curve_s_area_as_scikit_learn_has_it():
     """AOPC over even steps is f(x) less the mean of the curve, which `auc` gives but for half its two end points."""
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn has the trapezoids")
     curve = np.random.default_rng(0).uniform(size=9)  # f(x), then after each of 8 steps
     area = metrics.auc(np.arange(9), curve) + (curve[0] + curve[-1]) / 2
     assert aopc([curve[0]], [curve[1:]])[0] == pytest.approx(curve[0] - area / 9)
@@ -70,19 +93,14 @@ def test_shapley_values_as_shap_has_them():
         return table[np.asarray(keep).astype(int) @ (1 << np.arange(6))]
 
     exact = shap.explainers.Exact(value, np.zeros((1, 6)))(np.ones((1, 6))).values[0]
-    found = sampled_shapley(value, 6, permutations=8000, seed=0).values
-    np.testing.assert_allclose(found, exact, atol=0.05)
-
-
-def any_game(n, seed):
-    table = np.random.default_rng(seed).uniform(size=2**n)
-    return lambda keep: table[keep @ (1 << np.arange(n))]
+    sampled = sampled_shapley(value, 6, permutations=8000, seed=0).values
+    np.testing.assert_allclose(sampled, exact, atol=0.05)
 
 
 @pytest.mark.parametrize("metric", ["comprehensiveness", "sufficiency"])
 def test_a_random_explainer_scores_as_random(metric):
     """The mean over random scores is the mean over all 120 orders of a game of five units, within sampling error."""
-    value, n, bins = any_game(5, seed=3), 5, (0.2, 0.4, 0.6)
+    value, n, bins = random_game(5, seed=3), 5, (0.2, 0.4, 0.6)
     full = value(np.ones((1, n), dtype=bool))
 
     def measured(scores):
@@ -99,7 +117,7 @@ def test_a_random_explainer_scores_as_random(metric):
 
 
 def test_random_orders_have_the_mean_aopc_of_all_orders():
-    value, n = any_game(5, seed=4), 5
+    value, n = random_game(5, seed=4), 5
     every = np.array([order_aopc(value, order) for order in itertools.permutations(range(n))])
     draw = np.random.default_rng(1)
     random = np.array([order_aopc(value, removal_order(draw.random(n))) for _ in range(3000)])
@@ -112,13 +130,13 @@ def rows(n, seed):
     kept = np.concatenate([draw.random((6, n)) < 0.5, np.ones((1, n), dtype=bool)])
     worth = torch.from_numpy(draw.normal(size=(n, 2)))
     mask = torch.from_numpy(kept).double()
-    return judging.Rows(mask, mask @ worth, mask.sum(1), 0), worth
+    return skill.Rows(mask, mask @ worth, mask.sum(1), 0), worth
 
 
 def test_an_even_spread_has_skill_0_and_the_truth_skill_1():
-    found, worth = rows(7, seed=0)
-    total = found.values[-1]
+    text, worth = rows(7, seed=0)
+    total = text.values[-1]
     for even in (total / 7, torch.zeros(2), torch.full((2,), 3.0)):  # what it misses of the whole is spread evenly
-        assert judging.skill(even.double().expand(7, 2), [found]) == pytest.approx(0.0, abs=1e-12)
-    assert judging.skill(worth, [found]) == pytest.approx(1.0)
-    assert judging.skill(-worth, [found]) < 0, "worse than knowing nothing"
+        assert skill.skill(even.double().expand(7, 2), [text]) == pytest.approx(0.0, abs=1e-12)
+    assert skill.skill(worth, [text]) == pytest.approx(1.0)
+    assert skill.skill(-worth, [text]) < 0, "worse than knowing nothing"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -28,26 +30,26 @@ def values_of(removal="mask", **options):
 def by_hand(model, ids, attention=None):
     ids = torch.tensor([ids])
     with torch.no_grad():
-        return model(input_ids=ids, attention_mask=attention if attention is not None else torch.ones_like(ids)).logits[
-            0
-        ]
+        mask = torch.ones_like(ids) if attention is None else attention
+        return model(input_ids=ids, attention_mask=mask).logits[0]
 
 
-def test_each_removal_is_what_the_model_says_by_hand():
+@pytest.mark.parametrize("removal", ["mask", "deletion", "attention"])
+def test_each_removal_is_what_the_model_says_by_hand(removal):
     keep = np.ones((1, 7), dtype=bool)
     keep[0, [1, 5]] = False
     ids = tiny_tokenizer()(TEXT)["input_ids"]
     masked = [MASK if place in (2, 6) else token for place, token in enumerate(ids)]
     cut = [token for place, token in enumerate(ids) if place not in (2, 6)]
     hidden = torch.tensor([[int(place not in (2, 6)) for place in range(len(ids))]])
-    for removal, row, attention in (("mask", masked, None), ("deletion", cut, None), ("attention", ids, hidden)):
-        values = values_of(removal)
-        found = values.of(TEXT).logits(keep)
-        expected = by_hand(values.model, row, attention)
-        np.testing.assert_allclose(found[0], expected.numpy(), atol=1e-6, err_msg=removal)
-        assert found.dtype == np.float64
-        probabilities = values.of(TEXT).probabilities(keep)
-        np.testing.assert_allclose(probabilities[0], expected.softmax(-1).numpy(), atol=1e-6)
+    row, attention = {"mask": (masked, None), "deletion": (cut, None), "attention": (ids, hidden)}[removal]
+    values = values_of(removal)
+    logits = values.of(TEXT).logits(keep)
+    expected = by_hand(values.model, row, attention)
+    np.testing.assert_allclose(logits[0], expected.numpy(), atol=1e-6)
+    assert logits.dtype == np.float64
+    probabilities = values.of(TEXT).probabilities(keep)
+    np.testing.assert_allclose(probabilities[0], expected.softmax(-1).numpy(), atol=1e-6)
 
 
 def test_a_kept_text_is_the_plain_prediction_and_special_tokens_stay():
@@ -95,7 +97,7 @@ def test_each_subset_runs_once_and_batches_do_not_matter():
     np.testing.assert_allclose(first.logits(keep), second.logits(keep), atol=1e-6)
     assert wide.rows == one.rows == distinct
     second.logits(keep[::-1])
-    assert wide.rows == distinct, "asked again, nothing runs"
+    assert wide.rows == distinct, "known already, nothing runs"
     assert np.array_equal(first.logits(keep[::-1]), first.logits(keep)[::-1])
 
 
@@ -161,9 +163,9 @@ def test_a_model_with_heads_gives_its_own_logits_and_keeps_its_mode():
 def test_metrics_run_on_a_model():
     text = values_of().of("the superb film was dull .")
     value = text.value()
-    found = sampled_shapley(value, text.n, permutations=8)
+    estimate = sampled_shapley(value, text.n, permutations=8)
     ends = value(np.asarray([[True] * text.n, [False] * text.n]))
-    assert found.values.sum() == pytest.approx(ends[0] - ends[1], abs=1e-9)
+    assert estimate.values.sum() == pytest.approx(ends[0] - ends[1], abs=1e-9)
     bounds = aopc_bounds(value, text.n)
     assert bounds.lo <= bounds.hi and text.owner.rows == 2**text.n, "Shapley's subsets were not run again"
 
@@ -207,27 +209,33 @@ def test_decoders_keep_the_token_they_pool(family, pad):
     text = values.of(WORDS)
     assert text.n == 5 and bool(text.fixed[-1])
     keep = np.asarray([[False, True, True, False, True], [True] * 5])
-    found = text.logits(keep)
+    logits = text.logits(keep)
     ids = torch.arange(10, 16)[None]
     with torch.no_grad():
         hidden = model(input_ids=ids, attention_mask=torch.tensor([[0, 1, 1, 0, 1, 1]])).logits[0]
         whole = model(input_ids=ids).logits[0]
-    np.testing.assert_allclose(found, torch.stack([hidden, whole]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(logits, torch.stack([hidden, whole]).numpy(), atol=1e-5)
     deleted = ModelValues(model, plain_tokenizer(pad_token="w01"), "deletion").of(WORDS).logits(keep)
     with torch.no_grad():
         short = model(input_ids=ids[:, [1, 2, 4, 5]]).logits[0]
     np.testing.assert_allclose(deleted, torch.stack([short, whole]).numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["roberta", "distilbert", "deberta-v2", "modernbert", "fnet", "mpnet", "albert"])
-def test_families_padded_or_alone(family):
+FAMILIES = ["roberta", "distilbert", "deberta-v2", "modernbert", "fnet", "mpnet", "albert"]
+REMOVALS = ["mask", "deletion", "attention"]
+
+
+@pytest.mark.parametrize(
+    ("family", "removal"),
+    [pair for pair in itertools.product(FAMILIES, REMOVALS) if pair != ("fnet", "attention")],  # fnet has no mask
+)
+def test_families_padded_or_alone(family, removal):
     model = plain_model(family, dropout=False)
     tokenizer = plain_tokenizer(pad_token="w01", mask_token="w04")
     keep = np.random.default_rng(3).random((8, 6)) > 0.4
-    for removal in ("mask", "deletion") if family == "fnet" else ("mask", "deletion", "attention"):
-        together = ModelValues(model, tokenizer, removal).of(WORDS)
-        alone = ModelValues(model, tokenizer, removal, batch_tokens=1).of(WORDS)
-        np.testing.assert_allclose(together.logits(keep), alone.logits(keep), atol=2e-5, err_msg=removal)
+    together = ModelValues(model, tokenizer, removal).of(WORDS)
+    alone = ModelValues(model, tokenizer, removal, batch_tokens=1).of(WORDS)
+    np.testing.assert_allclose(together.logits(keep), alone.logits(keep), atol=2e-5)
 
 
 def test_a_family_nobody_registered_is_run_with_care(monkeypatch):
@@ -235,12 +243,12 @@ def test_a_family_nobody_registered_is_run_with_care(monkeypatch):
 
     monkeypatch.setattr(module, "SITES", {})
     model = plain_model("llama", dropout=False)
-    found = ModelValues(model, plain_tokenizer(pad_token="w01"), "deletion").of(WORDS)
-    assert found.n == 5, "its last token may be the one it pools"
+    unknown = ModelValues(model, plain_tokenizer(pad_token="w01"), "deletion").of(WORDS)
+    assert unknown.n == 5, "its last token may be the one it pools"
     keep = np.random.default_rng(4).random((6, 5)) > 0.5
     monkeypatch.undo()
     known = ModelValues(model, plain_tokenizer(pad_token="w01"), "deletion").of(WORDS)
-    np.testing.assert_allclose(found.logits(keep), known.logits(keep), atol=1e-5)
+    np.testing.assert_allclose(unknown.logits(keep), known.logits(keep), atol=1e-5)
 
 
 def test_an_encoder_decoder_is_not_hidden_from_by_attention():
@@ -249,10 +257,10 @@ def test_an_encoder_decoder_is_not_hidden_from_by_attention():
     with pytest.raises(ValueError, match="decoder of an encoder-decoder model: use removal='deletion'"):
         ModelValues(model, tokenizer, "attention")
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("$A w03", special_tokens=[("w03", 3)])
-    found = ModelValues(model, tokenizer, "deletion").of(WORDS).logits([[True, False, True, True, False, True]])
+    logits = ModelValues(model, tokenizer, "deletion").of(WORDS).logits([[True, False, True, True, False, True]])
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([[10, 12, 13, 15, 3]])).logits
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
     with pytest.raises(ValueError, match="soft mask needs .* a model without a decoder beside it"):
         ModelValues(model, tokenizer, "deletion").of(WORDS).soft_probabilities([[1.0] * 6])
 

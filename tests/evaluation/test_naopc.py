@@ -11,18 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.games import additive, random_game
 from mhex_nlp.evaluation.metrics.games import coalition_values, removal_masks, removal_order
 from mhex_nlp.evaluation.metrics.naopc import AopcBounds, aopc_bounds, normalised_aopc, order_aopc
-
-
-def random_game(n, seed):
-    """Any value for any subset: the hardest case for a search."""
-    table = np.random.default_rng(seed).uniform(size=2**n)
-    return lambda keep: table[keep @ (1 << np.arange(n))]
-
-
-def additive(weights):
-    return lambda keep: keep @ np.asarray(weights)
 
 
 def test_orders_and_the_masks_along_them():
@@ -32,7 +23,7 @@ def test_orders_and_the_masks_along_them():
         removal_masks((0, 0, 2))
 
 
-def test_each_distinct_subset_is_asked_for_once():
+def test_each_distinct_subset_is_valued_once():
     seen = []
 
     def value(keep):
@@ -62,7 +53,7 @@ def test_exact_bounds_are_those_of_all_orders(n, seed):
     assert bounds.hi == pytest.approx(max(every.values()), abs=1e-12)
     assert every[bounds.best] == pytest.approx(bounds.hi, abs=1e-12)
     assert every[bounds.worst] == pytest.approx(bounds.lo, abs=1e-12)
-    shares = [normalised_aopc(found, bounds) for found in every.values()]
+    shares = [normalised_aopc(aopc, bounds) for aopc in every.values()]
     assert all(0 <= share <= 1 for share in shares)
     if n > 1:
         assert max(shares) == pytest.approx(1) and min(shares) == pytest.approx(0)
@@ -108,19 +99,25 @@ def test_random_orders_come_near_the_middle_of_an_additive_model():
     """An order and its reverse add up to lo + hi there, so the mean over random orders is 1/2."""
     weights = np.random.default_rng(4).uniform(size=8)
     bounds, draw = aopc_bounds(additive(weights), 8), np.random.default_rng(5)
-    found = [normalised_aopc(order_aopc(additive(weights), draw.permutation(8)), bounds) for _ in range(600)]
-    assert abs(np.mean(found) - 0.5) < 4 * np.std(found) / math.sqrt(len(found))
+    shares = [normalised_aopc(order_aopc(additive(weights), draw.permutation(8)), bounds) for _ in range(600)]
+    assert abs(np.mean(shares) - 0.5) < 4 * np.std(shares) / math.sqrt(len(shares))
 
 
-def test_what_is_refused():
-    with pytest.raises(ValueError, match="n and beam must be at least 1"):
-        aopc_bounds(additive([]), 0)
-    with pytest.raises(ValueError, match="beam=0"):
-        aopc_bounds(additive([1.0, 2.0]), 2, beam=0)
-    with pytest.raises(ValueError, match="must be finite, got 4 of 4 values"):
-        aopc_bounds(lambda keep: np.full(len(keep), math.nan), 2)
-    with pytest.raises(ValueError, match=r"must give \(4,\) for as many subsets, got \(4, 1\)"):
-        aopc_bounds(lambda keep: keep[:, :1], 2)
+@pytest.mark.parametrize(
+    ("value", "n", "beam", "message"),
+    [
+        (additive([]), 0, 5, "n and beam must be at least 1"),
+        (additive([1.0, 2.0]), 2, 0, "beam=0"),
+        (lambda keep: np.full(len(keep), math.nan), 2, 5, "must be finite, got 4 of 4 values"),
+        (lambda keep: keep[:, :1], 2, 5, r"must give \(4,\) for as many subsets, got \(4, 1\)"),
+    ],
+)
+def test_bad_games_are_refused(value, n, beam, message):
+    with pytest.raises(ValueError, match=message):
+        aopc_bounds(value, n, beam=beam)
+
+
+def test_values_outside_exact_bounds_are_refused():
     with pytest.raises(ValueError, match="aopc must be finite"):
         normalised_aopc(math.nan, AopcBounds(0, 1, (0,), (0,), True))
     with pytest.raises(ValueError, match="between its exact bounds 0 and 1, got 2"):

@@ -19,9 +19,9 @@ SHARE_METRICS = [p.average_drop, p.increase_in_confidence, p.average_gain, p.sof
 METRICS = [p.comprehensiveness, p.sufficiency, p.aopc, *SHARE_METRICS]
 
 
-def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    assert np.asarray(found).dtype == np.float64
+def close(values, expected):
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+    assert np.asarray(values).dtype == np.float64
 
 
 def test_bins_take_the_ceiling_of_their_share():
@@ -37,12 +37,12 @@ def test_bin_masks_remove_the_highest_scores_first_and_ties_in_reading_order():
     assert np.array_equal(without, ~only)
 
 
-def test_comprehensiveness_and_sufficiency_by_hand():
+@pytest.mark.parametrize("metric", [p.comprehensiveness, p.sufficiency])
+def test_comprehensiveness_and_sufficiency_by_hand(metric):
     # 0.1 + 0.2 + 0.4 + 0.5 + 0.8 = 2.0 and 0 - 0.1 + 0 + 0.1 + 0.5 = 0.5
-    for metric in (p.comprehensiveness, p.sufficiency):
-        close(metric(FULL, CHANGED), [2.0 / 5, 0.5 / 5])
-        close(metric(FULL, CHANGED, "paper"), [2.0 / 6, 0.5 / 6])
-        close(metric(FULL, [0.2, 0.7]), [0.7, -0.2])
+    close(metric(FULL, CHANGED), [2.0 / 5, 0.5 / 5])
+    close(metric(FULL, CHANGED, "paper"), [2.0 / 6, 0.5 / 6])
+    close(metric(FULL, [0.2, 0.7]), [0.7, -0.2])
 
 
 def test_aopc_counts_the_step_that_changes_nothing():
@@ -99,14 +99,17 @@ def test_only_probabilities_where_the_formula_needs_them(metric):
         metric([0.5], [1.5])
 
 
+@pytest.mark.parametrize("bins", [[], [0.0], [1.2], [math.nan]])
+def test_bins_that_are_no_shares_are_refused(bins):
+    with pytest.raises(ValueError, match="bins must be shares"):
+        p.bin_counts(10, bins)
+
+
 def test_options_out_of_range():
     with pytest.raises(ValueError, match="must be above 0 for log-odds"):
         p.log_odds([0.5], [0.0])
     with pytest.raises(ValueError, match=r"divisor must be one of \['bins', 'paper'\]"):
         p.aopc([0.5], [0.5], "mean")  # type: ignore[arg-type]
-    for bins in ([], [0.0], [1.2], [math.nan]):
-        with pytest.raises(ValueError, match="bins must be shares"):
-            p.bin_counts(10, bins)
     with pytest.raises(ValueError, match="n must be at least 1"):
         p.bin_counts(0)
     with pytest.raises(ValueError, match="scores must be finite"):

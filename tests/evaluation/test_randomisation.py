@@ -30,9 +30,9 @@ def model():
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
-    found = train_heads(get_mhex_model(plain, MhexConfig(gate=True)))
-    fit_equivalent_matrices(found, TOKENIZER, tiny_texts(30)[0], masks=4, progress=False)
-    return found
+    model = train_heads(get_mhex_model(plain, MhexConfig(gate=True)))
+    fit_equivalent_matrices(model, TOKENIZER, tiny_texts(30)[0], masks=4, progress=False)
+    return model
 
 
 def snapshot(model):
@@ -84,11 +84,11 @@ def test_seeds_are_repeatable_and_touch_no_other_generator(model, part):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    found = []
+    drawn = []
     for seed in (1, 1, 2):
         with randomised(model, part, seed):
-            found.append(snapshot(model))
-    assert not changed(found[0], found[1]) and changed(found[0], found[2])
+            drawn.append(snapshot(model))
+    assert not changed(drawn[0], drawn[1]) and changed(drawn[0], drawn[2])
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -114,24 +114,24 @@ def test_other_families(family, part):
 def test_similarities_by_hand(model, aggregation):
     """Content tokens, and the class of the unchanged model even where the changed one predicts another."""
     explainer = MhexExplainer(model, TOKENIZER, aggregation=aggregation)
-    found = parameter_randomisation(explainer, TEXTS, "backbone", seeds=(3, 4))
-    assert found.shape == (2, 3)
+    similarities = parameter_randomisation(explainer, TEXTS, "backbone", seeds=(3, 4))
+    assert similarities.shape == (2, 3)
     for row, seed in enumerate((3, 4)):
         for column, text in enumerate(TEXTS):
             before = explainer(text)
             with randomised(model, "backbone", seed):
                 after = explainer(text, target=before.target.id)
             assert after.target.id == before.target.id
-            assert found[row, column] == pytest.approx(spearman(before.scores[1:-1], after.scores[1:-1]))
+            assert similarities[row, column] == pytest.approx(spearman(before.scores[1:-1], after.scores[1:-1]))
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "fitted"])
 def test_random_heads_order_the_tokens_at_random(model, aggregation):
     explainer = MhexExplainer(model, TOKENIZER, aggregation=aggregation)
-    found = parameter_randomisation(explainer, TEXTS, "heads", seeds=range(60))
+    similarities = parameter_randomisation(explainer, TEXTS, "heads", seeds=range(60))
     # draws are independent, texts under one draw are not
-    error = found.mean(1).std(ddof=1) / math.sqrt(len(found))
-    assert abs(found.mean()) < 4 * error < 0.4
+    error = similarities.mean(1).std(ddof=1) / math.sqrt(len(similarities))
+    assert abs(similarities.mean()) < 4 * error < 0.4
 
 
 def test_texts_of_several_classes_keep_their_order(model):
@@ -143,18 +143,22 @@ def test_texts_of_several_classes_keep_their_order(model):
     np.testing.assert_allclose(together[0], alone, atol=0.1)
 
 
-def test_what_is_refused(model):
-    explainer = MhexExplainer(model, TOKENIZER)
-    with pytest.raises(ValueError, match="part must be one of .*got 'embeddings'"):
-        parameter_randomisation(explainer, TEXTS, "embeddings")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least one entry each, got 0 and 3"):
-        parameter_randomisation(explainer, [])
-    with pytest.raises(ValueError, match="at least one entry each, got 3 and 0"):
-        parameter_randomisation(explainer, TEXTS, seeds=())
-    with pytest.raises(TypeError, match="sequence of texts, got the single text"):
-        parameter_randomisation(explainer, "the film")
-    with pytest.raises(ValueError, match=r"texts\[1\] must have at least two content tokens to be ordered, got 1"):
-        parameter_randomisation(explainer, [TEXTS[0], "good"])
+@pytest.mark.parametrize(
+    ("texts", "options", "error", "message"),
+    [
+        (TEXTS, {"part": "embeddings"}, ValueError, "part must be one of .*got 'embeddings'"),
+        ([], {}, ValueError, "at least one entry each, got 0 and 3"),
+        (TEXTS, {"seeds": ()}, ValueError, "at least one entry each, got 3 and 0"),
+        ("the film", {}, TypeError, "sequence of texts, got the single text"),
+        ([TEXTS[0], "good"], {}, ValueError, r"texts\[1\] must have at least two content tokens to be ordered, got 1"),
+    ],
+)
+def test_what_is_refused(model, texts, options, error, message):
+    with pytest.raises(error, match=message):
+        parameter_randomisation(MhexExplainer(model, TOKENIZER), texts, **options)
+
+
+def test_models_that_cannot_be_drawn_anew_are_refused():
     with pytest.raises(ValueError, match="must have MHEX heads"), randomised(tiny_bert()):
         pass
     extra = get_mhex_model(tiny_bert(), MhexConfig())

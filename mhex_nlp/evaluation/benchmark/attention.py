@@ -37,7 +37,7 @@ def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_token
     kind = type(values.model).__name__
     if values.model.config.is_encoder_decoder:
         raise ValueError(f"attention needs a model without a decoder beside its encoder, got {kind}.")
-    found: dict[int, Tensor] = {}
+    by_text: dict[int, Tensor] = {}
     with eager_attention(values.model), evaluating(values.model), torch.no_grad():
         for batch, inputs in values.batches([text.item for text in texts], batch_tokens):
             length = inputs["input_ids"].shape[1]
@@ -51,8 +51,8 @@ def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_token
             stacked = torch.stack([layer.float().mean(1) for layer in maps], dim=1)  # (B, L, T, T)
             for row, index in enumerate(batch):
                 tokens = len(texts[index].item)
-                found[index] = check_finite(stacked[row, :, :tokens, :tokens], "attention weights")
-    return [found[index] for index in range(len(texts))]
+                by_text[index] = check_finite(stacked[row, :, :tokens, :tokens], "attention weights")
+    return [by_text[index] for index in range(len(texts))]
 
 
 def last_attention(values: ModelValues, texts: Sequence[TextValues]) -> list[Floats]:
@@ -77,10 +77,10 @@ def rollout(maps: Tensor) -> Tensor:
         (T, T), rows adding up to 1.
     """
     identity = torch.eye(maps.shape[-1], dtype=maps.dtype)
-    found = identity
+    product = identity
     for layer in maps:
-        found = (0.5 * layer + 0.5 * identity) @ found
-    return found
+        product = (0.5 * layer + 0.5 * identity) @ product
+    return product
 
 
 @contextmanager

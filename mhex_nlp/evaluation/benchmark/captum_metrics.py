@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""captum's infidelity and sensitivity (Yeh et al. 2019), asked over a text's units and its embeddings (extra `bench`).
+"""captum's infidelity and sensitivity (Yeh et al. 2019) over a text's units and its embeddings (extra `bench`).
 
 Axes: n units of a text, T tokens, H embedding units, S samples.
 """
@@ -17,10 +17,8 @@ from ..metrics.arrays import as_finite
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from .explained_output import output_name
-from .gradients import midpoints, path_gradients, token_scores
+from .gradients import GRADIENT_METHODS, path_gradients, path_points, token_scores
 from .peers import load_peer
-
-GRADIENT_METHODS = ("gradient_norm", "gradient_x_input", "integrated_gradients")
 
 
 def infidelity(
@@ -43,9 +41,9 @@ def infidelity(
         ImportError: captum is not installed.
         ValueError: scores that do not fit or are not finite, or fewer than one sample.
     """
-    given = as_finite(scores, "scores")
-    if given.shape != (text.n,) or samples < 1:
-        raise ValueError(f"scores must be ({text.n},) and samples at least 1, got {given.shape} and {samples}.")
+    unit_scores = as_finite(scores, "scores")
+    if unit_scores.shape != (text.n,) or samples < 1:
+        raise ValueError(f"scores must be ({text.n},) and samples at least 1, got {unit_scores.shape} and {samples}.")
     output: Any = output_name(text.owner)
     value = text.value(target, output)
     generator = np.random.default_rng(seed)
@@ -58,15 +56,15 @@ def infidelity(
         gone = torch.from_numpy(generator.random(masks.shape).argsort(1).argsort(1) < sizes[:, None]).double()
         return gone, masks - gone
 
-    found = load_peer("captum.metrics").infidelity(
+    (mean,) = load_peer("captum.metrics").infidelity(
         forward,
         perturb,
         torch.ones(1, text.n, dtype=torch.float64),
-        torch.from_numpy(given)[None],
+        torch.from_numpy(unit_scores)[None],
         n_perturb_samples=samples,
         normalize=normalize,
     )
-    return float(found[0])
+    return float(mean)
 
 
 def sensitivity_max(
@@ -96,19 +94,19 @@ def sensitivity_max(
         raise ValueError(f"method must be one of {', '.join(GRADIENT_METHODS)}, got {method!r}.")
     values = text.owner
     assert isinstance(values, ModelValues)  # which alone makes a TextValues
-    points = midpoints(steps) if method == "integrated_gradients" else [1.0]
+    points = path_points(method, steps)
     (start,) = path_gradients(values, [text], [target], [1.0])
 
     def explain(embeddings: Any) -> tuple[Tensor]:  # (S, T, H), or a tuple of it, to (S, T)
         rows = embeddings[0] if isinstance(embeddings, tuple) else embeddings
-        shifts = [each - start.own for each in rows]
+        shifts = [row - start.embedded for row in rows]
         count = len(shifts)
-        found = path_gradients(values, [text] * count, [target] * count, points, shifts=shifts)
-        return (torch.stack([token_scores(method, each) for each in found]),)
+        gradients = path_gradients(values, [text] * count, [target] * count, points, shifts=shifts)
+        return (torch.stack([token_scores(method, gradient) for gradient in gradients]),)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = load_peer("captum.metrics").sensitivity_max(
-            explain, start.own[None], perturb_radius=radius, n_perturb_samples=samples
+        (highest,) = load_peer("captum.metrics").sensitivity_max(
+            explain, start.embedded[None], perturb_radius=radius, n_perturb_samples=samples
         )
-    return float(found[0])
+    return float(highest)

@@ -65,8 +65,8 @@ class Meter:
         while not self._over.wait(_PAUSE):
             self._highest = max(self._highest, self._process.memory_info().rss)
 
-    def _count(self, module: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
-        inputs = given.get("input_ids") if "input_ids" in given else next(iter(args), None)
+    def _count(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs = kwargs.get("input_ids") if "input_ids" in kwargs else next(iter(args), None)
         if isinstance(inputs, torch.Tensor):
             self.rows += len(inputs)
 

@@ -23,8 +23,8 @@ def explained_output(values: Answers, logits: Tensor, targets: Tensor) -> Tensor
     Returns:
         (B,).
     """
-    own = logits.gather(1, targets[:, None]).squeeze(1)
-    return own - logits.mean(1) if values.classes.exclusive else own
+    explained = logits.gather(1, targets[:, None]).squeeze(1)
+    return explained - logits.mean(1) if values.classes.exclusive else explained
 
 
 def output_name(values: Answers) -> str:
@@ -34,7 +34,7 @@ def output_name(values: Answers) -> str:
 
 def check_finite(values: Tensor, name: str) -> Tensor:
     """`values` in float64 on the CPU; ValueError where they are not finite."""
-    found = values.detach().double().cpu()
-    if not torch.isfinite(found).all():
+    copied = values.detach().double().cpu()
+    if not torch.isfinite(copied).all():
         raise ValueError(f"{name} must be finite, got values that are NaN or infinite.")
-    return found
+    return copied

@@ -10,7 +10,7 @@ from .measures import MEASURES
 from .methods import MHEX_METHODS
 from .results import EvaluationReport, MethodResult
 
-_MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: told apart by every kind of eye
+_MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: distinct to colour-blind readers too
 _SHOWN = ("comprehensiveness", "sufficiency")
 
 
@@ -23,9 +23,9 @@ def draw(report: EvaluationReport, stem: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    methods = sorted(report.methods, key=lambda each: -each.figures["comprehensiveness"].value)
-    chance = next((each for each in methods if each.name == "random"), None)
-    rows = [each for each in methods if each is not chance] or methods
+    methods = report.ranked()
+    chance = next((method for method in methods if method.name == "random"), None)
+    rows = [method for method in methods if method is not chance] or methods
     style = {"svg.hashsalt": "mhex", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 10}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(9.2, 1.75 + 0.34 * len(rows)), layout="constrained")
@@ -33,10 +33,10 @@ def draw(report: EvaluationReport, stem: Path) -> list[Path]:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, key in zip(panels, _SHOWN, strict=True):
             _panel(axes, rows, chance, key)
-        panels[0].set_yticks(range(len(rows)), [each.label for each in rows])
+        panels[0].set_yticks(range(len(rows)), [method.label for method in rows])
         panels[0].set_ylim(len(rows) - 0.4, -0.6)
-        for label, each in zip(panels[0].get_yticklabels(), rows, strict=True):
-            if each.name in MHEX_METHODS:
+        for label, method in zip(panels[0].get_yticklabels(), rows, strict=True):
+            if method.name in MHEX_METHODS:
                 label.set_color(_MHEX)
                 label.set_fontweight("bold")
         figure.suptitle(
@@ -52,13 +52,19 @@ def draw(report: EvaluationReport, stem: Path) -> list[Path]:
 
 def _panel(axes: Any, rows: list[MethodResult], chance: MethodResult | None, key: str) -> None:
     measure = MEASURES[key]
-    for place, each in enumerate(rows):
-        found = each.figures[key]
-        own = each.name in MHEX_METHODS
-        colour = _MHEX if own else _OTHER
-        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.4 if own else 1.4, zorder=2)
-        marker = "D" if own else "o"
-        axes.plot([found.value], [place], marker, color=colour, markersize=6.5 if own else 5.5, zorder=3)
+    for position, method in enumerate(rows):
+        interval = method.figures[key]
+        is_mhex = method.name in MHEX_METHODS
+        colour = _MHEX if is_mhex else _OTHER
+        axes.plot(
+            [interval.low, interval.high],
+            [position, position],
+            color=colour,
+            linewidth=2.4 if is_mhex else 1.4,
+            zorder=2,
+        )
+        marker = "D" if is_mhex else "o"
+        axes.plot([interval.value], [position], marker, color=colour, markersize=6.5 if is_mhex else 5.5, zorder=3)
     if chance is not None:
         level = chance.figures[key].value
         axes.axvline(level, color=_RANDOM, linestyle="--", linewidth=1.3, zorder=1)

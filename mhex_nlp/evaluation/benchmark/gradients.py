@@ -20,19 +20,20 @@ from ..model_values import ModelValues
 from ..text_values import TextValues
 from .explained_output import check_finite, explained_output
 
+GRADIENT_METHODS = ("gradient_norm", "gradient_x_input", "integrated_gradients")
 BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than those of ModelValues
 
 
 @dataclass(frozen=True, slots=True)
 class PathGradient:
-    """One text: the mean gradient over the points of its path, the path, and the text's own embeddings; (T, H) float64.
+    """One text: the mean gradient over the points of its path, the path, and the text's embeddings; (T, H) float64.
 
-    `line` is text less baseline: zero on tokens that always stay.
+    `path` is text less baseline: zero on tokens that always stay.
     """
 
     mean: Tensor
-    line: Tensor
-    own: Tensor
+    path: Tensor
+    embedded: Tensor
 
 
 def check_gradients(values: ModelValues) -> None:
@@ -67,7 +68,7 @@ def path_gradients(
         texts: B texts made by it.
         targets: a class id for each.
         points: S places on the path.
-        shifts: for each text (T, H), added to its own embeddings (for `sensitivity_max`).
+        shifts: for each text (T, H), added to its embeddings (for `sensitivity_max`).
         batch_tokens: rows times longest row of one backward pass.
 
     Raises:
@@ -81,82 +82,71 @@ def path_gradients(
     with evaluating(values.model), torch.enable_grad():
         blank = _blank(values, embed)
         for batch, inputs in values.batches([texts[index].item for index, _ in rows], batch_tokens):
-            own = [rows[number][0] for number in batch]
-            places = torch.tensor([rows[number][1] for number in batch], device=device)
-            probe = _Probe(
-                places,
-                [texts[index].fixed for index in own],
-                blank,
-                None if shifts is None else [shifts[i] for i in own],
-            )
+            indices, places = zip(*(rows[number] for number in batch), strict=True)
+            moved = None if shifts is None else [shifts[index] for index in indices]
+            probe = _Probe(torch.tensor(places, device=device), [texts[index].fixed for index in indices], blank, moved)
             hook = embed.register_forward_hook(probe)
             try:
                 logits = values.model(**inputs).logits
             finally:
                 hook.remove()
-            wanted = torch.tensor([targets[index] for index in own], device=device)
             if probe.point is None:
                 raise ValueError(
                     f"gradients need a model that embeds its tokens, which {type(values.model).__name__} does not."
                 )
-            (gradient,) = torch.autograd.grad(explained_output(values, logits, wanted).sum(), probe.point)
-            for row, index in enumerate(own):
+            classes = torch.tensor([targets[index] for index in indices], device=device)
+            (gradient,) = torch.autograd.grad(explained_output(values, logits, classes).sum(), probe.point)
+            for row, index in enumerate(indices):
                 tokens = len(texts[index].item)
-                found = check_finite(gradient[row, :tokens], "gradients")
-                sums[index] = sums[index] + found if index in sums else found
+                finite = check_finite(gradient[row, :tokens], "gradients")
+                sums[index] = sums[index] + finite if index in sums else finite
                 if index not in ends:
-                    line, start = (each[row, :tokens].double().cpu() for each in (probe.line, probe.own))
-                    ends[index] = line, start
+                    path, embedded = (part[row, :tokens].double().cpu() for part in (probe.path, probe.embedded))
+                    ends[index] = path, embedded
     return [PathGradient(sums[index] / len(points), *ends[index]) for index in range(len(texts))]
 
 
-def token_scores(kind: str, found: PathGradient) -> Tensor:
-    """(T,) scores off a text's gradient: "gradient_norm", "gradient_x_input" or "integrated_gradients"."""
-    if kind == "gradient_norm":
-        return found.mean.norm(dim=-1)
-    return (found.mean * (found.line if kind == "integrated_gradients" else found.own)).sum(-1)
-
-
-def gradient_norm(values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-    """|d f / d e_t|, the L2 norm of the gradient by each token's embedding (Li et al. 2016); units add up tokens."""
-    return _scores("gradient_norm", texts, path_gradients(values, texts, targets, [1.0]))
-
-
-def gradient_x_input(values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-    """<d f / d e_t, e_t>, gradient times input (Denil et al. 2014)."""
-    return _scores("gradient_x_input", texts, path_gradients(values, texts, targets, [1.0]))
-
-
-def integrated_gradients(
-    values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
+def gradient_scores(
+    method: str, values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
 ) -> list[Floats]:
-    """Integrated gradients (Sundararajan et al. 2017) by the midpoint rule.
+    """Unit scores, the sums of their tokens', by one of `GRADIENT_METHODS`.
 
-    With many steps the scores add up to f(text) - f(text with every unit masked).
+    "gradient_norm": |d f / d e_t|, the L2 norm of the gradient by each token's embedding (Li et al. 2016).
+    "gradient_x_input": <d f / d e_t, e_t> (Denil et al. 2014). "integrated_gradients" (Sundararajan et al. 2017): by
+    the midpoint rule; with many `steps` the scores add up to f(text) - f(text with every unit masked).
 
     Raises:
         ValueError: fewer than one step, or as `path_gradients`.
     """
-    return _scores("integrated_gradients", texts, path_gradients(values, texts, targets, midpoints(steps)))
+    gradients = path_gradients(values, texts, targets, path_points(method, steps))
+    return [
+        text.unit_scores(token_scores(method, gradient).numpy())
+        for text, gradient in zip(texts, gradients, strict=True)
+    ]
 
 
-def midpoints(steps: int) -> list[float]:
-    """The middles of `steps` equal pieces of [0, 1]; ValueError for fewer than one."""
+def token_scores(method: str, gradient: PathGradient) -> Tensor:
+    """(T,) scores by one of `GRADIENT_METHODS` off a text's gradient."""
+    if method == "gradient_norm":
+        return gradient.mean.norm(dim=-1)
+    return (gradient.mean * (gradient.path if method == "integrated_gradients" else gradient.embedded)).sum(-1)
+
+
+def path_points(method: str, steps: int) -> list[float]:
+    """Where a method differentiates: at the text, or in the middles of `steps` equal pieces of the path to it."""
+    if method != "integrated_gradients":
+        return [1.0]
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}.")
     return [(step + 0.5) / steps for step in range(steps)]
-
-
-def _scores(kind: str, texts: Sequence[TextValues], found: Sequence[PathGradient]) -> list[Floats]:
-    return [text.unit_scores(token_scores(kind, each).numpy()) for text, each in zip(texts, found, strict=True)]
 
 
 def _blank(values: ModelValues, embed: Any) -> Tensor:
     """(H,) what stands for a missing token."""
     mask = values.tokenizer.mask_token_id
     with torch.no_grad():
-        found = embed(torch.tensor([mask or 0], device=values.model.device))[0].detach()
-    return torch.zeros_like(found) if mask is None else found
+        embedded = embed(torch.tensor([mask or 0], device=values.model.device))[0].detach()
+    return torch.zeros_like(embedded) if mask is None else embedded
 
 
 class _Probe:
@@ -168,7 +158,7 @@ class _Probe:
     def __init__(self, places: Tensor, fixed: Sequence[Tensor], blank: Tensor, shifts: Sequence[Tensor] | None) -> None:
         self.places, self.fixed, self.blank, self.shifts = places, fixed, blank, shifts
         self.point: Tensor | None = None
-        self.own = self.line = blank
+        self.embedded = self.path = blank
 
     def __call__(self, module: Any, args: Any, out: Tensor) -> Tensor:
         if not isinstance(out, Tensor):
@@ -177,13 +167,13 @@ class _Probe:
             )
         if self.point is not None:
             return out
-        own = out.detach().clone()  # (B, T, H), T with padding, which longformer and big_bird add inside
-        moves = torch.zeros(own.shape[:2], dtype=torch.bool, device=own.device)
+        embedded = out.detach().clone()  # (B, T, H), T with padding, which longformer and big_bird add inside
+        moves = torch.zeros(embedded.shape[:2], dtype=torch.bool, device=out.device)
         for row, fixed in enumerate(self.fixed):
-            moves[row, : len(fixed)] = ~fixed.to(own.device)
+            moves[row, : len(fixed)] = ~fixed.to(out.device)
             if self.shifts is not None:
-                own[row, : len(fixed)] += self.shifts[row].to(own)
-        base = torch.where(moves[..., None], self.blank, own)
-        self.own, self.line = own, own - base
-        self.point = (base + self.places.to(own)[:, None, None] * self.line).requires_grad_()
+                embedded[row, : len(fixed)] += self.shifts[row].to(embedded)
+        base = torch.where(moves[..., None], self.blank, embedded)
+        self.embedded, self.path = embedded, embedded - base
+        self.point = (base + self.places.to(embedded)[:, None, None] * self.path).requires_grad_()
         return self.point

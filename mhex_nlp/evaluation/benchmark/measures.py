@@ -15,7 +15,7 @@ import numpy as np
 from ..metrics.arrays import Bools, Floats
 from ..metrics.perturbation import ERASER_BINS, average_drop, comprehensiveness, log_odds, sufficiency
 from ..metrics.plausibility import (
-    Span,
+    RationaleSpan,
     auprc,
     hard_rationale,
     iou_f1,
@@ -80,14 +80,14 @@ def faithfulness_columns(
     Raises:
         ValueError: scores that do not align or are not finite.
     """
-    found = perturb(texts, scores, list(targets), (*ERASER_BINS, *AOPC_BINS))
+    perturbed = perturb(texts, scores, list(targets), (*ERASER_BINS, *AOPC_BINS))
     eraser = len(ERASER_BINS)
     rows = {
-        "comprehensiveness": comprehensiveness(found.full, found.without[:, :eraser]),
-        "sufficiency": sufficiency(found.full, found.only[:, :eraser]),
-        "aopc": comprehensiveness(found.full, found.without[:, eraser:]),
-        "log_odds": log_odds(found.full, found.without[:, _TOP]),
-        "average_drop": average_drop(found.full, found.only[:, _TOP]),
+        "comprehensiveness": comprehensiveness(perturbed.full, perturbed.without[:, :eraser]),
+        "sufficiency": sufficiency(perturbed.full, perturbed.only[:, :eraser]),
+        "aopc": comprehensiveness(perturbed.full, perturbed.without[:, eraser:]),
+        "log_odds": log_odds(perturbed.full, perturbed.without[:, _TOP]),
+        "average_drop": average_drop(perturbed.full, perturbed.only[:, _TOP]),
         "kendall_leave_one_out": rank_agreement(scores, leave_one_out, "kendall"),
     }
     if shapley is not None:
@@ -104,17 +104,18 @@ def plausibility_columns(scores: Sequence[Floats], marks: Sequence[Bools]) -> di
         scores, marks: B arrays (n_i,), each text with a mark.
     """
     share = mean_rationale_share(marks)
-    chosen = [hard_rationale(each, share) for each in scores]
-    spans = [iou_f1([mask_spans(one)], [mask_spans(other)]).macro for one, other in zip(chosen, marks, strict=True)]
-    tokens = [token_f1([one], [other]).macro.f1 for one, other in zip(chosen, marks, strict=True)]
+    chosen = [hard_rationale(row, share) for row in scores]
+    pairs = list(zip(chosen, marks, strict=True))
+    spans = [iou_f1([mask_spans(mask)], [mask_spans(mark)]).macro for mask, mark in pairs]
+    tokens = [token_f1([mask], [mark]).macro.f1 for mask, mark in pairs]
     return {
         "auprc": auprc(scores, marks)[:, None],
         "token_f1": np.asarray(tokens)[:, None],
-        "iou_f1": np.asarray([[each.precision, each.recall] for each in spans]),
+        "iou_f1": np.asarray([[span.precision, span.recall] for span in spans]),
     }
 
 
-def unit_marks(text: TextValues, spans: Sequence[Span], name: str) -> Bools:
+def unit_marks(text: TextValues, spans: Sequence[RationaleSpan], name: str) -> Bools:
     """Which units of a text share a code point with a rationale, (n,) bool.
 
     Raises:

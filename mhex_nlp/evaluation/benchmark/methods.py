@@ -15,15 +15,15 @@ import numpy as np
 
 from ...explain.explainer import MhexExplainer
 from ...models.heads.head import trained
-from ..metrics.arrays import Floats
-from ..metrics.games import ValueFunction, leave_one_out
+from ..metrics.arrays import Floats, check_integer
+from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from . import peers
 from .attention import attention_rollout, last_attention
 from .explained_output import output_name
-from .gradients import gradient_norm, gradient_x_input, integrated_gradients, path_gradients
+from .gradients import gradient_scores, path_gradients
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
 
@@ -39,15 +39,14 @@ OWN_METHODS = (
     "leave_one_out",
     "shapley",
 )
-PEER_METHODS = ("captum_integrated_gradients", "shap", "kernel_shap", "lime")
-METHODS = (*OWN_METHODS, *PEER_METHODS)
-DEFAULT_METHODS = tuple(name for name in OWN_METHODS if name != "shapley")  # Shapley values are the reference already
 _PEER_MODULES = {
     "captum_integrated_gradients": "captum.attr",
     "shap": "shap",
     "kernel_shap": "shap",
     "lime": "lime.lime_text",
 }
+METHODS = (*OWN_METHODS, *_PEER_MODULES)
+DEFAULT_METHODS = tuple(name for name in OWN_METHODS if name != "shapley")  # Shapley values are the reference already
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,7 @@ class Budgets:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field.name} must be an integer of at least 1, got {value!r}.")
+            check_integer(getattr(self, field.name), field.name, 1)
         if self.permutations % 4:
             raise ValueError(f"permutations must be a multiple of 4, got {self.permutations}.")
 
@@ -89,7 +86,7 @@ def available_methods(
     seed: int = 0,
     **budgets: int,
 ) -> list[AttributionMethod]:
-    """The methods asked for, in the order of `METHODS`; by default all that this model and installation can do.
+    """The methods named, in the order of `METHODS`; by default all that this model and installation can do.
 
     Args:
         values: of the model that is explained.
@@ -102,7 +99,7 @@ def available_methods(
         ValueError: an unknown name or budget, a method that was named and cannot be had of this model.
         ImportError: a peer that was named and is not installed.
     """
-    return find_methods(values, explainer, names, seed, strict=None, **budgets)[0]
+    return find_methods(values, explainer, names, seed, strict=names is not None, **budgets)[0]
 
 
 def find_methods(
@@ -111,28 +108,25 @@ def find_methods(
     names: Sequence[str] | None = None,
     seed: int = 0,
     *,
-    strict: bool | None = None,
+    strict: bool,
     **budgets: int,
 ) -> tuple[list[AttributionMethod], tuple[str, ...]]:
-    """As `available_methods`, with a sentence for each method that was left out.
-
-    `strict` says whether a method that cannot be had is an error; by default where names are given.
-    """
-    wanted = METHODS if names is None else tuple(names)
-    if not wanted or isinstance(names, str):
+    """As `available_methods`, with a sentence for each method that was left out; `strict` makes it an error instead."""
+    chosen = METHODS if names is None else tuple(names)
+    if not chosen or isinstance(names, str):
         raise ValueError(f"methods must be a list of some of {', '.join(METHODS)}, got {names!r}.")
-    if unknown := [name for name in wanted if name not in METHODS]:
+    if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"methods must be some of {', '.join(METHODS)}, got {unknown[0]!r}.")
     known = [field.name for field in fields(Budgets)]
     if surplus := sorted(set(budgets) - set(known)):
         raise ValueError(f"budgets must be some of {', '.join(known)}, got {surplus[0]!r}.")
     build = _Builder(values, explainer, seed, Budgets(**budgets))
     methods, notes = [], []
-    for name in (name for name in METHODS if name in wanted):
+    for name in (name for name in METHODS if name in chosen):
         try:
             methods.append(AttributionMethod(name, *build(name)))
         except (ValueError, ImportError) as error:
-            if names is not None if strict is None else strict:
+            if strict:
                 raise
             notes.append(f"{name} was left out: {error}")
     return methods, tuple(notes)
@@ -151,17 +145,17 @@ class _Builder:
         if name in _PEER_MODULES:
             peers.load_peer(_PEER_MODULES[name])
         if "gradient" in name:
-            path_gradients(values, [values.of("a b")], [0], [1.0])  # shows whether this family lets us
+            path_gradients(values, [values.of("a b")], [0], [1.0])  # an error where this family has none
         if name in ("attention", "rollout"):
-            last_attention(values, [values.of("a b")])  # shows whether this family has attention maps
+            last_attention(values, [values.of("a b")])  # an error where this family has none
         start = "" if values.tokenizer.mask_token_id is not None else ", from zero embeddings"
         made: dict[str, tuple[str, Explain]] = {
             "random": ("random", self._random),
-            "gradient_norm": ("gradient norm", partial(gradient_norm, values)),
-            "gradient_x_input": ("gradient × input", partial(gradient_x_input, values)),
+            "gradient_norm": ("gradient norm", partial(gradient_scores, "gradient_norm", values)),
+            "gradient_x_input": ("gradient × input", partial(gradient_scores, "gradient_x_input", values)),
             "integrated_gradients": (
                 f"integrated gradients, {budgets.steps} steps{start}",
-                partial(integrated_gradients, values, steps=budgets.steps),
+                partial(gradient_scores, "integrated_gradients", values, steps=budgets.steps),
             ),
             "attention": ("attention, last layer", lambda texts, targets: last_attention(values, texts)),
             "rollout": ("attention rollout", lambda texts, targets: attention_rollout(values, texts)),
@@ -189,28 +183,27 @@ class _Builder:
         return made[name]
 
     def _mhex(self, name: str) -> tuple[str, Explain]:
-        given, fitted = self.explainer, name == "mhex_fitted"
-        if given is None:
+        explainer, fitted = self.explainer, name == "mhex_fitted"
+        if explainer is None:
             raise ValueError(
                 "the model has no MHEX heads; `mhex fit` (fit_equivalent_matrices) gives it some without changing it."
             )
-        embeddings = [each.get_input_embeddings().weight.data_ptr() for each in (given.model, self.values.model)]
-        if embeddings[0] != embeddings[1]:
+        ours, theirs = (model.get_input_embeddings().weight for model in (self.values.model, explainer.model))
+        if ours.data_ptr() != theirs.data_ptr():
             raise ValueError("explainer must explain the model of values, got one with other weights.")
-        if fitted and getattr(given.model.config, "mhex_fit", None) is None:
+        if fitted and getattr(explainer.model.config, "mhex_fit", None) is None:
             raise ValueError("the model has no fit; `mhex fit` (fit_equivalent_matrices) makes one.")
-        if not fitted and not trained(given.model.mhex):
+        if not fitted and not trained(explainer.model.mhex):
             raise ValueError("the model's heads were never trained; fine-tune it with its heads (`mhex finetune`).")
-        explainer = MhexExplainer(
-            given.model,
-            given.tokenizer,
+        aggregating = MhexExplainer(
+            explainer.model,
+            explainer.tokenizer,
             aggregation="fitted" if fitted else "mean",
-            batch_tokens=given.batch_tokens,
-            max_length=given.max_length,
-            language=given.language,
+            batch_tokens=explainer.batch_tokens,
+            max_length=explainer.max_length,
+            language=explainer.language,
         )
-        label = "MHEX, fitted" if fitted else "MHEX, supervised"
-        return label, partial(_explained, explainer)
+        return "MHEX, fitted" if fitted else "MHEX, supervised", partial(_explained, aggregating)
 
     def _random(self, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
         """Uniform draws that depend on the seed and on the text's place in the list."""
@@ -218,9 +211,7 @@ class _Builder:
 
     def _leave_one_out(self, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
         """All texts in one go: a single text has too few rows to fill a batch."""
-        self.values.fill(
-            texts, [np.concatenate([np.ones((1, text.n), bool), ~np.eye(text.n, dtype=bool)]) for text in texts]
-        )
+        self.values.fill(texts, [leave_one_out_masks(text.n) for text in texts])
         return self._game(leave_one_out)(texts, targets)
 
     def _shapley(self, value: ValueFunction, n: int) -> Floats:
@@ -236,13 +227,14 @@ class _Builder:
 
 
 def _explained(explainer: MhexExplainer, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-    """What the explainer says of each text for its class; texts of one class, and of one kind, go together."""
+    """The explainer's scores of each text for its class; texts of one class, and of one kind, go together."""
     groups: dict[tuple[int, bool], list[int]] = {}
     for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
         groups.setdefault((target, text.item.text_pair is not None), []).append(index)
-    found: dict[int, Floats] = {}
-    for (target, paired), own in sorted(groups.items()):
-        pairs = [texts[index].item.text_pair for index in own] if paired else None
-        told = explainer([texts[index].item.text for index in own], pairs, target=target)
-        found.update({index: texts[index].unit_scores(each.scores) for index, each in zip(own, told, strict=True)})
-    return [found[index] for index in range(len(texts))]
+    scores: dict[int, Floats] = {}
+    for (target, paired), indices in sorted(groups.items()):
+        pairs = [texts[index].item.text_pair for index in indices] if paired else None
+        explanations = explainer([texts[index].item.text for index in indices], pairs, target=target)
+        for index, explanation in zip(indices, explanations, strict=True):
+            scores[index] = texts[index].unit_scores(explanation.scores)
+    return [scores[index] for index in range(len(texts))]

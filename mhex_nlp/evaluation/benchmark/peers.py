@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers: captum, shap and lime asked to explain the same game over the same units (the extra `bench`).
+"""Peers: captum, shap and lime explain the same game over the same units (the extra `bench`).
 
 Every peer is the library's own code. It gets either the model with its embeddings (captum's integrated gradients) or
-binary masks over a text's units, whose value `TextValues.value` says. None is imported before it is asked for.
+binary masks over a text's units, whose value `TextValues.value` says. Each is imported on its first use.
 
 Axes: n units of a text, S subsets, T tokens.
 """
@@ -37,7 +37,7 @@ def load_peer(module: str) -> Any:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what peers have to say about themselves at import
+            warnings.simplefilter("ignore")  # what peers warn of at import
             return importlib.import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
@@ -57,7 +57,7 @@ def captum_integrated_gradients(
     if mask is None:
         raise ValueError("captum's integrated gradients need a tokenizer with a mask token, for the baseline.")
     model = values.model
-    found = []
+    text_scores = []
     for text, target in zip(texts, targets, strict=True):
         inputs = {name: value[None].to(model.device) for name, value in text.item.features.items()}
         ids = inputs.pop("input_ids")
@@ -69,8 +69,8 @@ def captum_integrated_gradients(
 
         baseline = torch.where(text.fixed.to(ids.device)[None], ids, torch.full_like(ids, mask))
         with evaluating(model):
-            given = load_peer("captum.attr").LayerIntegratedGradients(forward, model.get_input_embeddings())
-            scores = given.attribute(
+            gradients = load_peer("captum.attr").LayerIntegratedGradients(forward, model.get_input_embeddings())
+            scores = gradients.attribute(
                 ids,
                 baselines=baseline,
                 additional_forward_args=tuple(inputs.values()) or None,
@@ -78,8 +78,8 @@ def captum_integrated_gradients(
                 method="riemann_middle",
                 internal_batch_size=max(1, BATCH_TOKENS // len(text.item)),
             )
-        found.append(text.unit_scores(scores[0, : len(text.item)].sum(-1).double().detach().cpu().numpy()))
-    return found
+        text_scores.append(text.unit_scores(scores[0, : len(text.item)].sum(-1).double().detach().cpu().numpy()))
+    return text_scores
 
 
 def lime_game(value: ValueFunction, n: int, *, samples: int = 500, seed: int = 0) -> Floats:
@@ -94,9 +94,9 @@ def lime_game(value: ValueFunction, n: int, *, samples: int = 500, seed: int = 0
         keep = np.asarray([[character == "x" for character in row] for row in masked])
         return np.asarray(value(keep), dtype=np.float64)[:, None]
 
-    told = explainer.explain_instance("x" * n, answer, labels=(0,), num_features=n, num_samples=samples)
+    explanation = explainer.explain_instance("x" * n, answer, labels=(0,), num_features=n, num_samples=samples)
     scores = np.zeros(n)
-    for unit, weight in told.local_exp[0]:
+    for unit, weight in explanation.local_exp[0]:
         scores[int(unit)] = weight
     return scores
 
@@ -106,8 +106,8 @@ def kernel_shap_game(value: ValueFunction, n: int, *, samples: int = 200, seed: 
     shap = load_peer("shap")
     with _numpy_seed(seed):
         explainer = shap.KernelExplainer(_answer(value), np.zeros((1, n)))
-        found = explainer.shap_values(np.ones((1, n)), nsamples=samples, l1_reg=False, silent=True)
-    return np.asarray(found, dtype=np.float64).reshape(n)
+        scores = explainer.shap_values(np.ones((1, n)), nsamples=samples, l1_reg=False, silent=True)
+    return np.asarray(scores, dtype=np.float64).reshape(n)
 
 
 def permutation_shap_game(value: ValueFunction, n: int, *, evaluations: int = 500, seed: int = 0) -> Floats:
@@ -118,8 +118,8 @@ def permutation_shap_game(value: ValueFunction, n: int, *, evaluations: int = 50
     shap = load_peer("shap")
     with _numpy_seed(seed):
         explainer = shap.PermutationExplainer(_answer(value), shap.maskers.Independent(np.zeros((1, n))), seed=seed)
-        found = explainer(np.ones((1, n)), max_evals=max(evaluations, 2 * n + 1), silent=True)
-    return np.asarray(found.values, dtype=np.float64).reshape(n)
+        explanation = explainer(np.ones((1, n)), max_evals=max(evaluations, 2 * n + 1), silent=True)
+    return np.asarray(explanation.values, dtype=np.float64).reshape(n)
 
 
 def _answer(value: ValueFunction) -> Callable[[Any], Floats]:

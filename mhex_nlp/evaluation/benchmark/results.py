@@ -63,10 +63,14 @@ class EvaluationReport:
 
     def method(self, name: str) -> MethodResult:
         """The result of one method; ValueError lists those there are."""
-        for each in self.methods:
-            if each.name == name:
-                return each
-        raise ValueError(f"name must be one of {', '.join(each.name for each in self.methods)}, got {name!r}.")
+        by_name = {method.name: method for method in self.methods}
+        if name not in by_name:
+            raise ValueError(f"name must be one of {', '.join(by_name)}, got {name!r}.")
+        return by_name[name]
+
+    def ranked(self) -> list[MethodResult]:
+        """The methods, best comprehensiveness first."""
+        return sorted(self.methods, key=lambda method: -method.figures["comprehensiveness"].value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; equal for equal seeds but for each method's `cost`."""

@@ -21,15 +21,15 @@ from ..._version import __version__
 from ...explain.explainer import MhexExplainer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
-from ..metrics.arrays import Bools
-from ..metrics.plausibility import Span
+from ..metrics.arrays import Bools, check_integer
+from ..metrics.plausibility import RationaleSpan
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from .intervals import Interval, interval, paired_interval
 from .measures import MEASURES, unit_marks
 from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods
 from .results import Cost, EvaluationReport, MethodResult
-from .study import BOOTSTRAP_DRAWS, Columns, Study
+from .study import BOOTSTRAP_DRAWS, MeasureColumns, Study
 
 
 def evaluate_explanations(
@@ -39,7 +39,7 @@ def evaluate_explanations(
     text_pairs: Iterable[str] | None = None,
     *,
     methods: Sequence[str] | Literal["all"] | None = None,
-    rationales: Sequence[Sequence[Span]] | None = None,
+    rationales: Sequence[Sequence[RationaleSpan]] | None = None,
     removal: str = "mask",
     unit: Literal["tokens", "words"] = "tokens",
     reference_permutations: int = 64,
@@ -73,14 +73,52 @@ def evaluate_explanations(
             one that was named and cannot be had, rationales that do not align, scores or logits that are not finite.
         ImportError: a peer that was named and is not installed.
     """
+    checked, pairs = _check_texts(texts, text_pairs)
+    _check_counts(random_seeds, reference_permutations, seed)
+    options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
+    values, explainer = _model_values(model, tokenizer, removal, options)
+    by_default = methods is None or methods == "all"
+    names = DEFAULT_METHODS if methods is None else METHODS if methods == "all" else methods
+    compared, notes = find_methods(values, explainer, names, seed, strict=not by_default, **budgets)
+    everything = [values.of(text, pairs[index] if pairs else None, unit) for index, text in enumerate(checked)]
+    kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("references", total=len(compared) + 1)
+        study = Study(values, explainer, kept, marks, permutations=reference_permutations, seed=seed)
+        columns: dict[str, MeasureColumns] = {}
+        costs: dict[str, Cost] = {}
+        for method in compared:
+            bar.update(task, advance=1, description=method.label)
+            scores, costs[method.name] = study.explain(method.name, budgets)
+            runs = [scores, *(study.random(random_seeds) if method.name == "random" else [])]
+            columns[method.name] = study.measure(runs)
+    reference = next((name for name in MHEX_METHODS if name in columns), None)
+    results = tuple(_result(method, columns, costs[method.name], reference, seed) for method in compared)
+    return _report(study, results, reference, left_out=len(checked) - len(kept), random_seeds=random_seeds, notes=notes)
+
+
+def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tuple[list[str], list[str] | None]:
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings, got one string.")
     surrogates = SurrogateWarnings()
-    given = check_texts(texts, "texts", surrogates=surrogates)
-    pairs = check_pairs(given, text_pairs, "text_pairs", surrogates=surrogates)
+    checked = check_texts(texts, "texts", surrogates=surrogates)
+    pairs = check_pairs(checked, text_pairs, "text_pairs", surrogates=surrogates)
     surrogates.emit()
-    _check_counts(random_seeds, reference_permutations, seed)
-    options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
+    return checked, pairs
+
+
+def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
+    check_integer(random_seeds, "random_seeds", 1)
+    check_integer(permutations, "reference_permutations", 0)
+    check_integer(seed, "seed", 0)
+    if permutations % 4:
+        raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
+
+
+def _model_values(
+    model: Any, tokenizer: Any, removal: str, options: dict[str, Any]
+) -> tuple[ModelValues, MhexExplainer | None]:
+    """The model to ask, and the explainer where it has heads."""
     explainer = None
     if any(isinstance(module, MhexMixin) for module in model.modules()):
         explainer = MhexExplainer(model, tokenizer, **options)
@@ -88,73 +126,11 @@ def evaluate_explanations(
     values = ModelValues(model, tokenizer, removal, **options)
     if values.classes.task == "regression":
         raise ValueError("model must be a classifier, got a regression model: it has no probabilities to measure by.")
-    own = {None: DEFAULT_METHODS, "all": METHODS}
-    strict = methods not in (None, "all")
-    names = own[methods] if methods in (None, "all") else methods
-    found, notes = find_methods(values, explainer, names, seed, strict=strict, **budgets)
-
-    everything = [values.of(text, None if pairs is None else pairs[index], unit) for index, text in enumerate(given)]
-    marks = _marks(everything, rationales, pairs)
-    kept = [index for index, text in enumerate(everything) if text.n > 1]
-    if len(kept) < 2:
-        raise ValueError(
-            f"texts must hold at least two of more than one of the {unit}, got {len(kept)} such among {len(given)}."
-        )
-    chosen = [everything[index] for index in kept]
-    marks = [marks[index] for index in kept]
-    marked = sum(mark is not None for mark in marks)
-    if rationales is not None and marked < 2:
-        raise ValueError(f"rationales must mark something in at least two of the texts compared, got {marked}.")
-    columns: dict[str, Columns] = {}
-    costs: dict[str, Cost] = {}
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("references", total=len(found) + 1)
-        study = Study(
-            values, explainer, chosen, marks, permutations=reference_permutations, seed=seed, max_length=max_length
-        )
-        for method in found:
-            bar.update(task, advance=1, description=method.label)
-            scores, costs[method.name] = study.explain(method.name, budgets)
-            runs = [scores, *(study.random(random_seeds) if method.name == "random" else [])]
-            columns[method.name] = study.measure(runs)
-    reference = next((name for name in MHEX_METHODS if name in columns), None)
-    return EvaluationReport(
-        model=_shown_name(model),
-        task=values.classes.task,
-        explained=f"{'centred ' if values.classes.exclusive else ''}logit of the predicted class",
-        texts=len(chosen),
-        left_out=len(given) - len(chosen),
-        cut=sum(text.item.truncated for text in chosen),
-        plausibility_texts=marked,
-        removal=values.removal,
-        unit=unit,
-        seed=seed,
-        random_seeds=random_seeds,
-        bootstrap_draws=BOOTSTRAP_DRAWS,
-        reference_permutations=reference_permutations,
-        reliability=study.reliability,
-        compared_with=reference,
-        methods=tuple(_result(method, columns, costs[method.name], reference, seed) for method in found),
-        notes=notes,
-        machine=_machine(model),
-        versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-    )
-
-
-def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
-    for name, value, least in (
-        ("random_seeds", random_seeds, 1),
-        ("reference_permutations", permutations, 0),
-        ("seed", seed, 0),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-    if permutations % 4:
-        raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
+    return values, explainer
 
 
 def _marks(
-    texts: Sequence[TextValues], rationales: Sequence[Sequence[Span]] | None, pairs: Sequence[str] | None
+    texts: Sequence[TextValues], rationales: Sequence[Sequence[RationaleSpan]] | None, pairs: Sequence[str] | None
 ) -> list[Bools | None]:
     """The marked units of each text, `None` where there is no rationale or nothing in it."""
     if rationales is None:
@@ -163,26 +139,73 @@ def _marks(
         raise ValueError("rationales must be left out for pairs of texts: it would not be known which half they mark.")
     if len(rationales) != len(texts):
         raise ValueError(f"rationales must have one entry for each of the {len(texts)} texts, got {len(rationales)}.")
-    found = [unit_marks(text, rationales[index], f"rationales[{index}]") for index, text in enumerate(texts)]
-    return [mark if mark.any() else None for mark in found]
+    marks = [unit_marks(text, rationales[index], f"rationales[{index}]") for index, text in enumerate(texts)]
+    return [mark if mark.any() else None for mark in marks]
+
+
+def _comparable(
+    texts: Sequence[TextValues], marks: Sequence[Bools | None], unit: str, rationales: bool
+) -> tuple[list[TextValues], list[Bools | None]]:
+    """The texts of more than one unit, and their marks."""
+    kept = [index for index, text in enumerate(texts) if text.n > 1]
+    if len(kept) < 2:
+        raise ValueError(
+            f"texts must hold at least two of more than one of the {unit}, got {len(kept)} such among {len(texts)}."
+        )
+    marked = sum(marks[index] is not None for index in kept)
+    if rationales and marked < 2:
+        raise ValueError(f"rationales must mark something in at least two of the texts compared, got {marked}.")
+    return [texts[index] for index in kept], [marks[index] for index in kept]
 
 
 def _result(
-    method: AttributionMethod, columns: dict[str, Columns], cost: Cost, reference: str | None, seed: int
+    method: AttributionMethod, columns: dict[str, MeasureColumns], cost: Cost, reference: str | None, seed: int
 ) -> MethodResult:
-    own, differences = columns[method.name], {}
-    draws: dict[str, Any] = {"draws": BOOTSTRAP_DRAWS, "seed": seed}
     figures: dict[str, Interval] = {}
-    for key, found in own.items():
-        figures[key] = interval(found, MEASURES[key].statistic, **draws)
+    differences: dict[str, Interval] = {}
+    for key, rows in columns[method.name].items():
+        statistic = MEASURES[key].statistic
+        figures[key] = interval(rows, statistic, BOOTSTRAP_DRAWS, seed)
         if reference is not None and reference != method.name:
-            other = columns[reference][key]
-            differences[key] = paired_interval(found, other, MEASURES[key].statistic, **draws)
+            differences[key] = paired_interval(rows, columns[reference][key], statistic, BOOTSTRAP_DRAWS, seed)
     return MethodResult(method.name, method.label, figures, differences, cost)
 
 
+def _report(
+    study: Study,
+    results: tuple[MethodResult, ...],
+    reference: str | None,
+    *,
+    left_out: int,
+    random_seeds: int,
+    notes: tuple[str, ...],
+) -> EvaluationReport:
+    values, texts = study.values, study.texts
+    return EvaluationReport(
+        model=_shown_name(values.model),
+        task=values.classes.task,
+        explained=f"{'centred ' if values.classes.exclusive else ''}logit of the predicted class",
+        texts=len(texts),
+        left_out=left_out,
+        cut=sum(text.item.truncated for text in texts),
+        plausibility_texts=sum(mark is not None for mark in study.marks),
+        removal=values.removal,
+        unit=texts[0].unit,
+        seed=study.seed,
+        random_seeds=random_seeds,
+        bootstrap_draws=BOOTSTRAP_DRAWS,
+        reference_permutations=study.permutations,
+        reliability=study.reliability,
+        compared_with=reference,
+        methods=results,
+        notes=notes,
+        machine=_machine(values.model),
+        versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    )
+
+
 def _shown_name(model: Any) -> str:
-    """Reports are passed on: a folder's own name stands in them, not where it lies on this machine."""
+    """A folder by its last name: reports are passed on, and paths of this machine do not belong in them."""
     name = str(model.config._name_or_path or type(model).__name__)
     return Path(name).name if Path(name).is_dir() else name
 

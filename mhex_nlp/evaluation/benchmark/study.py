@@ -27,7 +27,7 @@ from .results import Cost
 BOOTSTRAP_DRAWS = 2000
 _REFERENCE_SEED = 10_007  # the reference must not share its orders with the method "shapley"
 
-Columns = dict[str, Floats]  # (B, k) of each figure
+MeasureColumns = dict[str, Floats]  # (B, k) of each figure
 
 
 class Study:
@@ -40,7 +40,6 @@ class Study:
         marks: for each the units that people marked, or `None`.
         permutations: orders of the reference Shapley values; 0 for none.
         seed: of everything drawn.
-        max_length: as `values` was given it.
     """
 
     def __init__(
@@ -52,10 +51,9 @@ class Study:
         *,
         permutations: int,
         seed: int,
-        max_length: int | None = None,
     ) -> None:
-        self.values, self.explainer, self.texts, self.marks, self.seed = values, explainer, texts, marks, seed
-        self.max_length = max_length
+        self.values, self.explainer, self.texts, self.marks = values, explainer, texts, marks
+        self.permutations, self.seed = permutations, seed
         output: Any = output_name(values)
         self.targets = [text.predicted() for text in texts]
         games = [text.value(target, output) for text, target in zip(texts, self.targets, strict=True)]
@@ -63,45 +61,34 @@ class Study:
         self.shapley: list[Floats] | None = None
         self.reliability: Interval | None = None
         if permutations:
-            found = [
+            estimates = [
                 sampled_shapley(game, text.n, permutations=permutations, seed=seed + _REFERENCE_SEED)
                 for game, text in zip(games, texts, strict=True)
             ]
-            self.shapley = [each.values for each in found]
-            corrected = np.asarray([[each.corrected] for each in found], dtype=np.float64)
+            self.shapley = [estimate.values for estimate in estimates]
+            corrected = np.asarray([[estimate.corrected] for estimate in estimates], dtype=np.float64)
             self.reliability = interval(corrected, mean_of, BOOTSTRAP_DRAWS, seed)
 
     def explain(self, name: str, budgets: dict[str, int]) -> tuple[list[Floats], Cost]:
         """One method's scores and what they cost, on texts that remember no answer of the model."""
-        values, own = self.values, self.values.model
-        fresh = ModelValues(
-            own,
-            values.tokenizer,
-            values.removal,
-            values.batch_tokens,
-            max_length=self.max_length,
-            language=values.language,
-        )
-        (method,) = available_methods(fresh, self.explainer, [name], self.seed, **budgets)
-        first, *texts = [
-            fresh.of(text.item.text, text.item.text_pair, text.unit) for text in (self.texts[0], *self.texts)
-        ]
+        (method,) = available_methods(self.values, self.explainer, [name], self.seed, **budgets)
+        first, *texts = [text.anew() for text in (self.texts[0], *self.texts)]
         method.explain([first], self.targets[:1])  # what is done once, such as compiling, is not counted
-        with Meter(own) as meter:
+        with Meter(self.values.model) as meter:
             scores = method.explain(texts, self.targets)
         return scores, Cost(meter.seconds / len(texts), meter.rows / len(texts), meter.peak_bytes / 2**20)
 
     def random(self, seeds: int) -> list[list[Floats]]:
-        """Random scores of the seeds that follow the own one."""
+        """Random scores of the seeds that follow the study's."""
         others = (available_methods(self.values, None, ["random"], self.seed + more) for more in range(1, seeds))
-        return [each.explain(self.texts, self.targets) for (each,) in others]
+        return [method.explain(self.texts, self.targets) for (method,) in others]
 
-    def measure(self, runs: Sequence[list[Floats]]) -> Columns:
+    def measure(self, runs: Sequence[list[Floats]]) -> MeasureColumns:
         """The columns of each figure, averaged over runs of one method."""
-        found = [self._measure(scores) for scores in runs]
-        return {key: np.mean([each[key] for each in found], axis=0) for key in found[0]}
+        tables = [self._measure(scores) for scores in runs]
+        return {key: np.mean([table[key] for table in tables], axis=0) for key in tables[0]}
 
-    def _measure(self, scores: list[Floats]) -> Columns:
+    def _measure(self, scores: list[Floats]) -> MeasureColumns:
         columns = faithfulness_columns(self.texts, scores, self.targets, self.without, self.shapley)
         marked = [(score, mark) for score, mark in zip(scores, self.marks, strict=True) if mark is not None]
         if marked:

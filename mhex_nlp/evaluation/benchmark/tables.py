@@ -11,7 +11,7 @@ from pathlib import Path
 from .figure import draw
 from .intervals import Interval
 from .measures import MEASURES, PLAUSIBILITY
-from .results import EvaluationReport, MethodResult
+from .results import EvaluationReport
 
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
@@ -23,7 +23,7 @@ def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -
     folder = check_folder(directory)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / "evaluation.md", folder / "evaluation.json"
-    page.write_text("\n".join(_page(report)) + "\n", "utf-8")
+    page.write_text("\n\n".join(_page(report)) + "\n", "utf-8")
     data.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     return [page, data, *draw(report, folder / "evaluation")]
 
@@ -42,41 +42,32 @@ def summary_table(report: EvaluationReport) -> list[str]:
 
 
 def _page(report: EvaluationReport) -> Iterator[str]:
+    """The paragraphs of the page, tables among them."""
     yield f"# Explanations of {report.model} compared"
-    yield ""
     yield from _setting(report)
-    yield ""
-    yield from ["![Comprehensiveness and sufficiency of each method](evaluation.png)", "", "## Faithfulness", ""]
-    yield from summary_table(report)
-    yield ""
+    yield "![Comprehensiveness and sufficiency of each method](evaluation.png)"
+    yield "## Faithfulness"
+    yield "\n".join(summary_table(report))
     if report.plausibility_texts:
-        yield from ["## Plausibility", ""]
+        yield "## Plausibility"
         yield (
             f"Against what people marked in {report.plausibility_texts} texts: AUPRC of the scores; token F1 (macro) "
             "and IoU F1 (macro, spans that overlap by half) of as many top units as people mark on average (ERASER). "
             "It says nothing about the model."
         )
-        yield ""
-        yield from _table(report, list(PLAUSIBILITY))
-        yield ""
+        yield "\n".join(_table(report, list(PLAUSIBILITY)))
     if report.compared_with is not None and len(report.methods) > 1:
         best = report.method(report.compared_with)
-        yield from [f"## Differences to {best.label}", ""]
+        yield f"## Differences to {best.label}"
         yield f"Method less {best.label} on the same texts; an interval without 0 tells them apart."
-        yield ""
         keys = [key for key in MEASURES if key in best.figures]
-        yield from _lines(
-            ["scores", *(_head(key) for key in keys)],
-            [
-                [each.label, *(_cell(key, each.differences[key], signed=True) for key in keys)]
-                for each in _sorted(report)
-                if each.differences
-            ],
-        )
-        yield ""
+        compared = [method for method in report.ranked() if method.differences]
+        rows = [[row.label, *(_cell(key, row.differences[key], signed=True) for key in keys)] for row in compared]
+        yield "\n".join(_lines(["scores", *(_head(key) for key in keys)], rows))
     yield from _cost(report)
     if report.notes:
-        yield from ["", "## Left out", "", *(f"- {note}" for note in report.notes)]
+        yield "## Left out"
+        yield "\n".join(f"- {note}" for note in report.notes)
 
 
 def _setting(report: EvaluationReport) -> Iterator[str]:
@@ -91,21 +82,18 @@ def _setting(report: EvaluationReport) -> Iterator[str]:
         f"{report.texts} texts of at least two {report.unit}{left}{cut}. Every method explains the {report.explained}; "
         f"{report.unit} are {removed}, template tokens always stay."
     )
-    yield ""
     yield (
         "Comprehensiveness and sufficiency: what the probability of the predicted class loses without the top 1, 5, "
         "10, 20, 50 % of the units, and with them alone, mean over the five (ERASER). AOPC 10–90 %: without the top "
         "10, 20, ... 90 %, mean over the nine. Log-odds: ln of the probability without the top 20 % over the full one. "
         "Average drop: percent of the probability lost with the top 20 % alone."
     )
-    yield ""
     if report.reliability is not None:
         yield (
             f"Spearman ρ is to Shapley values from {report.reference_permutations} antithetic permutations, whose "
             f"split-half reliability is {_cell('spearman_shapley', report.reliability)}: no method can be expected "
             "above its square root."
         )
-        yield ""
     yield (
         f"Brackets: 95 % bootstrap intervals over the texts ({report.bootstrap_draws} draws). "
         f"Random: mean of {report.random_seeds} seeds. Seed {report.seed}."
@@ -113,29 +101,23 @@ def _setting(report: EvaluationReport) -> Iterator[str]:
 
 
 def _cost(report: EvaluationReport) -> Iterator[str]:
-    yield from ["## Cost", ""]
+    yield "## Cost"
     yield (
         f"Of explaining all texts in one go ({report.machine}): rows are texts or variants of them that went through "
         "the model; a gradient's backward pass is not among them. Memory is the peak above what was held before."
     )
-    yield ""
     rows = [
-        [
-            each.label,
-            f"{1000 * each.cost.seconds_per_text:.2f}",
-            f"{each.cost.rows_per_text:.0f}",
-            f"{each.cost.peak_mib:.0f}",
-        ]
-        for each in _sorted(report)
+        [method.label, f"{1000 * cost.seconds_per_text:.2f}", f"{cost.rows_per_text:.0f}", f"{cost.peak_mib:.0f}"]
+        for method, cost in ((method, method.cost) for method in report.ranked())
     ]
-    yield from _lines(["scores", "ms a text", "rows a text", "peak MiB"], rows)
+    yield "\n".join(_lines(["scores", "ms a text", "rows a text", "peak MiB"], rows))
 
 
 def _table(report: EvaluationReport, keys: Sequence[str]) -> list[str]:
-    methods = _sorted(report)
-    there = [key for key in keys if key in methods[0].figures]
-    rows = [[each.label, *(_cell(key, each.figures[key]) for key in there)] for each in methods]
-    return _lines(["scores", *(_head(key) for key in there)], rows)
+    methods = report.ranked()
+    shown = [key for key in keys if key in methods[0].figures]
+    rows = [[method.label, *(_cell(key, method.figures[key]) for key in shown)] for method in methods]
+    return _lines(["scores", *(_head(key) for key in shown)], rows)
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -150,10 +132,6 @@ def _head(key: str) -> str:
     return f"{MEASURES[key].title} {MEASURES[key].arrow}"
 
 
-def _cell(key: str, found: Interval, signed: bool = False) -> str:
+def _cell(key: str, interval: Interval, signed: bool = False) -> str:
     digits, sign = MEASURES[key].digits, "+" if signed else ""
-    return f"{found.value:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
-
-
-def _sorted(report: EvaluationReport) -> list[MethodResult]:
-    return sorted(report.methods, key=lambda each: -each.figures["comprehensiveness"].value)
+    return f"{interval.value:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy and F1 of predicted class ids, as pure functions."""
+"""Accuracy and F1 of predicted class ids, by scikit-learn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -21,8 +20,10 @@ def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
     Raises:
         ValueError: different lengths, or none at all.
     """
+    from sklearn.metrics import accuracy_score
+
     predicted, true = _pair(predictions, references)
-    return float((predicted == true).mean())
+    return float(accuracy_score(true, predicted))
 
 
 def f1(predictions: ArrayLike, references: ArrayLike, average: Average = "macro", positive: int = 1) -> float:
@@ -36,26 +37,18 @@ def f1(predictions: ArrayLike, references: ArrayLike, average: Average = "macro"
     Raises:
         ValueError: different lengths, none at all, an unknown `average`, or more than two classes for "binary".
     """
+    from sklearn.metrics import f1_score
+
     predicted, true = _pair(predictions, references)
     if average not in get_args(Average):
         raise ValueError(f"average must be one of {list(get_args(Average))}, got {average!r}.")
-    classes = np.unique(np.concatenate([predicted, true]))
-    if average == "binary":
-        if len(classes.tolist() + [positive] * (positive not in classes)) > 2:
-            raise ValueError(f"average='binary' must have two classes at most, got {classes.tolist()}.")
-        return float(_per_class(predicted, true, [positive])[0])
-    scores = _per_class(predicted, true, classes.tolist())
-    weights = [float((true == label).sum()) for label in classes] if average == "weighted" else None
-    return float(np.average(scores, weights=weights))
-
-
-def _per_class(predicted: NDArray[np.int64], true: NDArray[np.int64], classes: Sequence[int]) -> NDArray[np.float64]:
-    found = []
-    for label in classes:
-        right = ((predicted == label) & (true == label)).sum()
-        named = (predicted == label).sum() + (true == label).sum()
-        found.append(2 * right / named if named else 0.0)
-    return np.asarray(found, dtype=np.float64)
+    if average != "binary":
+        return float(f1_score(true, predicted, average=average, zero_division=0))
+    classes = np.union1d(predicted, true).tolist()
+    if len({*classes, positive}) > 2:
+        raise ValueError(f"average='binary' must have two classes at most, got {classes}.")
+    # scikit-learn's own "binary" refuses a positive class that does not occur; here its F1 is 0
+    return float(f1_score(true, predicted, labels=[positive], average="macro", zero_division=0))
 
 
 def _pair(predictions: ArrayLike, references: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

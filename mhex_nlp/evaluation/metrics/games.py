@@ -18,7 +18,7 @@ ValueFunction = Callable[[Bools], ArrayLike]
 
 
 def coalition_values(value: ValueFunction, keep: ArrayLike) -> Floats:
-    """The values of S subsets, each distinct subset asked for once and all of them in one call.
+    """The values of S subsets, each distinct subset computed once and all of them in one call.
 
     Args:
         value: (S', n) bool to (S',) numbers.
@@ -34,10 +34,10 @@ def coalition_values(value: ValueFunction, keep: ArrayLike) -> Floats:
     if masks.ndim != 2 or not masks.size:
         raise ValueError(f"keep must be (S, n) with at least one subset and one unit, got shape {masks.shape}.")
     _, first, inverse = np.unique(np.packbits(masks, axis=1), axis=0, return_index=True, return_inverse=True)
-    found = as_finite(value(masks[first]), "the value function's result")
-    if found.shape != (len(first),):
-        raise ValueError(f"the value function must give ({len(first)},) for as many subsets, got {found.shape}.")
-    return found[inverse.reshape(-1)]
+    values = as_finite(value(masks[first]), "the value function's result")
+    if values.shape != (len(first),):
+        raise ValueError(f"the value function must give ({len(first)},) for as many subsets, got {values.shape}.")
+    return values[inverse.reshape(-1)]
 
 
 def removal_order(scores: ArrayLike) -> tuple[int, ...]:
@@ -58,10 +58,14 @@ def removal_masks(order: Sequence[int] | NDArray[np.int64]) -> Bools:
     return np.arange(len(places) + 1)[:, None] <= position[None, :]
 
 
-def leave_one_out(value: ValueFunction, n: int) -> Floats:
-    """v(N) - v(N without i) for each unit i, (n,) float64 (Jain and Wallace 2019). ValueError for n < 1."""
+def leave_one_out_masks(n: int) -> Bools:
+    """(n + 1, n) bool: everything kept, then everything but each unit. ValueError for n < 1."""
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}.")
-    keep = np.concatenate([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
-    found = coalition_values(value, keep)
-    return found[0] - found[1:]
+    return np.concatenate([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
+
+
+def leave_one_out(value: ValueFunction, n: int) -> Floats:
+    """v(N) - v(N without i) for each unit i, (n,) float64 (Jain and Wallace 2019). ValueError for n < 1."""
+    values = coalition_values(value, leave_one_out_masks(n))
+    return values[0] - values[1:]

@@ -42,8 +42,8 @@ def order_aopc(value: ValueFunction, order: Sequence[int]) -> float:
     Raises:
         ValueError: `order` does not name each unit once, or values that are not finite.
     """
-    found = coalition_values(value, removal_masks(order))
-    return float(np.mean(found[0] - found[1:]))
+    values = coalition_values(value, removal_masks(order))
+    return float(np.mean(values[0] - values[1:]))
 
 
 def aopc_bounds(
@@ -73,11 +73,10 @@ def aopc_bounds(
     if n <= n_exact:
         lo, worst, hi, best = _exact(value, n)
         return AopcBounds(lo, hi, worst, best, exact=True)
-    given = [tuple(order) for order in orders]
-    known = [*(_beam(value, n, beam, sign) for sign in (-1.0, 1.0)), *given]
-    found = [order_aopc(value, order) for order in known]
-    low, high = int(np.argmin(found)), int(np.argmax(found))
-    return AopcBounds(found[low], found[high], known[low], known[high], exact=False)
+    known = [*(_beam(value, n, beam, sign) for sign in (-1.0, 1.0)), *(tuple(order) for order in orders)]
+    aopcs = [order_aopc(value, order) for order in known]
+    low, high = int(np.argmin(aopcs)), int(np.argmax(aopcs))
+    return AopcBounds(aopcs[low], aopcs[high], known[low], known[high], exact=False)
 
 
 def normalised_aopc(aopc: float, bounds: AopcBounds) -> float:
@@ -113,18 +112,18 @@ def mean_naopc(aopcs: Sequence[float], bounds: Sequence[Sequence[float]], exact:
         raise ValueError(
             f"aopcs and bounds must have one entry a text, at least one text, got {len(aopcs)} and {len(bounds)}."
         )
-    found = []
+    normalised = []
     for index, (aopc, pair) in enumerate(zip(aopcs, bounds, strict=True)):
         if len(pair) != 2 or not np.isfinite(pair).all() or pair[0] > pair[1]:
             raise ValueError(f"bounds[{index}] must be a finite (lower, upper), got {list(pair)}.")
-        found.append(normalised_aopc(aopc, AopcBounds(float(pair[0]), float(pair[1]), (), (), exact)))
-    return float(np.mean(found))
+        normalised.append(normalised_aopc(aopc, AopcBounds(float(pair[0]), float(pair[1]), (), (), exact)))
+    return float(np.mean(normalised))
 
 
 def _exact(value: ValueFunction, n: int) -> tuple[float, Order, float, Order]:
     gone = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1  # (2^n, n), row s holds the bits of s
-    found = coalition_values(value, ~gone)
-    drops = found[0] - found  # (2^n,), v(N) - v(N without s)
+    values = coalition_values(value, ~gone)
+    drops = values[0] - values  # (2^n,), v(N) - v(N without s)
     lo, worst = _best_order(-drops, gone)
     hi, best = _best_order(drops, gone)
     return -lo / n, worst, hi / n, best

@@ -52,7 +52,7 @@ def bin_masks(scores: ArrayLike, bins: Sequence[float] = ERASER_BINS) -> tuple[B
     Raises:
         ValueError: scores that are not finite, or as in `bin_counts`.
     """
-    order = np.asarray(removal_order(as_scores(scores)))
+    order = np.asarray(removal_order(scores))
     position = np.argsort(order)  # (n,) rank of each unit, 0 for the highest score
     only = position[None, :] < np.asarray(bin_counts(len(order), bins))[:, None]
     return ~only, only

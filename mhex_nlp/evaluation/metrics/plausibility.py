@@ -7,7 +7,6 @@ plausible explanation need not be faithful: these say nothing about the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import Bools, Floats, as_mask, as_scores, text_pairs
-from .games import removal_order
+from .perturbation import bin_masks
 
-Span = tuple[int, int]
+RationaleSpan = tuple[int, int]  # [start, end), of code points or of tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class OverlapScores:
     """Precision, recall and their F1."""
 
     precision: float
@@ -33,11 +32,13 @@ class Agreement:
 class RationaleAgreement:
     """Agreement counted over all texts together (`micro`) and averaged over texts (`macro`)."""
 
-    micro: Agreement
-    macro: Agreement
+    micro: OverlapScores
+    macro: OverlapScores
 
 
-def rationale_mask(text: str, offsets: Sequence[tuple[int | None, int | None]], spans: Sequence[Span]) -> Bools:
+def rationale_mask(
+    text: str, offsets: Sequence[tuple[int | None, int | None]], spans: Sequence[RationaleSpan]
+) -> Bools:
     """Which tokens a human rationale marks: those that share at least one code point with one of its spans.
 
     Args:
@@ -57,17 +58,19 @@ def rationale_mask(text: str, offsets: Sequence[tuple[int | None, int | None]], 
             raise ValueError(
                 f"spans[{index}] must lie in the text of {len(text)} characters and not be empty, got {start} to {end}."
             )
-        hit = [first is not None and last is not None and max(first, start) < min(last, end) for first, last in offsets]
-        if not any(hit):
+        touched = [
+            first is not None and last is not None and max(first, start) < min(last, end) for first, last in offsets
+        ]
+        if not any(touched):
             raise ValueError(
                 f"spans[{index}] must cover a token, got {text[start:end]!r:.40}, which has none: it is whitespace or "
                 "was cut off."
             )
-        marked |= np.asarray(hit, dtype=bool)
+        marked |= np.asarray(touched, dtype=bool)
     return marked
 
 
-def mask_spans(mask: ArrayLike) -> tuple[Span, ...]:
+def mask_spans(mask: ArrayLike) -> tuple[RationaleSpan, ...]:
     """The runs of marked tokens as [start, end) token spans, in order. ValueError for anything but 0 and 1."""
     marks = np.concatenate([[False], as_mask(mask, "mask"), [False]])
     edges = np.flatnonzero(marks[1:] != marks[:-1]).tolist()
@@ -94,18 +97,16 @@ def hard_rationale(scores: ArrayLike, share: float) -> Bools:
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}.")
-    order = removal_order(as_scores(scores))
-    marked = np.zeros(len(order), dtype=bool)
-    marked[list(order[: math.ceil(share * len(order) - 1e-9)])] = True
-    return marked
+    _, marked = bin_masks(scores, [share])
+    return marked[0]
 
 
 def auprc(scores: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> Floats:
     """Area under the precision-recall curve of soft scores against the human mask, a text; ERASER reports the mean.
 
     By trapezoids over the points of every distinct score, from (recall 0, precision 1) on, which is what ERASER's
-    scorer does with scikit-learn's `precision_recall_curve` and `auc`. Average precision, steps instead of trapezoids,
-    is another figure; the two must not share a table.
+    scorer does with scikit-learn's `precision_recall_curve` and `auc`, as here. Average precision, steps instead of
+    trapezoids, is another figure; the two must not share a table.
 
     Args:
         scores: B arrays (n_i,) finite; higher means more in the rationale.
@@ -118,18 +119,16 @@ def auprc(scores: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> Float
         ValueError: zero texts, scores and masks that do not align, scores that are not finite, or a text in which
             nothing is marked: its recall is undefined, leave it out.
     """
-    found = []
-    for name, other_name, one, other in text_pairs(scores, rationales, ("scores", "rationales")):
-        values, marks = as_scores(one, name), as_mask(other, other_name)
+    from sklearn.metrics import auc, precision_recall_curve
+
+    areas = []
+    for name, rationale_name, row, rationale in text_pairs(scores, rationales, ("scores", "rationales")):
+        values, marks = as_scores(row, name), as_mask(rationale, rationale_name)
         if not marks.any():
-            raise ValueError(f"{other_name} must mark at least one token, got none: leave the text out.")
-        order = np.argsort(-values, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)  # last token of each distinct score
-        right = np.cumsum(marks[order])[ends]
-        precision = np.concatenate([[1.0], right / (ends + 1)])
-        recall = np.concatenate([[0.0], right / right[-1]])
-        found.append(float(np.sum(np.diff(recall) * (precision[1:] + precision[:-1]) / 2)))
-    return np.asarray(found, dtype=np.float64)
+            raise ValueError(f"{rationale_name} must mark at least one token, got none: leave the text out.")
+        precision, recall, _ = precision_recall_curve(marks, values)
+        areas.append(auc(recall, precision))
+    return np.asarray(areas, dtype=np.float64)
 
 
 def token_f1(predicted: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) -> RationaleAgreement:
@@ -145,18 +144,17 @@ def token_f1(predicted: Sequence[ArrayLike], rationales: Sequence[ArrayLike]) ->
     Raises:
         ValueError: zero texts, or masks that do not align or are not 0 and 1.
     """
-    counts = []
-    for name, other_name, one, other in text_pairs(predicted, rationales, ("predicted", "rationales")):
-        marks, truth = as_mask(one, name), as_mask(other, other_name)
+    counts = []  # (marked in both, predicted, true) of each text
+    for name, rationale_name, mask, rationale in text_pairs(predicted, rationales, ("predicted", "rationales")):
+        marks, truth = as_mask(mask, name), as_mask(rationale, rationale_name)
         counts.append((int((marks & truth).sum()), int(marks.sum()), int(truth.sum())))
-    each = [_agreement(_ratio(both, said), _ratio(both, true)) for both, said, true in counts]
-    both, said, true = (sum(column) for column in zip(*counts, strict=True))
-    macro = Agreement(*(float(np.mean([getattr(one, key) for one in each])) for key in ("precision", "recall", "f1")))
-    return RationaleAgreement(_agreement(_ratio(both, said), _ratio(both, true)), macro)
+    per_text = [_scores_of(*row) for row in counts]
+    macro = (float(np.mean([getattr(row, key) for row in per_text])) for key in ("precision", "recall", "f1"))
+    return RationaleAgreement(_scores_of(*np.sum(counts, axis=0).tolist()), OverlapScores(*macro))
 
 
 def iou_f1(
-    predicted: Sequence[Sequence[Span]], rationales: Sequence[Sequence[Span]], threshold: float = 0.5
+    predicted: Sequence[Sequence[RationaleSpan]], rationales: Sequence[Sequence[RationaleSpan]], threshold: float = 0.5
 ) -> RationaleAgreement:
     """Span-level agreement: a predicted span is right if its best intersection over union reaches the threshold.
 
@@ -179,35 +177,34 @@ def iou_f1(
             f"predicted and rationales must have one entry a text and one text at least, got {len(predicted)} and "
             f"{len(rationales)}."
         )
-    counts = []
+    counts = []  # (right, predicted, true) of each text
     for index in range(len(predicted)):
-        said = _distinct(predicted[index], f"predicted[{index}]")
-        true = _distinct(rationales[index], f"rationales[{index}]")
-        right = sum(max((_iou(span, other) for other in true), default=0.0) >= threshold for span in said)
-        counts.append((right, len(said), len(true)))
-    right, said_all, true_all = (sum(column) for column in zip(*counts, strict=True))
-    precisions = [hit / said for hit, said, _ in counts if said]
-    recalls = [hit / true for hit, _, true in counts if true]
-    macro = _agreement(float(np.mean(precisions)) if precisions else 0.0, float(np.mean(recalls)) if recalls else 0.0)
-    return RationaleAgreement(_agreement(_ratio(right, said_all), _ratio(right, true_all)), macro)
+        spans = _distinct(predicted[index], f"predicted[{index}]")
+        truth = _distinct(rationales[index], f"rationales[{index}]")
+        right = sum(max((_iou(span, other) for other in truth), default=0.0) >= threshold for span in spans)
+        counts.append((right, len(spans), len(truth)))
+    precisions = [right / count for right, count, _ in counts if count]
+    recalls = [right / count for right, _, count in counts if count]
+    macro = _with_f1(float(np.mean(precisions)) if precisions else 0.0, float(np.mean(recalls)) if recalls else 0.0)
+    return RationaleAgreement(_scores_of(*np.sum(counts, axis=0).tolist()), macro)
 
 
-def _iou(one: Span, other: Span) -> float:
+def _iou(one: RationaleSpan, other: RationaleSpan) -> float:
     shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
     return shared / (one[1] - one[0] + other[1] - other[0] - shared)
 
 
-def _distinct(spans: Sequence[Span], name: str) -> set[Span]:
-    found = {(int(start), int(end)) for start, end in spans}
-    if any(not 0 <= start < end for start, end in found):
-        raise ValueError(f"{name} must hold [start, end) token spans that are not empty, got {sorted(found)!r:.80}.")
-    return found
+def _distinct(spans: Sequence[RationaleSpan], name: str) -> set[RationaleSpan]:
+    distinct = {(int(start), int(end)) for start, end in spans}
+    if any(not 0 <= start < end for start, end in distinct):
+        raise ValueError(f"{name} must hold [start, end) token spans that are not empty, got {sorted(distinct)!r:.80}.")
+    return distinct
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _scores_of(right: int, predicted: int, true: int) -> OverlapScores:
+    return _with_f1(right / predicted if predicted else 0.0, right / true if true else 0.0)
 
 
-def _agreement(precision: float, recall: float) -> Agreement:
+def _with_f1(precision: float, recall: float) -> OverlapScores:
     f1 = 2 * precision * recall / (precision + recall) if precision and recall else 0.0
-    return Agreement(precision, recall, f1)
+    return OverlapScores(precision, recall, f1)

@@ -52,16 +52,16 @@ def randomised(model: Any, part: Part = "backbone", seed: int = 0) -> Iterator[N
     inner = inner_model(model)
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {list(get_args(Part))}, got {part!r}.")
-    own = _tensors(inner, part)
+    tensors = _tensors(inner, part)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = _same_scale(own) if part == "heads" else _fresh(inner, own)
-    before = {name: tensor.detach().clone() for name, tensor in own.items()}
+        drawn = _same_scale(tensors) if part == "heads" else _fresh(inner, tensors)
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     try:
-        _fill(own, drawn)
+        _fill(tensors, drawn)
         yield
     finally:
-        _fill(own, before)
+        _fill(tensors, before)
 
 
 def parameter_randomisation(
@@ -87,19 +87,19 @@ def parameter_randomisation(
     """
     if isinstance(texts, str):
         raise TypeError(f"texts must be a sequence of texts, got the single text {texts[:40]!r}.")
-    given = list(texts)
-    if not given or not len(seeds):
-        raise ValueError(f"texts and seeds must hold at least one entry each, got {len(given)} and {len(seeds)}.")
-    found = explainer(given)
-    targets = [explanation.target.id for explanation in found]
-    original = [_content(explanation) for explanation in found]
+    texts = list(texts)
+    if not texts or not len(seeds):
+        raise ValueError(f"texts and seeds must hold at least one entry each, got {len(texts)} and {len(seeds)}.")
+    explanations = explainer(texts)
+    targets = [explanation.target.id for explanation in explanations]
+    original = [_content(explanation) for explanation in explanations]
     for index, row in enumerate(original):
         if len(row) < 2:
             raise ValueError(f"texts[{index}] must have at least two content tokens to be ordered, got {len(row)}.")
     changed = []
     for seed in seeds:
         with randomised(explainer.model, part, seed):
-            changed.append(_for_targets(explainer, given, targets))
+            changed.append(_for_targets(explainer, texts, targets))
     return randomisation_similarity(original, changed)
 
 
@@ -107,8 +107,9 @@ def _for_targets(explainer: MhexExplainer, texts: Sequence[str], targets: Sequen
     """Content scores of each text for its own class, in the order of the texts."""
     rows: dict[int, Floats] = {}
     for target in sorted(set(targets)):
-        own = [index for index, each in enumerate(targets) if each == target]
-        for index, explanation in zip(own, explainer([texts[i] for i in own], target=target), strict=True):
+        indices = [index for index, predicted in enumerate(targets) if predicted == target]
+        explanations = explainer([texts[index] for index in indices], target=target)
+        for index, explanation in zip(indices, explanations, strict=True):
             rows[index] = _content(explanation)
     return [rows[index] for index in range(len(texts))]
 
@@ -131,26 +132,26 @@ def _tensors(model: Any, part: Part) -> dict[str, Tensor]:
     return {name: value for name, value in backbone.items() if id(value) in inside}
 
 
-def _fresh(model: Any, own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fresh(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same weights of a new model of the same config: transformers' own initialisation, by its constructor."""
     new = dict(type(model)(copy.deepcopy(model.config)).named_parameters())
-    for name, value in own.items():
+    for name, value in tensors.items():
         if name not in new or new[name].shape != value.shape:
             raise ValueError(
                 f"model must have the weights that its config alone gives it, got {name}: merge adapters first."
             )
-    return {name: new[name] for name in own}
+    return {name: new[name] for name in tensors}
 
 
-def _same_scale(own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _same_scale(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Normal draws with the root mean square of each tensor, made on the CPU so that a seed means the same anywhere."""
     return {
         name: torch.randn(value.shape) * value.detach().float().pow(2).mean().sqrt().cpu()
-        for name, value in own.items()
+        for name, value in tensors.items()
     }
 
 
 @torch.no_grad()
-def _fill(own: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-    for name, tensor in own.items():
+def _fill(tensors: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
         tensor.copy_(values[name])

@@ -24,7 +24,7 @@ class ShapleyEstimate:
     estimates of either half of the orders. `reliability` is Spearman's rho between the halves; it belongs to half as
     many orders as `values`. `corrected` is the Spearman-Brown estimate for all of them, 2r / (1 + r), and r itself
     where r <= 0. Both are `None` for a single unit. `orders` and `subsets` say how many orders were walked and how many
-    distinct subsets were asked for.
+    distinct subsets were valued.
     """
 
     values: Floats
@@ -44,7 +44,7 @@ def sampled_shapley(
     pairs of units do to each other: an order and its reverse are exact for games of pairs.
 
     Args:
-        value: (S, n) bool, true where a unit is kept, to (S,) values; asked once, for each distinct subset.
+        value: (S, n) bool, true where a unit is kept, to (S,) values; called once, with each distinct subset.
         n: units of the text.
         permutations: orders in all, reverses included; an even number, a multiple of 4 with `antithetic`, so that both
             halves hold whole pairs.
@@ -65,8 +65,8 @@ def sampled_shapley(
     position = np.argsort(orders, axis=1)  # (P, n) when each unit comes
     keep = position[:, None, :] < np.arange(n + 1)[None, :, None]  # (P, n + 1, n)
     rows = keep.reshape(-1, n)
-    found = coalition_values(value, rows).reshape(permutations, n + 1)
-    steps = np.diff(found, axis=1)  # (P, n) what each newcomer adds
+    values = coalition_values(value, rows).reshape(permutations, n + 1)
+    steps = np.diff(values, axis=1)  # (P, n) what each newcomer adds
     marginal = np.take_along_axis(steps, position, axis=1)  # (P, n) by unit
     # the first rows are the orders of one half, the others those of the second
     halves = marginal.reshape(2, -1, n).mean(axis=1)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...evaluation.bootstrap import bootstrap, percentile_interval
+
 
 @dataclass(slots=True)
 class Rows:
@@ -68,9 +70,7 @@ def skill(weights: Tensor, held: Sequence[Rows]) -> float:
 
 def interval(errors: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
     """The 95 % interval of the skill, by bootstrap over texts."""
-    picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
-    found = [ratio(errors[pick]) for pick in picks]
-    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
+    return percentile_interval(bootstrap(errors, lambda samples: [ratio(sample) for sample in samples], draws, seed))
 
 
 def r2(weights: Tensor, held: Sequence[Rows]) -> float:
