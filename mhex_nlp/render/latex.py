@@ -53,25 +53,23 @@ _MACROS = r"""\def\mhexline#1#2{\rlap{\smash{\lower.27em\hbox to\wd2{\color{#1}#
 def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
     r"""A snippet for `\input`: prediction, highlighted text, scale; it ends with a line break.
 
-    It needs `\usepackage{xcolor}` and defines its colours and commands for itself alone, inside a group. Special
+    It needs `\usepackage{xcolor}`; its colours and commands are local to its own group. Special
     tokens and notes are not shown; control characters are black boxes. `unit` is "words" or "tokens". Raises
     ValueError on a malformed explanation.
     """
     drawn = highlight(explanation, unit=unit)
-    told = summarise(explanation, drawn.special_share, drawn.hidden_share)
-    scores = [abs(segment.score) for line in drawn.lines for segment in line if segment.score is not None]
-    parts = [*_opening(explanation), _head(told, explanation["target"]["label"])]
+    parts = [*_opening(explanation), _head(summarise(explanation, drawn))]
     for number, segments in enumerate(drawn.lines):
         if number:
             parts.append(r"\smallskip{\color{mhexline}\hrule height.05em}\smallskip")
         parts.append(_text(segments))
-    if any(scores):
-        parts.append(_scale(max(scores)))
+    if any(drawn.scores):
+        parts.append(_scale(max(map(abs, drawn.scores))))
     return "\n".join([*parts, r"\endgroup"]) + "\n"
 
 
 def escape(text: str) -> str:
-    """Text on one line such that LaTeX shows it as it is; black boxes for control characters."""
+    """Text on one line, escaped so that LaTeX shows it unchanged; black boxes for control characters."""
     text = BREAKS.sub(" ", without_controls(text))
     escaped = "".join(_ESCAPES.get(character, character) for character in text)
     return _LIGATURES.sub(r"\1{}", escaped)
@@ -94,11 +92,11 @@ def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
     yield r"\baselineskip=1.6em \lineskiplimit=-10em"
 
 
-def _head(told: Summary, target: str) -> str:
-    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in told.answers]
-    if told.target or told.foil:
-        rather = rf" rather than \textbf{{{_name(told.foil)}}}" if told.foil else ""
-        answers.append(rf"scores for \textbf{{{_name(target)}}}{rather}")
+def _head(summary: Summary) -> str:
+    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in summary.answers]
+    if summary.target or summary.foil:
+        foil = rf" rather than \textbf{{{_name(summary.foil)}}}" if summary.foil else ""
+        answers.append(rf"scores for \textbf{{{_name(summary.target or '')}}}{foil}")
     return r"\leavevmode " + r"\quad ".join(answers) + r"\par"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import regex  # type: ignore[import-untyped, unused-ignore]
 
 from ..controls import BREAKS, without_controls
-from ..highlight import LEVELS, Highlight, Segment, highlight, layer_sums
+from ..highlight import LEVELS, Highlight, Segment, highlight, layer_sums, texts_of
 from ..palette import level_name, light_palette
 from ..summary import Summary, summarise
 from .fonts import Fonts, find_fonts
@@ -53,9 +53,9 @@ def render_figure(
 ) -> bytes:
     """A figure of one explanation (JSON form) on white: the same bytes for the same explanation and fonts.
 
-    Letters are outlines in SVG and of embedded fonts in PDF, where only those that a script joins or stacks are
-    outlines. Signs show without colour: a solid line under what speaks
-    for the target, a wavy one under what speaks against it. Special tokens and notes are not drawn.
+    Letters are outlines in SVG; in PDF they are text in embedded fonts, except where a script joins or stacks them.
+    Signs show without colour: a solid line under what speaks for the target, a wavy one under what speaks against
+    it. Special tokens and notes are not drawn.
 
     Args:
         explanation: in JSON form.
@@ -73,6 +73,30 @@ def render_figure(
         ValueError: an unknown format, unit or part; a size that is not positive, or too small or large to draw;
             a font that is not installed; layers asked of an explanation without them; a malformed explanation.
     """
+    em = _check_settings(format, part, width, font_size, dpi)
+    drawn = highlight(explanation, unit=unit)
+    sums = layer_sums(explanation) if part != "text" else []
+    if part != "text" and not sums:
+        raise ValueError(
+            f"part {part!r} needs scores per layer, which this explanation lacks: explain with layers=True."
+        )
+
+    from matplotlib import style
+
+    summary = summarise(explanation, drawn)
+    settings = {"svg.fonttype": "path", "svg.hashsalt": "mhex", "pdf.fonttype": 42, "text.hinting": "no_hinting"}
+    with style.context(["default", settings]):
+        sheet = _Sheet(width / em - 2 * _MARGIN, find_fonts(_all_text(explanation, summary), fonts))
+        sheet.head(summary)
+        if part != "layers":
+            sheet.text(drawn)
+        if part != "text":
+            sheet.strip(sums)
+        return _saved(sheet, em, format, dpi)
+
+
+def _check_settings(format: str, part: str, width: float, font_size: float, dpi: float) -> float:
+    """The size of an em in inches."""
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
     if part not in PARTS:
@@ -85,25 +109,7 @@ def render_figure(
         raise ValueError(
             f"width must be at least {_LEAST_WIDTH * em:.2f} inches at a font_size of {font_size:g}, got {width:g}."
         )
-    drawn = highlight(explanation, unit=unit)
-    sums = layer_sums(explanation) if part != "text" else []
-    if part != "text" and not sums:
-        raise ValueError(
-            f"part {part!r} needs scores per layer, which this explanation lacks: explain with layers=True."
-        )
-
-    from matplotlib import style
-
-    told = summarise(explanation, drawn.special_share, drawn.hidden_share)
-    settings = {"svg.fonttype": "path", "svg.hashsalt": "mhex", "pdf.fonttype": 42, "text.hinting": "no_hinting"}
-    with style.context(["default", settings]):
-        sheet = _Sheet(width / em - 2 * _MARGIN, find_fonts(_all_text(explanation, told), fonts))
-        sheet.head(told, explanation["target"]["label"])
-        if part != "layers":
-            sheet.text(drawn)
-        if part != "text":
-            sheet.strip(sums)
-        return _saved(sheet, em, format, dpi)
+    return em
 
 
 class _Sheet:
@@ -117,16 +123,16 @@ class _Sheet:
         self.bars: tuple[float, list[tuple[float, float]]] | None = None  # top, sums for and against
         self.colours = light_palette()
 
-    def head(self, told: Summary, target: str) -> None:
-        """The prediction, and what the scores are for where that is not it."""
-        # Text, whether it is a name, its colour, the room before it.
+    def head(self, summary: Summary) -> None:
+        """The prediction, and the target where it is another class or has a foil."""
+        # Text, whether it is a label and so bold, its colour, the room before it.
         items: list[tuple[str, bool, str, float]] = []
-        for label, value in told.answers:
+        for label, value in summary.answers:
             items += [(label, True, "fg", 1.0), (value, False, "fg", 0.4)]
-        if told.target or told.foil:
-            items += [("scores for", False, "mute", 1.2), (target, True, "mute", 0.35)]
-        if told.foil:
-            items += [("rather than", False, "mute", 0.35), (told.foil, True, "mute", 0.35)]
+        if summary.target or summary.foil:
+            items += [("scores for", False, "mute", 1.2), (summary.target or "", True, "mute", 0.35)]
+        if summary.foil:
+            items += [("rather than", False, "mute", 0.35), (summary.foil, True, "mute", 0.35)]
         at, baseline = 0.0, 1.0
         for text, bold, colour, room in items:
             if not text:
@@ -155,9 +161,8 @@ class _Sheet:
             else:
                 self._string(0.0, self.bottom + 1.2, "(no text)", colour="mute")
                 self.bottom += _LEADING
-        scores = [abs(segment.score) for line in drawn.lines for segment in line if segment.score is not None]
-        if any(scores):
-            self._legend(max(scores))
+        if any(drawn.scores):
+            self._legend(max(map(abs, drawn.scores)))
 
     def strip(self, sums: list[tuple[float, float]]) -> None:
         """One bar up and one down at each depth."""
@@ -210,10 +215,10 @@ class _Sheet:
         self.bottom = top + 1.1
 
 
-def _all_text(explanation: Mapping[str, Any], told: Summary) -> str:
-    labels = [text for answer in told.answers for text in answer]
-    target, foil = explanation["target"]["label"], told.foil or ""
-    return without_controls("".join([explanation["text"], explanation["text_pair"] or "", target, foil, *labels]))
+def _all_text(explanation: Mapping[str, Any], summary: Summary) -> str:
+    labels = [text for answer in summary.answers for text in answer]
+    labels += [explanation["target"]["label"], summary.foil or ""]
+    return without_controls("".join([*texts_of(explanation), *labels]))
 
 
 def _saved(sheet: _Sheet, em: float, format: str, dpi: float) -> bytes:
