@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from .highlight import Highlight, check_explanation, check_unit, lay_out, to_levels
+from .highlight import Highlight, check_explanation, check_unit, lay_out
 from .html import fill_fragment, fill_page
 from .summary import Summary, number_format, percent, share_facts, summarise
 
@@ -147,27 +147,23 @@ def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]
 
 
 def _row(word: Word, place: str, numbers: Sequence[Callable[[float], str]]) -> dict[str, Any]:
-    cells: list[dict[str, Any] | None] = []
-    for score, share, number in zip(word.scores, word.normalised, numbers, strict=True):
-        if score is None or share is None:
-            cells.append(None)
-            continue
-        [level] = to_levels([share], 1.0)
-        length = round(abs(share) * _HALF, 1)
-        left = _HALF - length if share < 0 else _HALF
-        cells.append(
-            {
-                "number": number(score),
-                "share": f"{round(share, 2) + 0.0:+.2f}",
-                "level": level,
-                "kind": "d" if share < 0 else "u",
-                "bar": f"M{left:g} 1h{length:g}v6h-{length:g}z",
-            }
-        )
-    difference = word.difference
     return {
         "text": word.text,
         "place": place,
-        "cells": cells,
-        "difference": "" if difference is None else f"{difference:.2f}",
+        "cells": [
+            None if score is None or share is None else _cell(share, number(score))
+            for score, share, number in zip(word.scores, word.normalised, numbers, strict=True)
+        ],
+        "difference": "" if word.difference is None else f"{word.difference:.2f}",
+    }
+
+
+def _cell(share: float, number: str) -> dict[str, str]:
+    """A score as a number and as a bar, to the left of the middle where it is negative."""
+    length = round(abs(share) * _HALF, 1)
+    return {
+        "number": number,
+        "share": f"{round(share, 2) + 0.0:+.2f}",
+        "kind": "d" if share < 0 else "u",
+        "bar": f"M{_HALF - length if share < 0 else _HALF:g} 1h{length:g}v6h-{length:g}z",
     }

@@ -83,6 +83,7 @@ def _environment() -> Environment:
     # `tojson` escapes what could end a script element.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     environment.filters["tone"] = _tone
+    environment.filters["thousands"] = "{:,}".format
     environment.filters["minus"] = lambda number: number.replace("-", "\u2212")
     return environment
 

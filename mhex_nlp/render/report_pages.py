@@ -54,10 +54,7 @@ def render_report_index(
         title=title,
         about=explained(method),
         model=model_name(model),
-        groups=[
-            {**group, "count": f"{group['count']:,}", "pages": [_address(name) for name in group["pages"]]}
-            for group in groups
-        ],
+        groups=[{**group, "pages": [_address(name) for name in group["pages"]]} for group in groups],
         listed=None if complete else f"{len(rows):,}",
         golds=[(number, label) for label, number in number_of.items() if label in gold],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
