@@ -365,7 +365,7 @@ def test_files_are_written(tmp_path: Path) -> None:
 def test_matplotlib_is_loaded_late_and_pyplot_never() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); from mhex_nlp.render import render_figure;"
-        "from render_examples import POSITIVE; assert 'matplotlib' not in sys.modules;"
+        "from helpers.render_examples import POSITIVE; assert 'matplotlib' not in sys.modules;"
         "render_figure(POSITIVE, 'svg', part='both'); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
