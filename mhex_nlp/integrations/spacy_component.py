@@ -84,7 +84,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         self._source, model = source, source["model"]
         _check_language(source["settings"]["language"])
         if model is not None and not _comes_with(nlp, model):
-            self._load()
+            self._use(load(**self._source), in_code=False)
             _READ_HERE.setdefault(nlp, set()).add(model)
             nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
         rival = next((name for name, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
@@ -107,7 +107,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
                     f"the component {self.name!r} has no model: give `model` in its config, set its `explainer`, or "
                     "read it with from_disk or from_bytes."
                 )
-            self._load()
+            self._use(load(**self._source), in_code=False)
         return self._explainer
 
     @explainer.setter
@@ -121,9 +121,6 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
     def _use(self, explainer: MhexExplainer, *, in_code: bool) -> None:
         explainer.request(**self._request)  # an unknown class is an error here, not at the first text
         self._explainer, self._in_code = explainer, in_code
-
-    def _load(self) -> None:
-        self._use(load(**self._source), in_code=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -177,11 +174,11 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         return self._read(*load_folder(Path(path), self._source))
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """As `to_disk`."""
+        """What `to_disk` writes, as bytes."""
         return to_files(self.explainer, self._source["model"], with_settings=self._in_code)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """As `from_disk`."""
+        """Reads what `to_bytes` returned, with the settings that `from_disk` takes."""
         return self._read(*from_files(data, self._source))
 
     def _read(self, explainer: MhexExplainer, about: dict[str, Any]) -> MhexComponent:
@@ -219,8 +216,7 @@ def _comes_with(nlp: Language, model: str) -> bool:
 
     spaCy reads these files after it has made all components, and sets `nlp.path` then; meta.json it reads before.
     """
-    saved = model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
-    return saved and nlp.path is None
+    return nlp.path is None and model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
 
 
 def _check_language(language: str | None) -> None:

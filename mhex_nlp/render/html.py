@@ -82,7 +82,7 @@ def _environment() -> Environment:
     )
     # `tojson` escapes what could end a script element.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    environment.filters["tone"] = _tone
+    environment.filters["tone"] = level_name
     environment.filters["thousands"] = "{:,}".format
     environment.filters["minus"] = lambda number: number.replace("-", "\u2212")
     return environment
@@ -114,11 +114,6 @@ def _without_bidi_controls(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return DIRECTIONS.sub(REPLACEMENT, value)
     return value
-
-
-def _tone(level: int) -> str:
-    """Class of a level: p1..p10 for, n1..n10 against, z0 neither."""
-    return level_name(level) if level else "z0"
 
 
 def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:

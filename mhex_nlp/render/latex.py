@@ -120,14 +120,14 @@ def _name(text: str) -> str:
 
 def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
     """Characters of one line, with the places where TeX may break it."""
+    # `plain`: characters that wait for escaping, since quotes and dashes are escaped by their neighbours.
     written, plain, column = "", "", 0
     at = since = 0  # since: characters since a line could end
     while at < len(clusters):
         text, owner, level = clusters[at]
-        if at and since:
-            before = clusters[at - 1][0]
-            if not is_space(before) and (may_break(before, text) or since >= _LONGEST):
-                plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
+        before = clusters[at - 1][0] if since else ""
+        if before and not is_space(before) and (may_break(before, text) or since >= _LONGEST):
+            plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
         if is_space(text):
             written, plain, since = written + escape(plain), "", 0
             inside = 0 < at < len(clusters) - 1 and not any(is_space(clusters[at + step][0]) for step in (-1, 1))
@@ -138,16 +138,15 @@ def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
             else:
                 written += text if text != " " or inside else "\\ "
             at += 1
-            continue
-        if not level:
+        elif not level:
             plain, since, at = plain + text, since + 1, at + 1
-            continue
-        end = at
-        while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
-            end += 1
-        inner = "".join(cluster for cluster, _, _ in clusters[at:end])
-        name = level_name(level)
-        boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
-        written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
-        since, at = since + end - at, end
+        else:
+            end = at
+            while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
+                end += 1
+            inner = "".join(cluster for cluster, _, _ in clusters[at:end])
+            name = level_name(level)
+            boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
+            written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
+            since, at = since + end - at, end
     return written + escape(plain)

@@ -23,5 +23,5 @@ def light_palette() -> Mapping[str, str]:
 
 
 def level_name(level: int) -> str:
-    """The name of a level other than 0 in the palette."""
-    return f"{'p' if level > 0 else 'n'}{abs(level)}"
+    """The name of a level in the palette, which has none for 0, and its class in pages: p1..p10, n1..n10, z0."""
+    return f"{'p' if level > 0 else 'n' if level else 'z'}{abs(level)}"
