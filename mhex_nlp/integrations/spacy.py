@@ -15,46 +15,26 @@ from .spacy_doc import annotate, displacy_options, register_extensions, to_doc
 __all__ = ["MhexComponent", "annotate", "displacy_options", "make_mhex", "register_extensions", "to_doc"]
 
 
-@Language.factory(
-    "mhex",
-    assigns=["doc._.mhex", "doc.cats", "doc.spans", "span._.mhex", "token._.mhex"],
-    default_config={
-        "revision": None,
-        "dtype": None,
-        "device": None,
-        "aggregation": "auto",
-        "contrast": "auto",
-        "non_negative": False,
-        "batch_tokens": None,
-        "max_length": None,
-        "stride": None,
-        "language": None,
-        "target": None,
-        "foil": None,
-        "classes": "target",
-        "layers": False,
-        "top_k": None,
-    },
-)
+@Language.factory("mhex", assigns=["doc._.mhex", "doc.cats", "doc.spans", "span._.mhex", "token._.mhex"])
 def make_mhex(
     nlp: Language,
     name: str,
     model: str | None,
-    revision: str | None,
-    dtype: str | None,
-    device: str | None,
-    aggregation: str,
-    contrast: str,
-    non_negative: bool,
-    batch_tokens: int | None,
-    max_length: int | None,
-    stride: int | None,
-    language: str | None,
-    target: str | int | None,
-    foil: str | int | None,
-    classes: str,
-    layers: bool,
-    top_k: int | None,
+    revision: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    aggregation: str = "auto",
+    contrast: str = "auto",
+    non_negative: bool = False,
+    batch_tokens: int | None = None,
+    max_length: int | None = None,
+    stride: int | None = None,
+    language: str | None = None,
+    target: str | int | None = None,
+    foil: str | int | None = None,
+    classes: str = "target",
+    layers: bool = False,
+    top_k: int | None = None,
 ) -> MhexComponent:
     """`nlp.add_pipe("mhex", config={"model": "path-or-name"})`; the other keys are those of
     `MhexExplainer.from_pretrained` and of a call of the explainer, and `top_k` of `MhexComponent`.
@@ -64,25 +44,15 @@ def make_mhex(
     Raises:
         ValueError: no such model, or an option that it refuses.
     """
-    return MhexComponent.from_config(
-        nlp,
-        name,
-        model,
-        revision,
-        dtype,
-        device,
-        settings={
-            "aggregation": aggregation,
-            "contrast": contrast,
-            "non_negative": non_negative,
-            "batch_tokens": batch_tokens,
-            "max_length": max_length,
-            "stride": stride,
-            "language": language,
-        },
-        target=target,
-        foil=foil,
-        classes=classes,
-        layers=layers,
-        top_k=top_k,
-    )
+    component = MhexComponent(nlp, None, name, target=target, foil=foil, classes=classes, layers=layers, top_k=top_k)
+    settings = {
+        "aggregation": aggregation,
+        "contrast": contrast,
+        "non_negative": non_negative,
+        "batch_tokens": batch_tokens,
+        "max_length": max_length,
+        "stride": stride,
+        "language": language,
+    }
+    component.configure(nlp, model=model, revision=revision, dtype=dtype, device=device, settings=settings)
+    return component

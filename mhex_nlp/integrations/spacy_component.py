@@ -33,7 +33,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
     >>> component = MhexComponent(nlp, explainer)
     >>> doc = component(nlp.make_doc("The acting was superb."))
 
-    Or as a part of the pipeline: `nlp.add_pipe("mhex", config={"model": None}).explainer = explainer`.
+    Or as part of the pipeline: `nlp.add_pipe("mhex", config={"model": None}).explainer = explainer`.
 
     Args:
         nlp: the pipeline; its Docs are explained.
@@ -66,46 +66,33 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         register_extensions()
         self.name = name
         self.top_k = top_k
-        self._asked: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers}
+        self._request: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers}
         self._source: dict[str, Any] = {"model": None, "revision": None, "dtype": None, "device": None, "settings": {}}
-        self._in_code = False  # whether the explainer came from code, so that no config tells its settings
+        self._in_code = False  # whether the explainer came from code, so that no config holds its settings
         self._explainer: Any = None
         if explainer is not None:
             self.explainer = explainer
 
-    @classmethod
-    def from_config(
-        cls,
-        nlp: Language,
-        name: str,
-        model: str | None,
-        revision: str | None,
-        dtype: str | None,
-        device: str | None,
-        settings: dict[str, Any],
-        **options: Any,
-    ) -> MhexComponent:
-        """What `nlp.add_pipe("mhex", config=...)` makes. The model is read at once, but for that of a pipeline that was
-        saved, which `from_disk` brings.
+    def configure(self, nlp: Language, **source: Any) -> None:
+        """Takes model, revision, dtype, device and settings from a config. The model is read at once, except that of a
+        saved pipeline, which `from_disk` brings.
 
         Raises:
             ValueError: a second component in one pipeline, which would write over the first one's scores; no such
                 model, or an option that it refuses.
         """
-        component = cls(nlp, None, name, **options)
-        component._source = dict(model=model, revision=revision, dtype=dtype, device=device, settings=settings)
-        _check_language(settings.get("language"))
+        self._source, model = source, source["model"]
+        _check_language(source["settings"]["language"])
         if model is not None and not _comes_with(nlp, model):
-            component._load()
+            self._use(load(**self._source), in_code=False)
             _READ_HERE.setdefault(nlp, set()).add(model)
             nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
-        rival = next((other for other, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
+        rival = next((name for name, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
         if rival is not None:
             raise ValueError(
-                f"a pipeline can hold one mhex component, since all write to the same attributes; got {name!r} beside "
-                f"{rival!r}."
+                f"a pipeline can hold one mhex component, since all write to the same attributes; got {self.name!r} "
+                f"beside {rival!r}."
             )
-        return component
 
     @property
     def explainer(self) -> Any:
@@ -120,7 +107,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
                     f"the component {self.name!r} has no model: give `model` in its config, set its `explainer`, or "
                     "read it with from_disk or from_bytes."
                 )
-            self._load()
+            self._use(load(**self._source), in_code=False)
         return self._explainer
 
     @explainer.setter
@@ -132,13 +119,8 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         self._use(explainer, in_code=True)
 
     def _use(self, explainer: MhexExplainer, *, in_code: bool) -> None:
-        explainer.request(**self._asked)  # an unknown class is an error here, not at the first text
+        explainer.request(**self._request)  # an unknown class is an error here, not at the first text
         self._explainer, self._in_code = explainer, in_code
-
-    def _load(self) -> None:
-        source = self._source
-        found = load(source["model"], source["revision"], source["dtype"], source["device"], source["settings"])
-        self._use(found, in_code=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -155,16 +137,16 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Explains Docs, `batch_size` at a time, in order. A Doc that fails goes to the error handler alone."""
-        _ = self.explainer  # having none is no Doc's fault, so it is not for the handler
+        _ = self.explainer  # a missing model is an error of the component, not of a Doc
         handle = self.get_error_handler()
         for docs in minibatch(stream, size=batch_size):
-            found: list[Explanation | None] | None = None
+            explanations: list[Explanation | None] | None = None
             if len(docs) > 1:
-                with suppress(Exception):  # whose it is shows when each is explained alone
-                    found = self._explain(docs)
-            for place, doc in enumerate(docs):
+                with suppress(Exception):  # explaining each Doc alone shows which one fails
+                    explanations = self._explain(docs)
+            for index, doc in enumerate(docs):
                 try:
-                    self._annotate(doc, self._explain([doc])[0] if found is None else found[place])
+                    self._annotate(doc, explanations[index] if explanations else self._explain([doc])[0])
                 except Exception as error:
                     handle(self.name, self, [doc], error)
                 else:
@@ -172,11 +154,10 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     def _explain(self, docs: list[Doc]) -> list[Explanation | None]:
         explainer = self.explainer
-        texts = {place: doc.text for place, doc in enumerate(docs) if doc.text.strip()}
-        # the id of a single text for all: an explanation must not tell in which batch its Doc was
-        made = explainer(list(texts.values()), ids=["0"] * len(texts), **self._asked) if texts else []
-        found = dict(zip(texts, made, strict=True))
-        return [found.get(place) for place in range(len(docs))]
+        texts = [doc.text for doc in docs if doc.text.strip()]
+        # One id for all texts: an explanation must not depend on the batch that its Doc was in.
+        explanations = iter(explainer(texts, ids=["0"] * len(texts), **self._request) if texts else ())
+        return [next(explanations) if doc.text.strip() else None for doc in docs]
 
     def _annotate(self, doc: Doc, explanation: Explanation | None) -> Doc:
         return clear(doc) if explanation is None else annotate(doc, explanation, self.top_k)
@@ -186,21 +167,19 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         save_folder(self.explainer, Path(path), self._source["model"], with_settings=self._in_code)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """Reads what `to_disk` wrote. The config's settings hold, but for an explainer that came from code.
+        """Reads what `to_disk` wrote, with the settings of the config, or those of an explainer that came from code.
 
-        Warns where the config names another model by now: it is the saved one that explains.
+        Warns where the config now names another model: the saved one is used.
         """
-        source = self._source
-        return self._read(*load_folder(Path(path), source["dtype"], source["device"], source["settings"]))
+        return self._read(*load_folder(Path(path), self._source))
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """As `to_disk`."""
+        """What `to_disk` writes, as bytes."""
         return to_files(self.explainer, self._source["model"], with_settings=self._in_code)
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """As `from_disk`."""
-        source = self._source
-        return self._read(*from_files(data, source["dtype"], source["device"], source["settings"]))
+        """Reads what `to_bytes` returned, with the settings that `from_disk` takes."""
+        return self._read(*from_files(data, self._source))
 
     def _read(self, explainer: MhexExplainer, about: dict[str, Any]) -> MhexComponent:
         if self._source["model"] not in (None, about["model"]):
@@ -214,18 +193,18 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
     def __reduce__(self) -> tuple[Any, ...]:
         data = None if self._explainer is None else self.to_bytes()
         handler = getattr(self, "error_handler", None)
-        return _unpickle, (self.name, self.top_k, self._asked, self._source, handler, data)
+        return _unpickle, (self.name, self.top_k, self._request, self._source, handler, data)
 
 
 def _unpickle(
     name: str,
     top_k: int | None,
-    asked: dict[str, Any],
+    request: dict[str, Any],
     source: dict[str, Any],
     handler: Callable[..., Any] | None,
     data: bytes | None,
 ) -> MhexComponent:
-    component = MhexComponent(None, None, name, top_k=top_k, **asked)
+    component = MhexComponent(None, None, name, top_k=top_k, **request)
     component._source = source
     if handler is not None:
         component.set_error_handler(handler)
@@ -233,15 +212,15 @@ def _unpickle(
 
 
 def _comes_with(nlp: Language, model: str) -> bool:
-    """Whether the model will come from the files of the pipeline itself, which may have been moved to where the path is
-    not. Those are read after all components are made, and `nlp.path` is set then; meta.json is there before.
+    """Whether the model comes from the files of the pipeline itself, which may be on another machine than the path.
+
+    spaCy reads these files after it has made all components, and sets `nlp.path` then; meta.json it reads before.
     """
-    saved = model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
-    return saved and nlp.path is None
+    return nlp.path is None and model in nlp.meta.get(_MODELS, []) and model not in _READ_HERE.get(nlp, set())
 
 
 def _check_language(language: str | None) -> None:
-    """Refuses now what would fail at the first text: spaCy has no such language, or lacks a package for it."""
+    """Raise ValueError where spaCy has no such language, or lacks a package for it."""
     try:
         check_language(language)
     except ImportError as error:

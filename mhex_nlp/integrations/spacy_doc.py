@@ -7,8 +7,8 @@ it when asked for. Token and span scores are sums over characters, so they stay 
 
 from __future__ import annotations
 
-import bisect
 import math
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -27,21 +27,21 @@ def register_extensions() -> None:
     Raises:
         ValueError: one of the names is taken by other code.
     """
-    wanted: list[tuple[Any, str, dict[str, Any]]] = [
+    extensions: list[tuple[Any, str, dict[str, Any]]] = [
         (Doc, KEY, {"getter": _explanation}),
         (Span, KEY, {"getter": _span_score}),
         (Token, KEY, {"getter": _token_score}),
         (Doc, f"{KEY}_json", {"default": None}),
         (Doc, f"{KEY}_half", {"default": "text"}),
     ]
-    for kind, name, given in wanted:
-        if kind.has_extension(name) and not _same(kind.get_extension(name), given):
+    for kind, name, options in extensions:
+        if kind.has_extension(name) and not _same(kind.get_extension(name), options):
             raise ValueError(
                 f"the spaCy extension {kind.__name__}._.{name} is needed for explanations, got one that other code has "
                 f"set; remove it with {kind.__name__}.remove_extension({name!r})."
             )
-    for kind, name, given in wanted:
-        kind.set_extension(name, force=True, **given)
+    for kind, name, options in extensions:
+        kind.set_extension(name, force=True, **options)
 
 
 def annotate(doc: Doc, explanation: Explanation, top_k: int | None = None, half: Half = "text") -> Doc:
@@ -58,7 +58,7 @@ def annotate(doc: Doc, explanation: Explanation, top_k: int | None = None, half:
     if doc.text != text:
         raise ValueError(f"explanation must be of the text of doc, {doc.text[:40]!r}, got one of {text!r:.42}.")
     doc._.mhex_json, doc._.mhex_half = explanation.to_json(), half
-    _mark(doc, _anchored(explanation, half), top_k)
+    _mark(doc, _Anchored(explanation, half), top_k)
     if explanation.prediction.probabilities is not None:
         doc.cats = {**doc.cats, **explanation.prediction.probabilities}
     return doc
@@ -110,10 +110,10 @@ def to_doc(explanation: Explanation, nlp: Language, half: Half | None = None) ->
 
 
 def displacy_options(doc: Doc) -> dict[str, Any]:
-    """Options for `displacy.render(doc, style="span", options=...)`: the span group, blue for and orange against, the
-    stronger the deeper, as on pages.
+    """Options for `displacy.render(doc, style="span", options=...)`: the span group in the colours of pages, blue for
+    and orange against, deeper where stronger.
     """
-    from ..render.highlight import to_levels  # templates and colours are no matter of starting spaCy
+    from ..render.highlight import to_levels  # imported late: starting spaCy needs no templates
     from ..render.palette import level_name, light_palette
 
     scores = {span.label_: float(span.label_) for span in doc.spans.get(KEY, [])}
@@ -125,49 +125,41 @@ def displacy_options(doc: Doc) -> dict[str, Any]:
 
 
 def label_of(score: float) -> str:
-    """A score as the label of its span: signed, two digits that count; few labels, so the string store stays small."""
+    """A score as the label of its span: signed, two significant digits; few labels keep the string store small."""
     return f"{score:+.2g}" if score else "0"
 
 
 class _Anchored:
     """Scores by the character that owns them, in ascending order: a token's first that is not whitespace."""
 
-    def __init__(self, pairs: list[tuple[int, float]]) -> None:
-        self.places = [place for place, _ in pairs]
-        self.scores = [score for _, score in pairs]
+    def __init__(self, explanation: Explanation, half: str) -> None:
+        text, sequence = (explanation.text, 0) if half == "text" else (explanation.text_pair or "", 1)
+        pairs = []
+        for token in explanation.tokens:
+            if token.sequence == sequence and token.start is not None and token.end is not None:
+                content = text[token.start : token.end].lstrip()
+                # Whitespace, and a token without characters, belong to what stands before, as in `assign_to_spans`.
+                pairs.append((token.end - len(content) if content else max(token.start - 1, 0), token.score))
+        pairs.sort(key=lambda pair: pair[0])
+        self.offsets, self.scores = [offset for offset, _ in pairs], [score for _, score in pairs]
 
-    def slice(self, start: int, end: int) -> list[float]:
-        """The scores owned by the characters [start, end)."""
-        return self.scores[bisect.bisect_left(self.places, start) : bisect.bisect_left(self.places, end)]
-
-
-def _anchored(explanation: Explanation, half: str) -> _Anchored:
-    text, sequence = (explanation.text, 0) if half == "text" else (explanation.text_pair or "", 1)
-    pairs = []
-    for token in explanation.tokens:
-        if token.sequence == sequence and token.start is not None and token.end is not None:
-            content = text[token.start : token.end].lstrip()
-            # whitespace, or nothing at all, belongs to what stands before it, as in `assign_to_spans`
-            place = token.end - len(content) if content else max(token.start - 1, 0)
-            pairs.append((place, token.score))
-    return _Anchored(sorted(pairs, key=lambda pair: pair[0]))
+    def of(self, doc: Doc, start: int, end: int) -> list[float]:
+        """The scores in the spaCy tokens [start, end), with the space up to the next token."""
+        if start >= end:
+            return []
+        stop = doc[end].idx if end < len(doc) else len(doc.text) + 1
+        return self.scores[bisect_left(self.offsets, doc[start].idx) : bisect_left(self.offsets, stop)]
 
 
 @lru_cache(maxsize=32)
 def _read(document: str, half: str) -> tuple[Explanation, _Anchored]:
-    """Remembered, since every token of a Doc asks."""
+    """Cached, since every token of a Doc calls it."""
     explanation = Explanation.from_json(document)
-    return explanation, _anchored(explanation, half)
-
-
-def _stored(doc: Doc) -> tuple[Explanation, _Anchored] | None:
-    document = doc._.mhex_json
-    return None if document is None else _read(document, doc._.mhex_half)
+    return explanation, _Anchored(explanation, half)
 
 
 def _explanation(doc: Doc) -> Explanation | None:
-    found = _stored(doc)
-    return found and found[0]
+    return None if doc._.mhex_json is None else _read(doc._.mhex_json, doc._.mhex_half)[0]
 
 
 def _token_score(token: Token) -> float | None:
@@ -180,34 +172,25 @@ def _span_score(span: Span) -> float | None:
 
 def _range_score(doc: Doc, start: int, end: int) -> float | None:
     """The sum over the tokens [start, end); None where the Doc has no explanation."""
-    found = _stored(doc)
-    return None if found is None else math.fsum(found[1].slice(*_characters(doc, start, end)))
-
-
-def _characters(doc: Doc, start: int, end: int) -> tuple[int, int]:
-    """The characters of the tokens [start, end), up to the next token: the space between belongs to the one before."""
-    if start >= end:
-        return 0, 0
-    return doc[start].idx, doc[end].idx if end < len(doc) else len(doc.text) + 1
+    if doc._.mhex_json is None:
+        return None
+    return math.fsum(_read(doc._.mhex_json, doc._.mhex_half)[1].of(doc, start, end))
 
 
 def _mark(doc: Doc, scores: _Anchored, top_k: int | None) -> None:
-    found = []
-    for token in doc:
-        if own := scores.slice(*_characters(doc, token.i, token.i + 1)):
-            found.append((token.i, math.fsum(own)))
+    scored = [(index, math.fsum(parts)) for index in range(len(doc)) if (parts := scores.of(doc, index, index + 1))]
     if top_k is not None:
-        found = sorted(sorted(found, key=lambda each: -abs(each[1]))[:top_k])
-    doc.spans[KEY] = [Span(doc, index, index + 1, label=label_of(score)) for index, score in found]
+        scored = sorted(sorted(scored, key=lambda pair: -abs(pair[1]))[:top_k])
+    doc.spans[KEY] = [Span(doc, index, index + 1, label=label_of(score)) for index, score in scored]
 
 
-def _same(registered: tuple[Any, ...], given: dict[str, Any]) -> bool:
+def _same(registered: tuple[Any, ...], options: dict[str, Any]) -> bool:
     """Whether an extension is the one we set, also after a module was reloaded."""
     default, method, getter, setter = registered
-    wanted = given.get("getter")
-    if method is not None or setter is not None or (getter is None) != (wanted is None):
+    if method is not None or setter is not None:
         return False
-    if wanted is None:
-        return bool(default == given["default"])
-    named = (getattr(getter, "__module__", None), getattr(getter, "__qualname__", None))
-    return named == (wanted.__module__, wanted.__qualname__)
+    return default == options.get("default") and _qualified(getter) == _qualified(options.get("getter"))
+
+
+def _qualified(function: Any) -> tuple[Any, Any]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)

@@ -16,27 +16,24 @@ _ABOUT = "mhex.json"
 _SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_length", "stride", "language")
 
 
-def load(name: str, revision: str | None, dtype: str | None, device: str | None, settings: dict[str, Any]) -> Any:
-    """`MhexExplainer.from_pretrained`.
-
-    Raises:
-        ValueError: no such model, or one that cannot be explained; a setting it refuses.
-    """
+def load(model: str, revision: str | None, dtype: str | None, device: str | None, settings: dict[str, Any]) -> Any:
+    """`MhexExplainer.from_pretrained`, but a model that is not there is a ValueError."""
     from ..explain.explainer import MhexExplainer  # torch and transformers come with the first model, not with spaCy
 
     try:
-        return MhexExplainer.from_pretrained(name, revision=revision, dtype=dtype, device=device, **settings)
+        return MhexExplainer.from_pretrained(model, revision=revision, dtype=dtype, device=device, **settings)
     except OSError as error:
-        gone = Path(name).is_absolute() and not Path(name).exists()  # transformers would take it for a name on the hub
-        reason = "there is no such folder." if gone else str(error).strip().splitlines()[0]
+        # transformers would take the path of a missing folder for a name on the hub
+        missing = Path(model).is_absolute() and not Path(model).exists()
+        reason = "there is no such folder." if missing else str(error).strip().splitlines()[0]
         raise ValueError(
-            f"model must be a folder or hub name of a classifier with MHEX heads, got {name!r}: {reason}"
+            f"model must be a folder or hub name of a classifier with MHEX heads, got {model!r}: {reason}"
         ) from error
 
 
 def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, with_settings: bool) -> None:
-    """Writes model, tokenizer, the model's name, here and in the config (`model`), and, where no config holds them, the
-    explainer's settings.
+    """Writes model, tokenizer, the model's name, also that in the config (`model`), and, where no config holds them,
+    the explainer's settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     explainer.model.save_pretrained(folder)
@@ -53,15 +50,14 @@ def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, wi
     srsly.write_json(folder / _ABOUT, about)
 
 
-def load_folder(
-    folder: Path, dtype: str | None, device: str | None, settings: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The explainer that `save_folder` wrote, and what it wrote of it; settings in there go before those given."""
+def load_folder(folder: Path, source: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The explainer that `save_folder` wrote, and its mhex.json; settings in there go before those of `source`."""
     if not (folder / _ABOUT).is_file():
         raise ValueError(f"path must be a folder that the mhex component wrote, got {str(folder)!r}.")
     about = srsly.read_json(folder / _ABOUT)
-    explainer = load(str(folder), None, dtype, device, about["settings"] or settings)
-    # explanations tell the model's name, not where this copy of it lies
+    settings = about["settings"] or source["settings"]
+    explainer = load(str(folder), None, source["dtype"], source["device"], settings)
+    # Explanations name the model, not the folder of this copy.
     explainer.model.config._name_or_path = about["name"] or ""
     explainer.model.config._commit_hash = about["revision"]
     return explainer, about
@@ -78,17 +74,11 @@ def to_files(explainer: MhexExplainer, model: str | None, *, with_settings: bool
     return packed
 
 
-def from_files(
-    data: bytes, dtype: str | None, device: str | None, settings: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """`load_folder` of what `to_files` gave.
-
-    Raises:
-        ValueError: bytes of something else.
-    """
+def from_files(data: bytes, source: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """`load_folder` of what `to_files` returned."""
     try:
         files = srsly.msgpack_loads(data)
-    except Exception as error:  # msgpack has a dozen of its own
+    except Exception as error:  # msgpack raises a dozen kinds
         raise ValueError(f"bytes must be those that the mhex component wrote, got {data[:20]!r}.") from error
     if not isinstance(files, dict) or not all(_inside(name) for name in files):
         raise ValueError("bytes must be those that the mhex component wrote, got other content.")
@@ -97,7 +87,7 @@ def from_files(
             path = Path(place) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return load_folder(Path(place), dtype, device, settings)
+        return load_folder(Path(place), source)
 
 
 def _inside(name: Any) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from .highlight import Highlight, check_explanation, check_unit, lay_out, to_levels
+from .highlight import Highlight, check_explanation, check_unit, lay_out
 from .html import fill_fragment, fill_page
-from .summary import number_format, percent, summarise
+from .summary import Summary, number_format, percent, share_facts, summarise
 
 WORDS_SHOWN = 12
 LETTERS = "ABCD"
@@ -19,20 +20,13 @@ _HALF = 100  # SVG units from the middle of a bar to its end
 class Word(Protocol):
     """A word of the text that all columns share; one score a column, None where it has none."""
 
-    @property
-    def text(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def sequence(self) -> int: ...
-    @property
-    def scores(self) -> Sequence[float | None]: ...
-    @property
-    def normalised(self) -> Sequence[float | None]: ...
-    @property
-    def difference(self) -> float | None: ...
+    text: str
+    start: int
+    end: int
+    sequence: int
+    scores: Sequence[float | None]
+    normalised: Sequence[float | None]
+    difference: float | None
 
 
 def render_comparison(
@@ -56,49 +50,34 @@ def render_comparison_fragment(
     return fill_fragment("compare_fragment.html.j2", "compare.css", view=_view(columns, table, unit))
 
 
-def describe_column(column: Mapping[str, Any], drawn: Highlight) -> dict[str, Any]:
-    """What is told of a column, as plain strings, whether it is an explanation or other scores."""
+def describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
+    """The summary of a column, an explanation or other scores; it always names the target."""
     if "method" in column:
-        told = summarise(column, drawn.special_share, drawn.hidden_share)
-        foil = column["foil"]
-        return {
-            "answers": told.answers,
-            "others": told.others,
-            "target": column["target"]["label"],
-            "foil": None if foil is None else foil["label"],
-            # what every column has goes first, so that columns line up
-            "facts": sorted(told.facts, key=lambda fact: fact[0] not in ("sum of scores", "on special tokens")),
-            "notes": told.notes,
-            "about": told.explained,
-            "model": told.model,
-        }
-    facts = [
-        ("sum of scores", number_format([column["sum"]])(column["sum"])),
-        ("on special tokens", percent(drawn.special_share)),
-    ]
-    if drawn.hidden_share >= 0.0005:
-        facts.append(("on white space", percent(drawn.hidden_share)))
-    share = "" if column["probability"] is None else percent(column["probability"])
-    return {
-        "answers": [] if column["label"] is None else [(column["label"], share)],
-        "others": [],
-        "target": column["target"],
-        "foil": column["foil"],
-        "facts": facts,
-        "notes": [],
-        "about": "",
-        "model": "",
-    }
+        summary = summarise(column, drawn)
+        # What every column has goes first, so that columns line up.
+        facts = sorted(summary.facts, key=lambda fact: fact[0] not in ("sum of scores", "on special tokens"))
+        return replace(summary, target=column["target"]["label"], facts=tuple(facts))
+    total, label, probability = column["sum"], column["label"], column["probability"]
+    return Summary(
+        answers=() if label is None else ((label, "" if probability is None else percent(probability)),),
+        others=(),
+        target=column["target"],
+        foil=column["foil"],
+        explained="",
+        facts=(("sum of scores", number_format([total])(total)), *share_facts(drawn)),
+        notes=(),
+        model="",
+    )
 
 
 def column_numbers(words: Sequence[Word], count: int) -> list[Callable[[float], str]]:
     """A number format for each column, from its word scores."""
-    scores = [[word.scores[index] for word in words] for index in range(count)]
-    return [number_format(score for score in each if score is not None) for each in scores]
+    columns = [[word.scores[index] for word in words] for index in range(count)]
+    return [number_format(score for score in scores if score is not None) for scores in columns]
 
 
 def chosen_words(words: Sequence[Word]) -> list[Word]:
-    """What a short table shows: the words that differ most, or in reading order all where they are few."""
+    """The words of a short table: those that differ most, or all in reading order where they are few."""
     if len(words) <= WORDS_SHOWN:
         return list(words)
     shared = [(word.difference, word) for word in words if word.difference is not None]
@@ -106,7 +85,7 @@ def chosen_words(words: Sequence[Word]) -> list[Word]:
 
 
 def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
-    """By sequence and start what tells a word from its likes: being in the second text, or which of several it is."""
+    """By sequence and start, what distinguishes a word from equal ones: its text of the pair, its number among them."""
     counts = Counter((word.sequence, word.text.casefold()) for word in words)
     seen: Counter[tuple[int, str]] = Counter()
     places = {}
@@ -121,7 +100,7 @@ def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
 
 
 def describe_agreement(agreement: Any) -> dict[str, str]:
-    """Its numbers as strings."""
+    """The numbers of an `Agreement` as strings."""
     rho = agreement.rank_correlation
     return {
         "first": LETTERS[agreement.first],
@@ -135,22 +114,21 @@ def describe_agreement(agreement: Any) -> dict[str, str]:
 def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: str) -> dict[str, Any]:
     words: Sequence[Word] = table["words"]
     views = [_column(letter, column, unit) for letter, column in zip(LETTERS, columns, strict=False)]
-    numbers = column_numbers(words, len(columns))
-    places = word_places(words)
+    numbers, places = column_numbers(words, len(columns)), word_places(words)
 
-    def rows(some: Sequence[Word]) -> list[dict[str, Any]]:
-        return [_row(word, places[word.sequence, word.start], numbers) for word in some]
+    def rows(words: Sequence[Word]) -> list[dict[str, Any]]:
+        return [_row(word, places[word.sequence, word.start], numbers) for word in words]
 
-    shown = chosen_words(words)
+    classes = {(view["summary"].target, view["summary"].foil) for view in views}
     return {
         "columns": views,
         "same_text": table["same_text"],
-        "shown": rows(shown),
+        "shown": rows(chosen_words(words)),
         "all_words": rows(words) if len(words) > WORDS_SHOWN else [],
         "in_order": len(words) <= WORDS_SHOWN,
         "unshared": sum(word.difference is None for word in words),
-        "agreements": [describe_agreement(each) for each in table["agreements"]],
-        "classes_differ": len({(view["target"], view["foil"]) for view in views if view["target"] is not None}) > 1,
+        "agreements": [describe_agreement(agreement) for agreement in table["agreements"]],
+        "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
     }
 
 
@@ -159,38 +137,33 @@ def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]
     if "method" in column:
         check_explanation(column, unit)
     drawn = lay_out(column, unit)
-    scores = [segment.score for line in drawn.lines for segment in line if segment.score is not None]
     return {
         "letter": letter,
         "name": column["name"],
         "lines": drawn.lines,
-        "number": number_format(scores),
-        **describe_column(column, drawn),
+        "number": number_format(drawn.scores),
+        "summary": describe_column(column, drawn),
     }
 
 
 def _row(word: Word, place: str, numbers: Sequence[Callable[[float], str]]) -> dict[str, Any]:
-    cells: list[dict[str, Any] | None] = []
-    for score, share, number in zip(word.scores, word.normalised, numbers, strict=True):
-        if score is None or share is None:
-            cells.append(None)
-            continue
-        [level] = to_levels([share], 1.0)
-        length = round(abs(share) * _HALF, 1)
-        left = _HALF - length if share < 0 else _HALF
-        cells.append(
-            {
-                "number": number(score),
-                "share": f"{round(share, 2) + 0.0:+.2f}",
-                "level": level,
-                "kind": "d" if share < 0 else "u",
-                "bar": f"M{left:g} 1h{length:g}v6h-{length:g}z",
-            }
-        )
-    difference = word.difference
     return {
         "text": word.text,
         "place": place,
-        "cells": cells,
-        "difference": "" if difference is None else f"{difference:.2f}",
+        "cells": [
+            None if score is None or share is None else _cell(share, number(score))
+            for score, share, number in zip(word.scores, word.normalised, numbers, strict=True)
+        ],
+        "difference": "" if word.difference is None else f"{word.difference:.2f}",
+    }
+
+
+def _cell(share: float, number: str) -> dict[str, str]:
+    """A score as a number and as a bar, to the left of the middle where it is negative."""
+    length = round(abs(share) * _HALF, 1)
+    return {
+        "number": number,
+        "share": f"{round(share, 2) + 0.0:+.2f}",
+        "kind": "d" if share < 0 else "u",
+        "bar": f"M{_HALF - length if share < 0 else _HALF:g} 1h{length:g}v6h-{length:g}z",
     }

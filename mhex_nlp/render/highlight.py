@@ -7,30 +7,20 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 SCHEMA = "mhex-explanation/1"
 UNITS = ("words", "tokens")
 LEVELS = 10
 
-_REQUIRED = (
-    "text",
-    "text_pair",
-    "prediction",
-    "target",
-    "foil",
-    "method",
-    "model",
-    "tokens",
-    "sum",
-    "base_value",
-)
+_REQUIRED = ("text", "text_pair", "prediction", "target", "foil", "method", "model", "tokens", "sum", "base_value")
 _ZERO_WIDTH_JOINER = "\u200d"
 _HALF_WIDTH_VOICING = "\uff9e\uff9f"
 
 
 @dataclass(frozen=True)
-class Unit:
+class HighlightUnit:
     """What is drawn as one: code points [start, end) of one text, and the tokens whose scores it sums."""
 
     sequence: int
@@ -53,7 +43,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Highlight:
-    """The lines of an explanation (one, or two for a pair) and where the mass lies that they do not show.
+    """The lines of an explanation (one, or two for a pair) and how much of the scores they do not show.
 
     `special_share` and `hidden_share` are parts of the sum of |token score|: on special tokens, and on
     content tokens with nothing to draw (white space alone, or no place in the text).
@@ -62,6 +52,11 @@ class Highlight:
     lines: tuple[tuple[Segment, ...], ...]
     special_share: float
     hidden_share: float
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of all units, in reading order."""
+        return [segment.score for line in self.lines for segment in line if segment.score is not None]
 
 
 def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> None:
@@ -81,15 +76,14 @@ def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> No
         for score in (token["score"], *token.get("scores", ()), *token.get("layers", ())):
             if not math.isfinite(score):
                 raise ValueError(f"token {index} has the score {score!r}, expected a finite number.")
-        if token["start"] is None:
+        start, end, sequence = token["start"], token["end"], token["sequence"]
+        if start is None:
             continue
-        if token["sequence"] not in range(len(texts)):
-            raise ValueError(f"token {index} has sequence {token['sequence']!r}, but there are {len(texts)} texts.")
-        length = len(texts[token["sequence"]])
-        if token["end"] is None or not 0 <= token["start"] <= token["end"] <= length:
-            raise ValueError(
-                f"token {index} spans [{token['start']}, {token['end']}), expected a span in [0, {length})."
-            )
+        if sequence not in range(len(texts)):
+            raise ValueError(f"token {index} has sequence {sequence!r}, but there are {len(texts)} texts.")
+        length = len(texts[sequence])
+        if end is None or not 0 <= start <= end <= length:
+            raise ValueError(f"token {index} spans [{start}, {end}), expected a span in [0, {length}).")
 
 
 def check_unit(unit: str) -> None:
@@ -109,16 +103,16 @@ def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlig
 
 
 def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
-    """`highlight` of anything with `text`, `text_pair` and `tokens`, which must be right: nothing is checked."""
+    """`highlight` without its checks, of anything with `text`, `text_pair` and `tokens`."""
     tokens = scored["tokens"]
     units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
-    levels = to_levels(scores)
+    scored_units = list(zip(units, scores, to_levels(scores), strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
         segments: list[Segment] = []
         drawn = 0
-        for item, score, level in zip(units, scores, levels, strict=True):
+        for item, score, level in scored_units:
             if item.sequence != sequence:
                 continue
             if item.start > drawn:
@@ -131,47 +125,40 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     shown = {index for item in units for index in item.tokens}
     special = [token["score"] for token in tokens if token["special"]]
     hidden = [t["score"] for index, t in enumerate(tokens) if not t["special"] and index not in shown]
-    everything = [token["score"] for token in tokens]
-    return Highlight(tuple(lines), _share(special, everything), _share(hidden, everything))
+    total = [token["score"] for token in tokens]
+    return Highlight(tuple(lines), _share(special, total), _share(hidden, total))
 
 
-def find_units(explanation: Mapping[str, Any], unit: str = "words") -> list[Unit]:
-    """Units in reading order, disjoint, without white space at their edges; specials are in none of them."""
-    texts = texts_of(explanation)
-    found: dict[tuple[int, str, int], Unit] = {}
-    for index, token in enumerate(explanation["tokens"]):
+def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[HighlightUnit]:
+    """Units in reading order, disjoint, without white space at their edges; special tokens are in none of them."""
+    texts, tokens = texts_of(scored), scored["tokens"]
+    members: dict[tuple[int, bool, int], list[int]] = {}
+    for index, token in enumerate(tokens):
         if token["special"] or token["start"] is None:
             continue
-        sequence = token["sequence"]
-        start, end = _drawn_span(texts[sequence], token["start"], token["end"])
         word = token["word"]
-        # A token outside every word stands alone; the middle element keeps its index apart from word indices.
+        # A token outside every word stands alone; the second element keeps its index apart from word indices.
         alone = unit == "tokens" or word is None
-        key = (sequence, "token", index) if alone else (sequence, "word", word)
-        before = found.get(key)
-        if before is None:
-            found[key] = Unit(sequence, start, end, (index,))
-        elif start == end:
-            found[key] = Unit(sequence, before.start, before.end, (*before.tokens, index))
-        elif before.start == before.end:
-            found[key] = Unit(sequence, start, end, (*before.tokens, index))
-        else:
-            span = min(before.start, start), max(before.end, end)
-            found[key] = Unit(sequence, *span, (*before.tokens, index))
-    units: list[Unit] = []
-    for item in sorted(found.values(), key=lambda u: (u.sequence, u.start, u.end)):
-        if item.start == item.end:
-            continue
+        members.setdefault((token["sequence"], alone, index if alone else word), []).append(index)
+    candidates = []
+    for (sequence, _, _), indices in members.items():
+        spans = [_drawn_span(texts[sequence], tokens[index]["start"], tokens[index]["end"]) for index in indices]
+        spans = [(start, end) for start, end in spans if start < end]
+        if spans:
+            start, end = min(start for start, _ in spans), max(end for _, end in spans)
+            candidates.append(HighlightUnit(sequence, start, end, tuple(indices)))
+    units: list[HighlightUnit] = []
+    for item in sorted(candidates, key=attrgetter("sequence", "start", "end")):
         last = units[-1] if units else None
-        if last is not None and last.sequence == item.sequence and _inseparable(texts, last, item):
+        if last is not None and last.sequence == item.sequence and _inseparable(texts[item.sequence], last, item):
             merged = tuple(sorted((*last.tokens, *item.tokens)))
-            units[-1] = Unit(item.sequence, last.start, max(last.end, item.end), merged)
+            units[-1] = HighlightUnit(item.sequence, last.start, max(last.end, item.end), merged)
         else:
             units.append(item)
     return units
 
 
-def unit_scores(units: Iterable[Unit], scores: Sequence[float]) -> list[float]:
+def unit_scores(units: Iterable[HighlightUnit], scores: Sequence[float]) -> list[float]:
     """Sum of the token scores in each unit."""
     return [_sum(scores[index] for index in item.tokens) for item in units]
 
@@ -224,22 +211,20 @@ def _extends(character: str) -> bool:
     return character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
 
 
-def _inseparable(texts: Sequence[str], left: Unit, right: Unit) -> bool:
-    if right.start != left.end:
-        return right.start < left.end
-    text = texts[right.sequence]
-    before, first = text[right.start - 1], text[right.start]
-    return _halves_flag(text, right.start) or before == _ZERO_WIDTH_JOINER or _extends(first)
+def _inseparable(text: str, left: HighlightUnit, right: HighlightUnit) -> bool:
+    """Whether two units overlap, or touch inside a character as readers see it."""
+    at = right.start
+    if at != left.end:
+        return at < left.end
+    return _halves_flag(text, at) or text[at - 1] == _ZERO_WIDTH_JOINER or _extends(text[at])
 
 
 def _halves_flag(text: str, at: int) -> bool:
     """Whether `at` lies inside a flag: two regional indicators make one, counted from the first of their run."""
-    if not _is_regional(text[at]):
-        return False
     first = at
     while first > 0 and _is_regional(text[first - 1]):
         first -= 1
-    return (at - first) % 2 == 1
+    return _is_regional(text[at]) and (at - first) % 2 == 1
 
 
 def _is_regional(character: str) -> bool:

@@ -53,25 +53,23 @@ _MACROS = r"""\def\mhexline#1#2{\rlap{\smash{\lower.27em\hbox to\wd2{\color{#1}#
 def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
     r"""A snippet for `\input`: prediction, highlighted text, scale; it ends with a line break.
 
-    It needs `\usepackage{xcolor}` and defines its colours and commands for itself alone, inside a group. Special
+    It needs `\usepackage{xcolor}`; its colours and commands are local to its own group. Special
     tokens and notes are not shown; control characters are black boxes. `unit` is "words" or "tokens". Raises
     ValueError on a malformed explanation.
     """
     drawn = highlight(explanation, unit=unit)
-    told = summarise(explanation, drawn.special_share, drawn.hidden_share)
-    scores = [abs(segment.score) for line in drawn.lines for segment in line if segment.score is not None]
-    parts = [*_opening(explanation), _head(told, explanation["target"]["label"])]
+    parts = [*_opening(explanation), _head(summarise(explanation, drawn))]
     for number, segments in enumerate(drawn.lines):
         if number:
             parts.append(r"\smallskip{\color{mhexline}\hrule height.05em}\smallskip")
         parts.append(_text(segments))
-    if any(scores):
-        parts.append(_scale(max(scores)))
+    if any(drawn.scores):
+        parts.append(_scale(max(map(abs, drawn.scores))))
     return "\n".join([*parts, r"\endgroup"]) + "\n"
 
 
 def escape(text: str) -> str:
-    """Text on one line such that LaTeX shows it as it is; black boxes for control characters."""
+    """Text on one line, escaped so that LaTeX shows it unchanged; black boxes for control characters."""
     text = BREAKS.sub(" ", without_controls(text))
     escaped = "".join(_ESCAPES.get(character, character) for character in text)
     return _LIGATURES.sub(r"\1{}", escaped)
@@ -94,11 +92,11 @@ def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
     yield r"\baselineskip=1.6em \lineskiplimit=-10em"
 
 
-def _head(told: Summary, target: str) -> str:
-    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in told.answers]
-    if told.target or told.foil:
-        rather = rf" rather than \textbf{{{_name(told.foil)}}}" if told.foil else ""
-        answers.append(rf"scores for \textbf{{{_name(target)}}}{rather}")
+def _head(summary: Summary) -> str:
+    answers = [rf"\textbf{{{_name(label)}}} {escape(value)}".strip() for label, value in summary.answers]
+    if summary.target or summary.foil:
+        foil = rf" rather than \textbf{{{_name(summary.foil)}}}" if summary.foil else ""
+        answers.append(rf"scores for \textbf{{{_name(summary.target or '')}}}{foil}")
     return r"\leavevmode " + r"\quad ".join(answers) + r"\par"
 
 
@@ -122,14 +120,14 @@ def _name(text: str) -> str:
 
 def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
     """Characters of one line, with the places where TeX may break it."""
+    # `plain`: characters that wait for escaping, since quotes and dashes are escaped by their neighbours.
     written, plain, column = "", "", 0
     at = since = 0  # since: characters since a line could end
     while at < len(clusters):
         text, owner, level = clusters[at]
-        if at and since:
-            before = clusters[at - 1][0]
-            if not is_space(before) and (may_break(before, text) or since >= _LONGEST):
-                plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
+        before = clusters[at - 1][0] if since else ""
+        if before and not is_space(before) and (may_break(before, text) or since >= _LONGEST):
+            plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
         if is_space(text):
             written, plain, since = written + escape(plain), "", 0
             inside = 0 < at < len(clusters) - 1 and not any(is_space(clusters[at + step][0]) for step in (-1, 1))
@@ -140,16 +138,15 @@ def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
             else:
                 written += text if text != " " or inside else "\\ "
             at += 1
-            continue
-        if not level:
+        elif not level:
             plain, since, at = plain + text, since + 1, at + 1
-            continue
-        end = at
-        while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
-            end += 1
-        inner = "".join(cluster for cluster, _, _ in clusters[at:end])
-        name = level_name(level)
-        boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
-        written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
-        since, at = since + end - at, end
+        else:
+            end = at
+            while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
+                end += 1
+            inner = "".join(cluster for cluster, _, _ in clusters[at:end])
+            name = level_name(level)
+            boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
+            written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
+            since, at = since + end - at, end
     return written + escape(plain)

@@ -9,18 +9,19 @@ from functools import cache
 from importlib import resources
 
 
+def read_template(name: str) -> str:
+    """A file of the folder `templates`."""
+    return (resources.files("mhex_nlp.render") / "templates" / name).read_text(encoding="utf-8")
+
+
 @cache
 def light_palette() -> Mapping[str, str]:
     """The light scheme by name, as `#rrggbb`: `p1`..`p10` for, `n1`..`n10` against, `bg`, `fg`, `for` and so on."""
-    css = (resources.files("mhex_nlp.render") / "templates" / "highlight.css").read_text(encoding="utf-8")
-    found = dict(re.findall(r"--([a-z]+\d*): (#[0-9a-f]{3,6});", css[: css.index("@media")]))
-    return {name: _long(colour) for name, colour in found.items()}
+    light, _, _ = read_template("highlight.css").partition("@media")
+    colours = dict(re.findall(r"--([a-z]+\d*): #([0-9a-f]{3,6});", light))
+    return {name: "#" + "".join(digit * (6 // len(digits)) for digit in digits) for name, digits in colours.items()}
 
 
 def level_name(level: int) -> str:
-    """The name of a level other than 0 in the palette."""
-    return f"{'p' if level > 0 else 'n'}{abs(level)}"
-
-
-def _long(colour: str) -> str:
-    return colour if len(colour) == 7 else "#" + "".join(digit * 2 for digit in colour[1:])
+    """The name of a level in the palette, which has none for 0, and its class in pages: p1..p10, n1..n10, z0."""
+    return f"{'p' if level > 0 else 'n' if level else 'z'}{abs(level)}"

@@ -27,7 +27,7 @@ def render_report_index(
     rows: Sequence[Sequence[Any]],
     words: Sequence[str],
 ) -> str:
-    """The index: it reads and links without its script, which filters and sorts the list of texts.
+    """The index: readable and linked without its script, which filters and sorts the list of texts.
 
     Args:
         summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.
@@ -38,40 +38,14 @@ def render_report_index(
         pages: names of all pages.
         rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where
             there are fewer of them than texts, the page says so.
-        words: those that rows name by their places, counted from 1, below 0 where they speak against the target.
+        words: those that rows refer to by number, counted from 1, below 0 where they speak against the target.
     """
-    # The script knows labels by their places: any string may be one, also "" and what a form would change.
-    labels = list(summary["classes"])
-    labels += sorted({group[name] for group in groups for name in ("gold", "predicted")} - {None, *labels})
-    place = {label: index for index, label in enumerate(labels)}
-    whole = len(rows) == summary["texts"]
-    cells = {
-        (group["gold"], group["predicted"]): (
-            _address(group["pages"][0]),
-            (place[group["gold"]], place[group["predicted"]]) if whole else None,  # else the list lacks some of them
-        )
-        for group in groups
-        if group["gold"] is not None and group["predicted"] is not None
-    }
-    view = summary_view(summary, cells, [_address(name) for name in pages])
-    data = {
-        "pages": [_address(name) for name in pages],
-        "labels": [without_controls(label) for label in labels],
-        "words": [without_controls(word) for word in words],
-        "rows": [
-            [
-                number,
-                without_controls(id_),
-                place.get(predicted),
-                value,
-                place.get(gold),
-                without_controls(beginning),
-                *rest,
-            ]
-            for number, id_, predicted, value, gold, beginning, *rest in rows
-        ],
-    }
-    chosen = {name: {row[column] for row in rows} - {None} for name, column in (("predicted", 2), ("gold", 4))}
+    number_of = _number_labels(summary, groups)
+    complete = len(rows) == summary["texts"]
+    # The script's list can show the texts of a cell only where it has all of them.
+    cells = _cells(groups, number_of if complete else None)
+    addresses = [_address(name) for name in pages]
+    predicted, gold = ({row[column] for row in rows} for column in (2, 4))
     return fill_page(
         "report_index.html.j2",
         "summary.css",
@@ -80,21 +54,42 @@ def render_report_index(
         title=title,
         about=explained(method),
         model=model_name(model),
-        groups=[
-            {
-                "gold": group["gold"],
-                "predicted": group["predicted"],
-                "count": f"{group['count']:,}",
-                "pages": [_address(name) for name in group["pages"]],
-            }
-            for group in groups
-        ],
-        listed=None if whole else f"{len(rows):,}",
-        golds=[(place[label], label) for label in labels if label in chosen["gold"]],
-        predictions=[(place[label], label) for label in labels if label in chosen["predicted"]],
-        data=data,
-        **view,
+        groups=[{**group, "pages": [_address(name) for name in group["pages"]]} for group in groups],
+        listed=None if complete else f"{len(rows):,}",
+        golds=[(number, label) for label, number in number_of.items() if label in gold],
+        predictions=[(number, label) for label, number in number_of.items() if label in predicted],
+        data={
+            "pages": addresses,
+            "labels": [without_controls(label) for label in number_of],
+            "words": [without_controls(word) for word in words],
+            "rows": [_script_row(row, number_of) for row in rows],
+        },
+        **summary_view(summary, cells, addresses),
     )
+
+
+def _number_labels(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Numbers for the script: any string may be a label, also "" and one that a form would change."""
+    labels = list(summary["classes"])
+    labels += sorted({group[name] for group in groups for name in ("gold", "predicted")} - {None, *labels})
+    return {label: index for index, label in enumerate(labels)}
+
+
+def _cells(
+    groups: Sequence[Mapping[str, Any]], number_of: Mapping[str, int] | None
+) -> dict[tuple[str, str], tuple[str, tuple[int, int] | None]]:
+    """Where the cells of the confusion table lead: a page, and with the script the list of texts."""
+    return {
+        (gold, predicted): (_address(page), (number_of[gold], number_of[predicted]) if number_of else None)
+        for gold, predicted, page in ((group["gold"], group["predicted"], group["pages"][0]) for group in groups)
+        if gold is not None and predicted is not None
+    }
+
+
+def _script_row(row: Sequence[Any], number_of: Mapping[str, int]) -> list[Any]:
+    number, id_, predicted, value, gold, beginning, *rest = row
+    labels = number_of.get(predicted), number_of.get(gold)
+    return [number, without_controls(id_), labels[0], value, labels[1], without_controls(beginning), *rest]
 
 
 def render_report_page(
@@ -136,14 +131,12 @@ def render_report_page(
 def _lean_card(entry: Mapping[str, Any], unit: str) -> dict[str, Any]:
     explanation = entry["explanation"]
     drawn = highlight(explanation, unit=unit)
-    number = number_format(segment.score for line in drawn.lines for segment in line if segment.score is not None)
     return {
         "id": explanation["id"],
         "number": entry["number"],
         "lines": drawn.lines,
-        "score": number,
-        "summary": summarise(explanation, drawn.special_share, drawn.hidden_share),
-        "target": explanation["target"]["label"],
+        "score": number_format(drawn.scores),
+        "summary": summarise(explanation, drawn),
     }
 
 

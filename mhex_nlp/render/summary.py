@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .highlight import Highlight
+
 _AGGREGATION = {
     "mean": "mean over depths",
     "last": "last depth alone",
@@ -21,11 +23,11 @@ _REMOVAL = {"mask": "words removed by masking", "attention": "words removed from
 
 @dataclass(frozen=True)
 class Summary:
-    """What the reader is told about one explanation, as plain strings."""
+    """What stands around one highlighted text, as plain strings."""
 
     answers: tuple[tuple[str, str], ...]  # (label or output, probability or value), the prediction
     others: tuple[tuple[str, str], ...]  # the next most probable classes
-    target: str | None  # only where it differs from the prediction
+    target: str | None  # only where it differs from the prediction, or where there is a foil
     foil: str | None
     explained: str
     facts: tuple[tuple[str, str], ...]
@@ -33,30 +35,36 @@ class Summary:
     model: str
 
 
-def summarise(explanation: Mapping[str, Any], special_share: float, hidden_share: float) -> Summary:
-    """Put the numbers of an explanation into words; shares are those of `Highlight`."""
+def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
+    """Put the numbers of an explanation, and the shares that its highlighted text does not show, into words."""
     prediction, target, foil = explanation["prediction"], explanation["target"], explanation["foil"]
     total, base = explanation["sum"], explanation["base_value"]
     number = number_format((total, base))
     facts = [("base value", number(base)), ("sum of scores", number(total))]
     if not explanation["method"]["non_negative"]:
         facts.append(("logit explained", number(base + total)))
-    facts.append(("on special tokens", percent(special_share)))
-    if hidden_share >= 0.0005:
-        facts.append(("on white space", percent(hidden_share)))
+    facts += share_facts(drawn)
     heads = explanation.get("heads")
     if heads is not None and not heads["agrees"]:
         facts.append(("the heads choose", heads["label"]))
     return Summary(
         answers=tuple(_answers(prediction)),
         others=tuple(_others(prediction)),
-        target=None if _is_prediction(prediction, target) else target["label"],
+        target=None if foil is None and _is_prediction(prediction, target) else target["label"],
         foil=None if foil is None else foil["label"],
         explained=explained(explanation["method"]),
         facts=tuple(facts),
         notes=tuple(explanation.get("notes", ())),
         model=model_name(explanation["model"]),
     )
+
+
+def share_facts(drawn: Highlight) -> list[tuple[str, str]]:
+    """How much of the scores the highlighted text does not show."""
+    facts = [("on special tokens", percent(drawn.special_share))]
+    if drawn.hidden_share >= 0.0005:
+        facts.append(("on white space", percent(drawn.hidden_share)))
+    return facts
 
 
 def percent(share: float) -> str:
@@ -86,15 +94,15 @@ def _answers(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
         values = value if isinstance(value, list) else [value]
         return [(f"value {i}" if len(values) > 1 else "value", f"{v:.4g}") for i, v in enumerate(values)]
     if "labels" in prediction:
-        chosen = [(label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities]
-        return chosen or [("no label", "none reaches 50%")]
+        answers = [(label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities]
+        return answers or [("no label", "none reaches 50%")]
     probability = prediction["probability"]
     return [(str(prediction["label"]), "" if probability is None else percent(probability))]
 
 
 def _others(prediction: Mapping[str, Any], count: int = 2) -> list[tuple[str, str]]:
-    chosen = prediction.get("labels", [prediction["label"]])
-    rest = [(p, label) for label, p in (prediction.get("probabilities") or {}).items() if label not in chosen]
+    predicted = prediction.get("labels", [prediction["label"]])
+    rest = [(p, label) for label, p in (prediction.get("probabilities") or {}).items() if label not in predicted]
     return [(label, percent(p)) for p, label in sorted(rest, key=lambda pair: -pair[0])[:count]]
 
 
@@ -112,7 +120,7 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 
 def explained(method: Mapping[str, Any]) -> str:
-    """How scores came about, in a sentence."""
+    """How the scores were computed, in a sentence."""
     parts = [_AGGREGATION.get(method["aggregation"], method["aggregation"])]
     if method["contrast"] != "none":
         parts.append(_CONTRAST.get(method["contrast"], method["contrast"]))

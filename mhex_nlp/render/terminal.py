@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -15,13 +16,14 @@ from .highlight import Segment, highlight
 from .palette import level_name, light_palette
 from .summary import number_format, summarise
 
+Part = str | tuple[str, str | Style]  # text, and its style
 MARKED_FROM = 4  # without colour, units from this |level| on carry their score
 
 _BREAKS = re.compile("[\r\u2028\u2029]")
 
 
 def render_terminal(explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words") -> None:
-    """Print one explanation (JSON form): prediction, highlighted text, legend, notes.
+    """Print one explanation (JSON form): prediction, highlighted text, scale, notes.
 
     Positive words are bold, negative ones underlined, whatever the colours; without colours (`NO_COLOR`, a
     pipe) the stronger words carry their score, as in `superb[+0.81]`. Raises ValueError on a malformed
@@ -29,62 +31,56 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
     """
     console = console or Console()
     drawn = highlight(explanation, unit=unit)
-    told = summarise(explanation, drawn.special_share, drawn.hidden_share)
-    scores = [segment.score for line in drawn.lines for segment in line if segment.score is not None]
-    number = number_format(scores)
-    coloured = console.color_system is not None and not console.no_color
+    summary = summarise(explanation, drawn)
+    number = number_format(drawn.scores)
+    system = None if console.no_color else console.color_system
 
-    def show(*parts: str | tuple[str, str | Style]) -> None:
+    def show(*parts: Part) -> None:
         line = Text(overflow="fold")
         for part in parts:
             text, style = (part, "") if isinstance(part, str) else part
             line.append(printable(text, console.encoding), style)
         console.print(line, highlight=False, soft_wrap=False)
 
-    answers = ", ".join(f"{label} {value}".strip() for label, value in told.answers)
-    about = f" \u00b7 scores for {explanation['target']['label']}" if told.target or told.foil else ""
-    against = f" rather than {told.foil}" if told.foil else ""
-    show((answers, "bold"), (about + against, ""))
+    answers = ", ".join(f"{label} {value}".strip() for label, value in summary.answers)
+    target = f" \u00b7 scores for {summary.target}" if summary.target or summary.foil else ""
+    foil = f" rather than {summary.foil}" if summary.foil else ""
+    show((answers, "bold"), target + foil)
     for line in drawn.lines:
-        show(*(_part(segment, number, console, coloured) for segment in line) if line else [("(no text)", "dim")])
-    if coloured:
-        example = [Segment(name, 0, 0, 0.0, level) for name, level in (("for", 8), ("against", -8))]
-        show(("scale: ", "dim"), *_spaced([_part(segment, number, console, True) for segment in example]))
-    else:
+        show(*(_part(segment, number, system) for segment in line) if line else [("(no text)", "dim")])
+    if system is None:
         show(("scale: [+] speaks for it, [-] against it; the strongest words are marked", "dim"))
-    show((" \u00b7 ".join(f"{name} {value}" for name, value in told.facts), "dim"))
-    show((f"{told.explained} {told.model}", "dim"))
-    for note in told.notes:
+    else:
+        show(("scale: ", "dim"), ("for", _style(8, system)), " ", ("against", _style(-8, system)), " ")
+    show((" \u00b7 ".join(f"{name} {value}" for name, value in summary.facts), "dim"))
+    show((f"{summary.explained} {summary.model}", "dim"))
+    for note in summary.notes:
         show(("note: ", "bold"), note)
 
 
-def _part(segment: Segment, number: Any, console: Console, coloured: bool) -> str | tuple[str, str | Style]:
+def _part(segment: Segment, number: Callable[[float], str], system: str | None) -> Part:
     if segment.score is None or segment.level == 0:
         return segment.text
-    style = Style(bold=segment.level > 0, underline=segment.level < 0)
-    if coloured:
-        return segment.text, style + _colours(segment.level, console.color_system)
-    mark = f"[{number(segment.score)}]" if abs(segment.level) >= MARKED_FROM else ""
-    return segment.text + mark, style
+    marked = system is None and abs(segment.level) >= MARKED_FROM
+    return segment.text + (f"[{number(segment.score)}]" if marked else ""), _style(segment.level, system)
 
 
-def _colours(level: int, system: str | None) -> Style:
+def _style(level: int, system: str | None) -> Style:
+    sign = Style(bold=level > 0, underline=level < 0)
+    if system is None:
+        return sign
     if system in ("standard", "windows"):
-        # Sixteen colours hold no scale: only the stronger words, in two colours that black is readable on.
+        # Sixteen colours are too few for a scale: the stronger words alone, in two that black is readable on.
         if abs(level) < MARKED_FROM:
-            return Style()
-        return Style(color="black", bgcolor="bright_cyan" if level > 0 else "bright_yellow")
-    # The light scale with its own text colour reads on any terminal background.
+            return sign
+        return sign + Style(color="black", bgcolor="bright_cyan" if level > 0 else "bright_yellow")
+    # The light scale has its own text colour, so it is readable on any terminal background.
     palette = light_palette()
-    return Style(color=palette["fg"], bgcolor=palette[level_name(level)])
-
-
-def _spaced(parts: list[str | tuple[str, str | Style]]) -> list[str | tuple[str, str | Style]]:
-    return [item for part in parts for item in (part, " ")]
+    return sign + Style(color=palette["fg"], bgcolor=palette[level_name(level)])
 
 
 def printable(text: str, encoding: str) -> str:
-    """`text` without what would steer the terminal, in characters that `encoding` has."""
+    """`text` without control characters, in characters that `encoding` has."""
     text = _BREAKS.sub(" ", without_controls(text))
     if encoding.lower().replace("-", "").startswith("utf"):
         return text

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import chain, product
 
-# What ends the place that a value stands in ...
+from helpers.html import shown
+
+# What closes the markup around a value.
 ENDS = [
     "",
     '"',
@@ -33,7 +35,7 @@ ENDS = [
     "&quot;&gt;",
     "}}%}",
 ]
-# ... and what then does something.
+# What acts once it stands outside of that markup.
 DEEDS = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -44,7 +46,7 @@ DEEDS = [
     "javascript:alert(1)",
     "<!--",
 ]
-MADE = [end + deed for end, deed in product(ENDS, DEEDS)]
+CLOSED_AND_ACTING = [end + deed for end, deed in product(ENDS, DEEDS)]
 
 MARKUP = [
     "<iframe src=\"javascript:alert(1)\" srcdoc='<script>alert(1)</script>'></iframe>",
@@ -234,37 +236,24 @@ JSON = [
     "\u2028alert(1)\u2029",
 ]
 
-ATTACK_STRINGS = list(
-    dict.fromkeys(
-        [
-            *MADE,
-            *MARKUP,
-            *ADDRESSES,
-            *CSS,
-            *TEMPLATES,
-            *ENTITIES,
-            *DIRECTIONS,
-            *CONTROLS,
-            *INVISIBLE,
-            *SIZES,
-            *EMOJI,
-            *NAMES,
-            *JSON,
-        ]
-    )
-)
-
-_UNHOLDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(
-    chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
-)
-_DIRECTION = "[\u202a-\u202e\u2066-\u2069]"
-
-
-def as_text(string: str) -> str:
-    """What a page shows of a text: what HTML cannot hold is U+FFFD."""
-    return re.sub(_UNHOLDABLE + "]", "\ufffd", string)
+_KINDS = [
+    CLOSED_AND_ACTING,
+    MARKUP,
+    ADDRESSES,
+    CSS,
+    TEMPLATES,
+    ENTITIES,
+    DIRECTIONS,
+    CONTROLS,
+    INVISIBLE,
+    SIZES,
+    EMOJI,
+    NAMES,
+    JSON,
+]
+ATTACK_STRINGS = list(dict.fromkeys(chain.from_iterable(_KINDS)))
 
 
 def as_value(string: str) -> str:
     """What a page shows of a label, title, id or name: direction controls are U+FFFD as well."""
-    return re.sub(_DIRECTION, "\ufffd", as_text(string))
+    return re.sub("[\u202a-\u202e\u2066-\u2069]", "\ufffd", shown(string))

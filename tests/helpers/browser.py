@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-ADDRESS = "http://mhex.test/page.html"
+from helpers.browser_watch import RECORD_VIOLATIONS
 
+ADDRESS = "http://mhex.test/page.html"
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -20,12 +21,6 @@ ARGUMENTS = [
 ]
 
 
-RECORD_VIOLATIONS = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", e => window.violations.push(e.violatedDirective));
-"""
-
-
 @dataclass
 class Opened:
     """A page and all that happened while it was open."""
@@ -36,8 +31,7 @@ class Opened:
     errors: list[str] = field(default_factory=list)
 
     def background(self, selector: str) -> str:
-        found = self.page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor")
-        return str(found)
+        return str(self.page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor"))
 
     def assert_calm(self) -> None:
         assert (self.requests, self.dialogs, self.errors) == ([ADDRESS], [], [])

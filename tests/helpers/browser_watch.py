@@ -12,35 +12,35 @@ RECORD_VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", e => window.violations.push(e.violatedDirective));
 """
-# What a page does on events: handlers that an attack had left would answer to these.
+# Events that would run handlers left by an attack.
 POKE = """() => {
-  for (const each of document.querySelectorAll("*")) {
+  for (const element of document.querySelectorAll("*")) {
     for (const name of ["mouseover", "focus", "toggle", "load", "error"])
-      each.dispatchEvent(new Event(name));
+      element.dispatchEvent(new Event(name));
   }
   return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(null))));
 }"""
 LAYOUT = """() => {
   const width = document.documentElement.clientWidth;
   const wide = Math.max(0, document.documentElement.scrollWidth - width);
-  const found = { wide, beside: [], floating: [], outside: [] };
-  const told = (e) => e.outerHTML.slice(0, 160);
-  // `seen`: what all that an element may not leave has room for; `card`: the box of the card that it is in.
+  const faults = { wide, beside: [], floating: [], outside: [] };
+  const source = (e) => e.outerHTML.slice(0, 160);
+  // `seen`: the room that the ancestors which clip leave visible; `card`: the box of the card that it is in.
   const walk = (element, seen, card) => {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
-    const own = {
+    const visible = {
       left: Math.max(seen.left, box.left), right: Math.min(seen.right, box.right),
       top: Math.max(seen.top, box.top), bottom: Math.min(seen.bottom, box.bottom),
     };
-    if (!["static", "relative"].includes(style.position)) found.floating.push(told(element));
-    if (box.width && own.right > own.left && own.bottom > own.top) {
-      if (own.right > width + 0.5 || own.left < -0.5) found.beside.push(told(element));
-      if (card && (own.left < card.left - 0.5 || own.right > card.right + 0.5 || own.top < card.top - 0.5 ||
-        own.bottom > card.bottom + 0.5)) found.outside.push(told(element));
+    if (!["static", "relative"].includes(style.position)) faults.floating.push(source(element));
+    if (box.width && visible.right > visible.left && visible.bottom > visible.top) {
+      if (visible.right > width + 0.5 || visible.left < -0.5) faults.beside.push(source(element));
+      if (card && (visible.left < card.left - 0.5 || visible.right > card.right + 0.5 || visible.top < card.top - 0.5 ||
+        visible.bottom > card.bottom + 0.5)) faults.outside.push(source(element));
     }
     const clip = { ...seen };
-    if (style.overflowX !== "visible") Object.assign(clip, { left: own.left, right: own.right });
-    if (style.overflowY !== "visible") Object.assign(clip, { top: own.top, bottom: own.bottom });
+    if (style.overflowX !== "visible") Object.assign(clip, { left: visible.left, right: visible.right });
+    if (style.overflowY !== "visible") Object.assign(clip, { top: visible.top, bottom: visible.bottom });
     const next = element.matches("article, div.c") ? box : card;
     for (const child of element.children) walk(child, clip, next);
   };
@@ -48,7 +48,7 @@ LAYOUT = """() => {
   const cards = [...document.querySelectorAll("article, div.c")].map((e) => [e.getBoundingClientRect(), e]);
   const over = cards.filter(([a], i) => cards.slice(i + 1, i + 6).some(([b]) =>
     a.left < b.right - 0.5 && b.left < a.right - 0.5 && a.top < b.bottom - 0.5 && b.top < a.bottom - 0.5));
-  return { ...found, over: over.map(([, e]) => told(e)) };
+  return { ...faults, over: over.map(([, e]) => source(e)) };
 }"""
 # Tags with the names of their attributes: what markup in a value would add to.
 SKELETON = """() => [...new Set([...document.querySelectorAll("*")].map((e) =>
@@ -102,11 +102,10 @@ class Watched:
         return self.page.evaluate(script, value)
 
     def texts(self, selector: str) -> list[str]:
-        found = self.page.eval_on_selector_all(selector, "all => all.map(e => e.textContent)")
-        return [str(each) for each in found]
+        return list(self.page.eval_on_selector_all(selector, "all => all.map(e => e.textContent)"))
 
     def went(self, *paths: Path) -> None:
-        """Declares pages that were reached by links, which are no requests to complain of."""
+        """Declares pages that were reached by links, whose requests are expected."""
         self.opened += [path.as_uri() for path in paths]
 
     def assert_calm(self, violations: bool = True) -> None:
@@ -120,8 +119,10 @@ class Watched:
 
     def assert_laid_out(self) -> None:
         """Nothing is wider than the screen, beside it, over another card or out of its own."""
-        found: Mapping[str, Any] = self.do(LAYOUT)
-        assert not any(found.values()), {name: value if name == "wide" else value[:4] for name, value in found.items()}
+        faults: Mapping[str, Any] = self.do(LAYOUT)
+        assert not any(faults.values()), {
+            name: value if name == "wide" else value[:4] for name, value in faults.items()
+        }
 
     def close(self) -> None:
         self.context.close()

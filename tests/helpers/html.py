@@ -10,14 +10,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from helpers.render_examples import (
-    POSITIVE,
+from helpers.render_examples import POSITIVE
+
+UNHOLDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{}]".format(
+    "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
 )
-
-UNHOLDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]"
-
-
-VOID = {"meta", "br", "img", "input", "link", "base", "hr"}
 
 
 class Reader(HTMLParser):
@@ -35,14 +32,14 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        assert len(found) == len(attrs), f"an attribute is there twice in {tag}: {attrs}"
-        self.tags.append((tag, found))
-        if tag == "p" and found.get("class") == "t":
+        attributes = dict(attrs)
+        assert len(attributes) == len(attrs), f"an attribute is there twice in {tag}: {attrs}"
+        self.tags.append((tag, attributes))
+        if tag == "p" and attributes.get("class") == "t":
             self.texts.append("")
             self._in_text = True
         elif tag == "span" and self._in_text:
-            self.words.append((found, ""))
+            self.words.append((attributes, ""))
             self._in_word = True
 
     def handle_endtag(self, tag: str) -> None:
@@ -69,7 +66,7 @@ class Reader(HTMLParser):
 
 
 def shown(text: str) -> str:
-    """What a page may show of a text: one replacement character for each one that HTML cannot hold."""
+    """What a page shows of a text: U+FFFD for each character that HTML cannot hold."""
     return re.sub(UNHOLDABLE, "\ufffd", text)
 
 
@@ -83,49 +80,38 @@ CHARACTERS = st.one_of(
 def explanations(draw: st.DrawFn) -> dict[str, Any]:
     """Any texts, with tokens that overlap, touch, nest, are empty, or lie anywhere in any order."""
     texts = draw(st.lists(st.text(CHARACTERS, max_size=25), min_size=1, max_size=2))
-    made = copy.deepcopy(POSITIVE)
-    made["text"], made["text_pair"] = texts[0], texts[1] if len(texts) == 2 else None
-    made["tokens"] = []
+    example = copy.deepcopy(POSITIVE)
+    example["text"], example["text_pair"] = texts[0], texts[1] if len(texts) == 2 else None
+    example["tokens"] = []
     for _ in range(draw(st.integers(0, 10))):
         sequence = draw(st.integers(0, len(texts) - 1))
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(texts[sequence]))] * 2)))
         special = draw(st.booleans()) and draw(st.booleans())
-        placed = {
-            "start": start,
-            "end": end,
-            "sequence": sequence,
-            "word": draw(st.none() | st.integers(0, 6)),
-        }
+        position = {"start": start, "end": end, "sequence": sequence, "word": draw(st.none() | st.integers(0, 6))}
         if special:
-            placed = dict.fromkeys(placed)
+            position = dict.fromkeys(position)
         score = draw(st.floats(-9, 9) | st.floats(allow_nan=False, allow_infinity=False) | st.just(0.0))
-        made["tokens"].append({"text": "", "piece": "x", "special": special, "score": score, **placed})
-    return made
+        example["tokens"].append({"text": "", "piece": "x", "special": special, "score": score, **position})
+    return example
 
 
 def assert_inert(reader: Reader) -> None:
+    """No element or attribute that loads, links or runs something, except one script of ours."""
     assert [tag for tag, _ in reader.tags].count("script") <= 1, "ours alone"
     for tag, attributes in reader.tags:
-        assert tag not in (
-            "iframe",
-            "object",
-            "embed",
-            "link",
-            "base",
-            "form",
-            "img",
-            "a",
-            "foreignobject",
-        )
+        assert tag not in ("iframe", "object", "embed", "link", "base", "form", "img", "a", "foreignobject")
         for name in attributes:
             assert name != "style" and not name.startswith("on"), (tag, name)
-            assert name not in ("src", "href", "srcset", "action", "xlink:href", "background", "poster"), (
-                tag,
-                name,
-            )
+            links = ("src", "href", "srcset", "action", "xlink:href", "background", "poster")
+            assert name not in links, (tag, name)
             assert re.fullmatch(r"[a-zA-Z][a-zA-Z-]*", name), (tag, name)
         if tag == "meta" and "http-equiv" in attributes:
             assert attributes["http-equiv"] == "Content-Security-Policy"
+
+
+def hex_colour(computed: str) -> str:
+    """`rgb(...)`, as a browser computes it, in hexadecimal."""
+    return "#" + "".join(f"{int(channel):02x}" for channel in re.findall(r"\d+", computed)[:3])
 
 
 def luminance(colour: str) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations in JSON form, made up by hand, for the tests of the renderers."""
+"""Explanations in JSON form, written by hand, for the tests of the renderers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
     texts, tokens, sequence, reached = (text, text_pair or ""), [], 0, 0
     for index, (piece, word, score) in enumerate(pieces):
         if word is None:
-            place: dict[str, Any] = {"text": "", "start": None, "end": None, "sequence": None}
+            position: dict[str, Any] = {"text": "", "start": None, "end": None, "sequence": None}
             if index and text_pair is not None:
                 sequence, reached = 1, 0
         else:
@@ -22,8 +22,8 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
             start = texts[sequence].lower().index(letters.lower(), reached)
             reached = start + len(letters)
             source = texts[sequence][start:reached]
-            place = {"text": source, "start": start, "end": reached, "sequence": sequence}
-        tokens.append({**place, "piece": piece, "word": word, "special": word is None, "score": score})
+            position = {"text": source, "start": start, "end": reached, "sequence": sequence}
+        tokens.append({**position, "piece": piece, "word": word, "special": word is None, "score": score})
     total = sum(token["score"] for token in tokens)
     return {
         "schema": "mhex-explanation/1",
@@ -62,17 +62,17 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
     }
 
 
-def _with_layers(made: dict[str, Any], depths: int) -> dict[str, Any]:
-    for token in made["tokens"]:
+def _with_layers(example: dict[str, Any], depths: int) -> dict[str, Any]:
+    for token in example["tokens"]:
         token["layers"] = [token["score"] * (depth + 1) / depths - 0.03 * (depth % 3) for depth in range(depths)]
-    return made
+    return example
 
 
-def _with_classes(made: dict[str, Any], classes: list[str], weights: list[float]) -> dict[str, Any]:
-    for index, token in enumerate(made["tokens"]):
+def _with_classes(example: dict[str, Any], classes: list[str], weights: list[float]) -> dict[str, Any]:
+    for index, token in enumerate(example["tokens"]):
         token["scores"] = [token["score"] * weight + 0.05 * ((index + k) % 3 - 1) for k, weight in enumerate(weights)]
-    made["classes"] = classes
-    return made
+    example["classes"] = classes
+    return example
 
 
 POSITIVE = _with_layers(
@@ -307,20 +307,20 @@ ATTACKS = [
 
 def attacked(attack: str) -> dict[str, Any]:
     """An explanation with the attack in every value that a reader can see."""
-    made = copy.deepcopy(PAIR)
+    example = copy.deepcopy(PAIR)
     middle = len(attack) // 2
     for sequence, name in ((0, "text"), (1, "text_pair")):
-        made[name] = attack
-        for token in made["tokens"]:
+        example[name] = attack
+        for token in example["tokens"]:
             if token["sequence"] == sequence:
                 token.update(text=attack, piece=attack, start=0, end=len(attack), word=sequence)
-    made["tokens"][1].update(start=0, end=middle, word=None)
-    made["tokens"][2].update(start=middle, end=len(attack), word=None)
-    made["tokens"][0]["piece"] = attack
-    made["classes"] = [attack, attack + "2", attack + "3"]
-    made["prediction"].update(label=attack, probabilities={name: 1 / 3 for name in made["classes"]})
-    made["target"], made["foil"] = {"label": attack, "id": 0}, {"label": attack, "id": 1}
-    made["heads"] = {"label": attack, "id": 1, "agrees": False}
-    made["model"] = {"name": attack, "revision": attack}
-    made.update(id=attack, library=attack, notes=[attack, attack])
-    return made
+    example["tokens"][1].update(start=0, end=middle, word=None)
+    example["tokens"][2].update(start=middle, end=len(attack), word=None)
+    example["tokens"][0]["piece"] = attack
+    example["classes"] = [attack, attack + "2", attack + "3"]
+    example["prediction"].update(label=attack, probabilities={name: 1 / 3 for name in example["classes"]})
+    example["target"], example["foil"] = {"label": attack, "id": 0}, {"label": attack, "id": 1}
+    example["heads"] = {"label": attack, "id": 1, "agrees": False}
+    example["model"] = {"name": attack, "revision": attack}
+    example.update(id=attack, library=attack, notes=[attack, attack])
+    return example

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations made up by hand, in any number: a token for each word between spaces."""
+"""Explanations written by hand, in any number: a token for each word between spaces."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mhex_nlp import Explanation
-from mhex_nlp.explain.parts import (
-    ClassRef,
-    HeadsChoice,
-    Method,
-    ModelRef,
-    Prediction,
-    Token,
-)
+from mhex_nlp.explain.parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Token
 
 METHOD = Method("mhex", "model", "fitted", "centred", False, "mask", True, 0.71, 0.64)
 LABELS = ("negative", "positive")
@@ -51,13 +44,13 @@ def example(
     """
     tokens = [_special("[CLS]", 0.1)]
     for sequence, source in enumerate((text,) if text_pair is None else (text, text_pair)):
-        for found in re.finditer(r"\S+", source):
+        for match in re.finditer(r"\S+", source):
             word = len(tokens)
-            score = (scores or {}).get(found[0], ((7 * word) % 11 - 5) / 20)
-            tokens.append(Token(found[0], found[0], *found.span(), sequence, word, False, score))
+            score = (scores or {}).get(match[0], ((7 * word) % 11 - 5) / 20)
+            tokens.append(Token(match[0], match[0], *match.span(), sequence, word, False, score))
         tokens.append(_special("[SEP]", -0.05))
     prediction, names = _prediction(label, probability, labels, value, chosen)
-    wanted = target if target is not None else label if value is None else "stars"
+    target = str(target if target is not None else label if value is None else "stars")
     tokens = [_with_parts(token, len(names) if every_class else 0, depths) for token in tokens]
     ids = {name: index for index, name in enumerate(names)}
     return Explanation(
@@ -65,7 +58,7 @@ def example(
         text=text,
         text_pair=text_pair,
         prediction=prediction,
-        target=ClassRef(str(wanted), ids.get(str(wanted), 0)),
+        target=ClassRef(target, ids.get(target, 0)),
         foil=None if foil is None else ClassRef(foil, ids.get(foil, 0)),
         method=METHOD,
         model=ModelRef(model, revision),

@@ -84,7 +84,7 @@ def test_what_is_set(nlp, explainer):
     assert doc.cats == e.prediction.probabilities and sum(doc.cats.values()) == pytest.approx(1)
     for token in doc:  # a spaCy token has the scores of those whose first character it holds
         held = range(token.idx, token.idx + len(token))
-        expected = [each.score for each in e.tokens if each.start is not None and each.start in held]
+        expected = [piece.score for piece in e.tokens if piece.start is not None and piece.start in held]
         assert token._.mhex == pytest.approx(math.fsum(expected), abs=1e-9)
     assert doc[2:6]._.mhex == pytest.approx(sum(token._.mhex for token in doc[2:6]))
     assert doc[3:3]._.mhex == 0
@@ -102,7 +102,7 @@ def test_sums_stay_whole_when_tokens_are_merged_or_split(nlp):
     with doc.retokenize() as retokenizer:
         retokenizer.split(doc[2], ["go", "od"], heads=[doc[1], doc[1]])
     assert [token._.mhex for token in doc] == pytest.approx([before[0], before[1] + before[2], before[3], 0])
-    assert doc[1:3].as_doc(copy_user_data=True)._.mhex is None  # an explanation of another text is none of its
+    assert doc[1:3].as_doc(copy_user_data=True)._.mhex is None  # an explanation of another text is not about this text
 
 
 @settings(max_examples=40, deadline=None)
@@ -188,12 +188,12 @@ def test_a_saved_pipeline_carries_its_model(folder, tmp_path):
 
 
 def test_an_explainer_in_code(explainer, tmp_path):
-    own = MhexExplainer(explainer.model, explainer.tokenizer, aggregation="last", max_length=8, stride=2)
+    windowed = MhexExplainer(explainer.model, explainer.tokenizer, aggregation="last", max_length=8, stride=2)
     nlp = spacy.blank("en")
-    component = MhexComponent(nlp, own, target="positive")
+    component = MhexComponent(nlp, windowed, target="positive")
     with pytest.raises(ValueError, match="has no model"):
         nlp.add_pipe("mhex", config={"model": None, "target": "positive"})(nlp.make_doc("good"))
-    nlp.get_pipe("mhex").explainer = own
+    nlp.get_pipe("mhex").explainer = windowed
     doc = nlp(TEXTS[2])
     assert doc._.mhex.windows > 1 and same(doc, component(nlp.make_doc(TEXTS[2])))
     nlp.to_disk(tmp_path)  # its settings stand in no config
@@ -209,7 +209,7 @@ def test_one_component_a_pipeline(nlp, folder):
     assert nlp.pipe_names == ["mhex"]
 
 
-def test_a_model_that_is_not_the_saved_one_is_told(nlp, folder, tmp_path):
+def test_a_model_that_is_not_the_saved_one_warns(nlp, folder, tmp_path):
     nlp.to_disk(tmp_path / "pipeline")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -219,7 +219,7 @@ def test_a_model_that_is_not_the_saved_one_is_told(nlp, folder, tmp_path):
         spacy.load(tmp_path / "pipeline", config={"components.mhex.model": str(other)})
 
 
-def test_no_model_is_no_fault_of_a_doc():
+def test_a_missing_model_is_no_error_of_a_doc():
     nlp = spacy.blank("en")
     nlp.add_pipe("mhex", config={"model": None})
     nlp.set_error_handler(ignore_error)
@@ -299,9 +299,9 @@ def test_a_bad_config_is_an_error_at_add_pipe(folder, tmp_path, config, message)
     places = {"FOLDER": str(folder), "PLAIN": str(tmp_path)}
     if config.get("model") == "PLAIN":
         save_checkpoint(tmp_path)
-    given = {key: places.get(value, value) for key, value in config.items()}
+    config = {key: places.get(value, value) for key, value in config.items()}
     with pytest.raises(ValueError, match=message):
-        spacy.blank("en").add_pipe("mhex", config=given)
+        spacy.blank("en").add_pipe("mhex", config=config)
 
 
 def test_a_language_that_spacy_lacks_a_package_for(folder, monkeypatch):
@@ -329,9 +329,11 @@ def test_bad_input_of_the_component(tmp_path):
         MhexComponent("en", None)
     with pytest.raises(TypeError, match="explainer must be a MhexExplainer, got str"):
         MhexComponent(spacy.blank("en"), "model")
-    component = MhexComponent(spacy.blank("en"), None)
     with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote"):
-        component.from_disk(tmp_path)
-    for data in (b"junk", srsly.msgpack_dumps({"../outside": b""}), srsly.msgpack_dumps([1])):
-        with pytest.raises(ValueError, match="bytes must be those that the mhex component wrote"):
-            component.from_bytes(data)
+        MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"junk", srsly.msgpack_dumps({"../outside": b""}), srsly.msgpack_dumps([1])])
+def test_bytes_of_something_else_are_refused(data):
+    with pytest.raises(ValueError, match="bytes must be those that the mhex component wrote"):
+        MhexComponent(spacy.blank("en"), None).from_bytes(data)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.browser_watch import OPEN_DETAILS, Watched
-from helpers.html import contrast
+from helpers.html import contrast, hex_colour
 from helpers.render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION
 from helpers.report_examples import example
 from mhex_nlp import Explanation, compare_explanations, write_report
@@ -36,7 +36,7 @@ def summary() -> str:
 
 def report(folder: Path) -> Path:
     labels = ("bad", "good")
-    made = [
+    explanations = [
         example(
             f"text {n % 2} superb , not dull , some more",
             id=f"id-{n}",
@@ -47,7 +47,7 @@ def report(folder: Path) -> Path:
         )
         for n in range(12)
     ]
-    return write_report(made, folder, labels=[labels[n % 5 % 2] for n in range(12)], page_texts=1)
+    return write_report(explanations, folder, labels=[labels[n % 5 % 2] for n in range(12)], page_texts=1)
 
 
 def compared(*forms: dict[str, Any]) -> Any:
@@ -76,12 +76,11 @@ def watched(browser: Any) -> Iterator[Watched]:
 
 
 def open_kind(watched: Watched, folder: Path, kind: str) -> Any:
-    made = PAGES[kind](folder)
-    if isinstance(made, str):
-        path = folder / "page.html"
-        path.write_text(made, "utf-8")
-        made = path
-    page = watched.open(made)
+    content = PAGES[kind](folder)
+    path = folder / "page.html" if isinstance(content, str) else content
+    if isinstance(content, str):
+        path.write_text(content, "utf-8")
+    page = watched.open(path)
     watched.do(OPEN_DETAILS)
     return page
 
@@ -95,14 +94,14 @@ def test_axe_finds_nothing_serious(watched: Watched, tmp_path: Path, kind: str) 
         watched.look(width=width, scheme=scheme)
         # A scheme changes colours alone.
         options = {"resultTypes": ["violations"], **({} if scheme == "light" else {"runOnly": ["color-contrast"]})}
-        found = page.evaluate("(options) => axe.run(options)", options)
-        assert len(found["passes"]) > 10 or scheme == "dark" and found["passes"][0]["id"] == "color-contrast"
-        told = [
-            (each["id"], each["impact"], [node["html"][:200] for node in each["nodes"]][:3])
-            for each in found["violations"]
-            if each["impact"] in ("serious", "critical")
+        result = page.evaluate("(options) => axe.run(options)", options)
+        assert len(result["passes"]) > 10 or scheme == "dark" and result["passes"][0]["id"] == "color-contrast"
+        serious = [
+            (violation["id"], violation["impact"], [node["html"][:200] for node in violation["nodes"]][:3])
+            for violation in result["violations"]
+            if violation["impact"] in ("serious", "critical")
         ]
-        assert not told, (width, scheme)
+        assert not serious, (width, scheme)
     watched.assert_calm()
 
 
@@ -114,36 +113,35 @@ def test_text_reads_on_its_ground(watched: Watched, tmp_path: Path, kind: str) -
         watched.look(scheme=scheme)
         pairs = page.evaluate(
             """() => {
-              const found = new Set();
+              const pairs = new Set();
               const ground = (e) => {
-                for (let each = e; each; each = each.parentElement) {
-                  const colour = getComputedStyle(each).backgroundColor;
+                for (let ancestor = e; ancestor; ancestor = ancestor.parentElement) {
+                  const colour = getComputedStyle(ancestor).backgroundColor;
                   if (colour !== "rgba(0, 0, 0, 0)") return colour;
                 }
                 return "rgb(255, 255, 255)";  // no page of ours, but a notebook
               };
               for (const e of document.querySelectorAll("body *")) {
                 if (!e.checkVisibility() || e.closest("svg")) continue;
-                const own = [...e.childNodes].some((each) => each.nodeType === 3 && each.textContent.trim());
+                const hasText = [...e.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
                 for (const pseudo of [null, "::before", "::after", "::placeholder"]) {
                   const style = getComputedStyle(e, pseudo);
                   const added = pseudo === "::placeholder" ? e.placeholder : style.content !== "none";
                   const what = e.tagName + "." + e.className + (pseudo ?? "");
-                  if (pseudo ? added : own) found.add([style.color, ground(e), what].join("|"));
+                  if (pseudo ? added : hasText) pairs.add([style.color, ground(e), what].join("|"));
                 }
               }
-              return [...found];
+              return [...pairs];
             }"""
         )
         assert len(pairs) > 6
         for pair in pairs:
             ink, ground, what = pair.split("|")
-            inks = ["#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", each)[:3]) for each in (ink, ground)]
-            assert contrast(*inks) >= 4.5, (what, scheme, inks)
+            assert contrast(hex_colour(ink), hex_colour(ground)) >= 4.5, (what, scheme, ink, ground)
 
 
 @pytest.mark.parametrize("kind", PAGES)
-def test_signs_are_told_without_colour(watched: Watched, tmp_path: Path, kind: str) -> None:
+def test_signs_show_without_colour(watched: Watched, tmp_path: Path, kind: str) -> None:
     page = open_kind(watched, tmp_path, kind)
     if kind == "summary":
         sides = page.eval_on_selector_all(".p, .n", "all => all.map(e => getComputedStyle(e).borderLeftStyle)")
@@ -157,7 +155,7 @@ def test_signs_are_told_without_colour(watched: Watched, tmp_path: Path, kind: s
         })""",
     )
     assert {"p underline solid", "n underline wavy"} <= set(lines)
-    assert {each for each in lines if each[0] != "z"} == {"p underline solid", "n underline wavy"}
+    assert {line for line in lines if line[0] != "z"} == {"p underline solid", "n underline wavy"}
 
 
 TABBED = """() => {
@@ -176,19 +174,19 @@ TABBED = """() => {
 def test_the_keyboard_reaches_everything_in_order(watched: Watched, tmp_path: Path, kind: str) -> None:
     page = open_kind(watched, tmp_path, kind)
     watched.look(width=360)
-    wanted = page.evaluate(
+    focusable = page.evaluate(
         """() => [...document.querySelectorAll("*")].map((e, i) => [e, i]).filter(([e]) => e.checkVisibility() &&
           e.matches("a, button, input, select, summary, [tabindex='0']")).map(([, i]) => i)"""
     )
     reached = []
-    for _ in range(len(wanted)):
+    for _ in range(len(focusable)):
         page.keyboard.press("Tab")
-        found = page.evaluate(TABBED)
-        if found is None:
+        focused = page.evaluate(TABBED)
+        if focused is None:
             break
-        assert found["seen"] and found["inside"], found
-        reached.append(found["at"])
-    assert reached == wanted and reached == sorted(reached)
+        assert focused["seen"] and focused["inside"], focused
+        reached.append(focused["at"])
+    assert reached == focusable and reached == sorted(reached)
 
 
 def test_an_index_prints_light_in_dark(watched: Watched, tmp_path: Path) -> None:

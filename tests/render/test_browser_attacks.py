@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from helpers.attack_strings import ATTACK_STRINGS, as_text, as_value
+from helpers.attack_strings import ATTACK_STRINGS, as_value
 from helpers.browser_watch import OPEN_DETAILS, POKE, SKELETON, Watched
+from helpers.html import shown
 from helpers.report_examples import example
 from mhex_nlp import Explanation, ScoredText, compare_explanations, write_report
 from mhex_nlp.render import render_fragment, render_page, render_report_page, render_summary
@@ -24,7 +25,7 @@ ALL_IN_ONE = "\n".join(ATTACK_STRINGS)
 def attacked(attack: str, **changes: Any) -> Explanation:
     """The string in every value that an explanation has."""
     labels = (attack, attack + "2", attack + "3")
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "id": attack,
         "label": attack,
         "probability": 0.5,
@@ -38,7 +39,7 @@ def attacked(attack: str, **changes: Any) -> Explanation:
         "notes": [attack, attack],
         **changes,
     }
-    return example(attack, **given)
+    return example(attack, **values)
 
 
 @pytest.fixture
@@ -62,12 +63,13 @@ def assert_harmless(watched: Watched, harmless: list[str] | None) -> list[str]:
         watched.look(width=width, scheme=scheme)
         watched.assert_laid_out()
     watched.look(width=360, scheme="light")
-    found = list(watched.do(SKELETON))
+    elements = list(watched.do(SKELETON))
     if harmless is not None:
-        assert set(found) <= set(harmless)
-    assert not [each for each in found for name in each.split()[1:] if name == "style" or name.startswith("on")]
+        assert set(elements) <= set(harmless)
+    attributes = {name for element in elements for name in element.split()[1:]}
+    assert not [name for name in attributes if name == "style" or name.startswith("on")]
     watched.assert_calm()
-    return found
+    return elements
 
 
 def test_the_strings_are_many_and_differ() -> None:
@@ -91,15 +93,17 @@ def test_the_watch_sees_what_a_page_does(watched: Watched, tmp_path: Path) -> No
 
 
 def test_a_page_of_texts(watched: Watched, tmp_path: Path) -> None:
-    watched.open(save(tmp_path, render_page([attacked(each).to_dict() for each in HARMLESS], title="x"), "plain.html"))
+    watched.open(
+        save(tmp_path, render_page([attacked(string).to_dict() for string in HARMLESS], title="x"), "plain.html")
+    )
     harmless = assert_harmless(watched, None)
-    page = render_page([attacked(each).to_dict() for each in ATTACK_STRINGS], title=ALL_IN_ONE)
+    page = render_page([attacked(string).to_dict() for string in ATTACK_STRINGS], title=ALL_IN_ONE)
     watched.open(save(tmp_path, page))
     assert_harmless(watched, harmless)
-    assert watched.texts("article .t") == [as_text(each) for each in ATTACK_STRINGS for _ in range(2)]
+    assert watched.texts("article .t") == [shown(string) for string in ATTACK_STRINGS for _ in range(2)]
     assert watched.texts("head title") == watched.texts("h1") == [as_value(ALL_IN_ONE)]
     labels = watched.texts(".h > span:first-child bdi")
-    assert labels == [as_value(each) for each in ATTACK_STRINGS]
+    assert labels == [as_value(string) for string in ATTACK_STRINGS]
     assert watched.texts(".h .k bdi") == labels
     assert watched.texts(".o li:last-child bdi") == labels
     assert watched.texts("article > p:last-child bdi:last-child") == labels
@@ -110,49 +114,49 @@ def test_one_text_with_layers_and_classes(watched: Watched, tmp_path: Path) -> N
     plain = attacked("the film was good", **full)
     watched.open(save(tmp_path, plain.to_html(), "plain.html"))
     harmless = assert_harmless(watched, None)
-    text = "\n".join(each[:80] for each in ATTACK_STRINGS)
+    text = "\n".join(string[:80] for string in ATTACK_STRINGS)
     attacked(text, **full).to_html(tmp_path / "page.html", "tokens")
     watched.open(tmp_path / "page.html")
     assert_harmless(watched, harmless)
-    assert watched.texts("article .t") == [as_text(text)] * 2
+    assert watched.texts("article .t") == [shown(text)] * 2
 
 
 def test_fragments_of_a_notebook(watched: Watched, tmp_path: Path) -> None:
     frame = "<!doctype html><html lang=en><meta charset=utf-8><title>x</title>{}<p id=after>after</p>"
     watched.open(save(tmp_path, frame.format(attacked("the film")._repr_html_()), "plain.html"))
     harmless = assert_harmless(watched, None)
-    strings = ATTACK_STRINGS[::3]  # each brings its own style sheet, which takes its time
-    page = frame.format("".join(render_fragment(attacked(each).to_dict()) for each in strings))
+    strings = ATTACK_STRINGS[::3]  # every fragment has its own style sheet, which takes time
+    page = frame.format("".join(render_fragment(attacked(string).to_dict()) for string in strings))
     watched.open(save(tmp_path, page))
     assert_harmless(watched, harmless)
-    assert watched.texts(".mhex .t") == [as_text(each) for each in strings for _ in range(2)]
+    assert watched.texts(".mhex .t") == [shown(string) for string in strings for _ in range(2)]
     assert watched.do("() => document.querySelector('#after').parentElement.tagName") == "BODY"
 
 
 def test_a_summary(watched: Watched, tmp_path: Path) -> None:
     def summary(strings: list[str]) -> str:
-        words = [{"word": each, "count": 1, "sum": 0.5, "mean": 0.5} for each in strings]
-        told = {
+        words = [{"word": string, "count": 1, "sum": 0.5, "mean": 0.5} for string in strings]
+        counts = {
             **dict.fromkeys(("rows", "explained", "errors", "truncated", "windowed", "labelled"), 3),
             **{"share_on_special_tokens": 0.25, "share_on_punctuation": 0.0, "accuracy": 0.5},
-            "confusion": {each: {strings[0]: 1} for each in strings},
+            "confusion": {string: {strings[0]: 1} for string in strings},
             "classes": {strings[0]: {"texts": 1, "for": words, "against": words}},
         }
-        told["classes"] |= {each: {"texts": 1, "for": [], "against": []} for each in strings[1:20]}
-        return render_summary(told, strings, title="\n".join(strings))
+        counts["classes"] |= {string: {"texts": 1, "for": [], "against": []} for string in strings[1:20]}
+        return render_summary(counts, strings, title="\n".join(strings))
 
     watched.open(save(tmp_path, summary(HARMLESS), "plain.html"))
     harmless = assert_harmless(watched, None)
     watched.open(save(tmp_path, summary(ATTACK_STRINGS)))
     assert_harmless(watched, harmless)
-    assert watched.texts(".p + table tbody th") == [as_value(each) for each in ATTACK_STRINGS]
-    assert watched.texts(".pages a") == [as_value(each) for each in ATTACK_STRINGS]
+    assert watched.texts(".p + table tbody th") == [as_value(string) for string in ATTACK_STRINGS]
+    assert watched.texts(".pages a") == [as_value(string) for string in ATTACK_STRINGS]
     # A page is a file beside this one, whatever it is called.
     here = tmp_path.as_uri() + "/"
     addresses = watched.do("() => [...document.querySelectorAll('.pages a')].map(a => a.href)")
     assert all(
-        each.startswith(here) and "/" not in each.removeprefix(here)
-        for name, each in zip(ATTACK_STRINGS, addresses, strict=True)
+        address.startswith(here) and "/" not in address.removeprefix(here)
+        for name, address in zip(ATTACK_STRINGS, addresses, strict=True)
         if name not in (".", "..")  # no file has such a name
     )
 
@@ -163,40 +167,42 @@ def test_a_comparison(watched: Watched, tmp_path: Path, where: str) -> None:
         one = attacked(text)
         spans = [(token.start, token.end, -token.score, token.sequence) for token in one.tokens if token.text]
         about = {"text_pair": text, "label": text, "target": text, "foil": text, "probability": 0.5}
-        made = compare_explanations([one, ScoredText(text, tuple(spans), text, **about)], names=[text, "b"], title=text)
+        comparison = compare_explanations(
+            [one, ScoredText(text, tuple(spans), text, **about)], names=[text, "b"], title=text
+        )
         frame = "<!doctype html><html lang=en><meta charset=utf-8><title>x</title>"
-        return made.to_html() if where == "page" else frame + made._repr_html_()
+        return comparison.to_html() if where == "page" else frame + comparison._repr_html_()
 
     plain = "the film was good, and the rest of it was not any worse than that"
     watched.open(save(tmp_path, compared(plain), "plain.html"))
     harmless = assert_harmless(watched, None)
-    text = "\n".join(each[:40] for each in ATTACK_STRINGS[:: 1 if where == "page" else 3])
+    text = "\n".join(string[:40] for string in ATTACK_STRINGS[:: 1 if where == "page" else 3])
     watched.open(save(tmp_path, compared(text)))
     assert_harmless(watched, harmless)
-    assert watched.texts(".t") == [as_text(text)] * 4
+    assert watched.texts(".t") == [shown(text)] * 4
     assert watched.texts(".h bdi:first-of-type")[:2] == [as_value(text), "b"]
 
 
 def test_the_pages_of_a_report(watched: Watched, tmp_path: Path) -> None:
     def page(strings: list[str], whole: str) -> str:
-        entries = [{"explanation": attacked(each).to_dict(), "number": n} for n, each in enumerate(strings)]
-        given: dict[str, Any] = {"title": whole, "gold": whole, "predicted": whole, "number": 2}
-        return render_report_page(entries, **given, previous="g000-0001.html", following="g000-0003.html")
+        entries = [{"explanation": attacked(string).to_dict(), "number": n} for n, string in enumerate(strings)]
+        labels: dict[str, Any] = {"title": whole, "gold": whole, "predicted": whole, "number": 2}
+        return render_report_page(entries, **labels, previous="g000-0001.html", following="g000-0003.html")
 
     watched.open(save(tmp_path, page(HARMLESS, "x"), "plain.html"))
     harmless = assert_harmless(watched, None)
     watched.open(save(tmp_path, page(ATTACK_STRINGS, ALL_IN_ONE)))
     assert_harmless(watched, harmless)
-    assert watched.texts("article .t") == [as_text(each) for each in ATTACK_STRINGS for _ in range(2)]
-    assert watched.texts(".h .k bdi") == [as_value(each) for each in ATTACK_STRINGS]
+    assert watched.texts("article .t") == [shown(string) for string in ATTACK_STRINGS for _ in range(2)]
+    assert watched.texts(".h .k bdi") == [as_value(string) for string in ATTACK_STRINGS]
     assert watched.texts("main > .m:first-of-type bdi") == [as_value(ALL_IN_ONE)] * 2
 
 
 def hostile_report(folder: Path, strings: list[str], title: str) -> Path:
-    """Each string a class that is predicted once, in a text where the next one is right."""
-    made = [attacked(each, labels=strings, target=each, foil=strings[0]) for each in strings]
+    """Every string is a class that is predicted once, in a text where the next one is right."""
+    explanations = [attacked(string, labels=strings, target=string, foil=strings[0]) for string in strings]
     gold = [*strings[1:], strings[0]]
-    return write_report(made, folder, labels=gold, title=title)
+    return write_report(explanations, folder, labels=gold, title=title)
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +210,9 @@ def plain_index(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> list[
     """The kinds of elements of an index without hostile strings."""
     watched = Watched(browser)
     watched.open(hostile_report(tmp_path_factory.mktemp("plain"), HARMLESS, "x"))
-    found = list(watched.do(SKELETON))
+    elements = list(watched.do(SKELETON))
     watched.close()
-    return found
+    return elements
 
 
 @pytest.mark.parametrize("part", range(6))
@@ -214,13 +220,13 @@ def test_the_index_of_a_report(watched: Watched, tmp_path: Path, plain_index: li
     strings = ATTACK_STRINGS[60 * part : 60 * (part + 1)]
     watched.open(hostile_report(tmp_path / "report", strings, "\n".join(strings)))
     assert_harmless(watched, plain_index)
-    shown = [as_value(each) for each in strings]
-    assert watched.texts("#filter [name=predicted] option")[1:] == shown
-    assert watched.texts("#rows .k b") == shown
-    assert [each[1:] for each in watched.texts("#rows .k bdi:first-child")] == shown
+    labels = [as_value(string) for string in strings]
+    assert watched.texts("#filter [name=predicted] option")[1:] == labels
+    assert watched.texts("#rows .k b") == labels
+    assert [text[1:] for text in watched.texts("#rows .k bdi:first-child")] == labels
     # Every class can be chosen, and finds its one text.
     for name, column in (("predicted", "b"), ("gold", "bdi:nth-of-type(2)")):
-        found = watched.do(
+        listed = watched.do(
             """([name, column]) => [...document.querySelectorAll(`#filter [name=${name}] option`)].slice(1).map((o) => {
               o.selected = true;
               o.parentElement.dispatchEvent(new Event("input", { bubbles: true }));
@@ -231,14 +237,14 @@ def test_the_index_of_a_report(watched: Watched, tmp_path: Path, plain_index: li
             [name, column],
         )
         before = "label " if name == "gold" else ""
-        assert [each[1:] for each in found] == [[before + each[0]] for each in found]
+        assert [texts for _, *texts in listed] == [[before + label] for label, *_ in listed]
     watched.assert_calm()
 
 
 NAMES = [
     name
-    for each in ATTACK_STRINGS
-    for name in [each.replace("/", "\u2215")]
+    for string in ATTACK_STRINGS
+    for name in [string.replace("/", "\u2215")]
     if name not in (".", "..") and "\x00" not in name and len(name.encode("utf-8", "surrogatepass")) < 230
 ]
 
@@ -269,8 +275,8 @@ def test_marks_piled_up_do_not_run_over_what_is_below(watched: Watched, tmp_path
     """Boxes may be apart and ink still run over: what stands below a text must look as it does without a tower."""
     pictures = []
     for text in ("y", "y" + "\u0323" * 200):
-        made = example(text, label="yes", labels=("no", "yes"))
-        opened = watched.open(save(tmp_path, render_page([made.to_dict()])))
-        below = [opened.locator(each).bounding_box() for each in ("[role=status]", "dl", "summary")]
+        document = example(text, label="yes", labels=("no", "yes")).to_dict()
+        opened = watched.open(save(tmp_path, render_page([document])))
+        below = [opened.locator(selector).bounding_box() for selector in ("[role=status]", "dl", "summary")]
         pictures.append([opened.screenshot(clip=box) for box in below])
     assert pictures[0] == pictures[1]

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
 from helpers.browser import ADDRESS, open_page
+from helpers.html import shown
 from helpers.render_examples import ATTACKS, EXAMPLES, NEGATIVE, PAIR, POSITIVE, attacked
 from mhex_nlp.render import render_fragment, render_page, render_summary
 
-UNHOLDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe]"
 ALL = [*EXAMPLES.values(), *map(attacked, ATTACKS)]
 
 
@@ -23,8 +22,8 @@ def test_attack_strings_do_nothing(browser: Any) -> None:
     assert opened.page.locator("article").count() == len(ALL)
     assert opened.page.locator("img, iframe, a, form, link, base, [style]").count() == 0
     assert opened.page.locator("script").count() == 1, "ours alone"
-    shown = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")[-2 * len(ATTACKS) :: 2]
-    assert shown == [re.sub(UNHOLDABLE, "\ufffd", attack) for attack in ATTACKS]
+    texts = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")[-2 * len(ATTACKS) :: 2]
+    assert texts == [shown(attack) for attack in ATTACKS]
     opened.page.mouse.move(300, 300)
     opened.page.mouse.click(300, 300)
     opened.assert_calm()
@@ -53,8 +52,8 @@ def test_a_summary_of_attack_strings_does_nothing(browser: Any, scheme: str) -> 
     assert links == [
         ADDRESS.replace("page.html", name) for name in ("part-0-00000.html", "javascript%3Aalert%281%29.html")
     ]
-    shown = opened.page.eval_on_selector_all(".sides tbody th", "cells => cells.map(c => c.textContent)")
-    assert len(shown) == 5 * len(ATTACKS)
+    words = opened.page.eval_on_selector_all(".sides tbody th", "cells => cells.map(c => c.textContent)")
+    assert len(words) == 5 * len(ATTACKS)
     wide = opened.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 420
     expected = "rgb(16, 18, 22)" if scheme == "dark" else "rgb(246, 246, 244)"
@@ -72,15 +71,14 @@ def test_a_fragment_with_attack_strings_does_nothing(browser: Any) -> None:
 
 def test_the_text_is_kept_to_the_code_point(browser: Any) -> None:
     opened = open_page(browser, render_page(EXAMPLES.values()))
-    shown = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")
-    texts = [e[name] for e in EXAMPLES.values() for name in ("text", "text_pair") if e[name] is not None]
-    assert shown == texts
+    texts = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.textContent)")
+    assert texts == [e[name] for e in EXAMPLES.values() for name in ("text", "text_pair") if e[name] is not None]
     # Blank lines and tabs are drawn, not folded.
     heights = opened.page.eval_on_selector_all(".t", "ps => ps.map(p => p.getBoundingClientRect().height)")
     assert heights[1] >= 3 * 30
 
 
-def test_the_style_applies_and_tells_the_sign(browser: Any) -> None:
+def test_the_style_applies_and_shows_the_sign(browser: Any) -> None:
     opened = open_page(browser, render_page([POSITIVE, NEGATIVE]))
     assert opened.background(".w.p10") != opened.background(".w.n10")
     assert opened.background(".w.p10") != opened.background(".w.p3") != "rgba(0, 0, 0, 0)"
@@ -125,7 +123,7 @@ def test_a_notebook_theme_wins_over_the_system(browser: Any, mark: str) -> None:
     assert dark.background(".c") == system.background(".c") != light.background(".c")
 
 
-def test_words_tell_of_their_tokens_by_mouse_and_by_keyboard(browser: Any) -> None:
+def test_words_describe_their_tokens_by_mouse_and_by_keyboard(browser: Any) -> None:
     opened = open_page(browser, render_page([POSITIVE, PAIR]))
     card = opened.page.locator("article").first
     note = card.locator("[role=status]")
@@ -134,11 +132,13 @@ def test_words_tell_of_their_tokens_by_mouse_and_by_keyboard(browser: Any) -> No
     tokens = [POSITIVE["tokens"][int(index)] for index in (word.get_attribute("data-tokens") or "").split()]
     assert "".join(token["text"] for token in tokens) == "superb"
     word.hover()
-    told = note.inner_text()
-    assert told.startswith(
+    description = note.inner_text()
+    assert description.startswith(
         f"{word.get_attribute('title')} \u00b7 {tokens[0]['start']}\u2013{tokens[-1]['end']} \u00b7 "
     )
-    assert [part.split()[0] for part in told.split(" \u00b7 ")[2].split(", ")] == [token["piece"] for token in tokens]
+    assert [part.split()[0] for part in description.split(" \u00b7 ")[2].split(", ")] == [
+        token["piece"] for token in tokens
+    ]
     text = card.locator(".t")
     opened.page.mouse.move(0, 0)
     text.focus()

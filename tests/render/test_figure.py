@@ -30,7 +30,7 @@ from mhex_nlp.render.controls import BREAKS, without_controls
 from mhex_nlp.render.figure.bidi import base_level, levels, visual_order
 from mhex_nlp.render.figure.fonts import DEFAULT, find_fonts
 from mhex_nlp.render.figure.layout import PADDING, Line, may_break, set_lines
-from mhex_nlp.render.highlight import Segment, highlight
+from mhex_nlp.render.highlight import Segment, highlight, texts_of
 from mhex_nlp.render.palette import light_palette
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,13 +60,12 @@ def lines_of(text: str, width: float, levels_: dict[str, int] | None = None) -> 
 
 @given(explanations(), st.floats(2, 40))
 @settings(max_examples=80, deadline=None)
-def test_lines_hold_the_text_and_stay_inside(made: dict[str, Any], width: float) -> None:
+def test_lines_hold_the_text_and_stay_inside(document: dict[str, Any], width: float) -> None:
     try:
-        drawn = highlight(made)
+        drawn = highlight(document)
     except ValueError:  # sums of the largest floats
         return
-    texts = [made["text"]] if made["text_pair"] is None else [made["text"], made["text_pair"]]
-    for text, segments in zip(texts, drawn.lines, strict=True):
+    for text, segments in zip(texts_of(document), drawn.lines, strict=True):
         lines = set_lines(segments, width, half, as_is)
         safe = without_controls(text)
         assert "".join(line.source for line in lines) == BREAKS.sub("", safe)
@@ -160,11 +159,11 @@ def test_order_is_that_of_fribidi(letters: list[str], marks: list[tuple[int, str
     for place, mark in marks:
         letters.insert(place, mark)
     text = "".join(letters).strip()  # white space at the end of a line is another rule's
-    found = levels(text, base_level(text))
+    order = visual_order(levels(text, base_level(text)))
     font = font_manager.get_font(font_manager.findfont(DEFAULT))
     font.set_size(10, 72)
     theirs = "".join(item.char for item in font._layout(text, LoadFlags.NO_HINTING))
-    assert "".join(text[index] for index in visual_order(found)) == theirs or len(theirs) != len(text)
+    assert "".join(text[index] for index in order) == theirs or len(theirs) != len(text)
 
 
 # ---- fonts
@@ -179,35 +178,28 @@ def test_widths_are_those_of_the_font() -> None:
 
 
 def test_a_character_without_a_glyph_is_named() -> None:
-    made = explanation("good \u0378\U000f1234 $5$", [("good", 0, 0.5)])
+    document = explanation("good \u0378\U000f1234 $5$", [("good", 0, 0.5)])
     with pytest.warns(UserWarning, match=r"No installed font holds .*U\+0378.*U\+F1234.*in fonts") as caught:
-        svg = render_figure(made, "svg")
+        svg = render_figure(document, "svg")
     assert len(caught) == 1
     replaced = explanation("good \ufffd\ufffd $5$", [("good", 0, 0.5)])
     assert shapes(svg) == shapes(render_figure(replaced, "svg"))
 
 
 def test_the_warning_points_at_the_caller(tmp_path: Path) -> None:
-    made = Explanation.from_dict(explanation("\u0378 good", [("good", 1, 0.5)]))
+    document = Explanation.from_dict(explanation("\u0378 good", [("good", 1, 0.5)]))
     with pytest.warns(UserWarning, match="U\\+0378") as caught:
-        made.to_figure(tmp_path / "x.svg")
+        document.to_figure(tmp_path / "x.svg")
     assert caught[0].filename == __file__
 
 
-def test_fonts_wanted_come_first() -> None:
+def test_preferred_fonts_come_first() -> None:
     assert find_fonts("a", ["DejaVu Serif"]).families == ("DejaVu Serif", DEFAULT)
     assert render_figure(POSITIVE, "svg", fonts=["DejaVu Serif"]) != render_figure(POSITIVE, "svg")
     with pytest.raises(ValueError, match="'No Such Family', which matplotlib does not find"):
         find_fonts("a", ["No Such Family"])
     with pytest.raises(TypeError, match="the string 'DejaVu Serif'"):
         find_fonts("a", "DejaVu Serif")
-
-
-def test_the_palette_is_that_of_the_style_sheet() -> None:
-    palette = light_palette()
-    assert {f"{sign}{level}" for sign in "pn" for level in range(1, 11)} <= set(palette)
-    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in palette.values())
-    assert (palette["bg"], palette["p10"]) == ("#ffffff", "#6aaef5")
 
 
 # ---- figures
@@ -220,7 +212,7 @@ def colours(png: bytes) -> set[str]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.filterwarnings("ignore:No installed font holds")
-def test_a_png_is_as_wide_as_asked_and_shows_the_levels(name: str) -> None:
+def test_a_png_has_its_width_and_shows_the_levels(name: str) -> None:
     png = render_figure(EXAMPLES[name], "png", width=4, dpi=150)
     image = Image.open(io.BytesIO(png)).convert("RGB")
     assert image.width == 600
@@ -246,9 +238,9 @@ def test_the_same_explanation_gives_the_same_bytes(format: str) -> None:
 def test_an_svg_is_vectors_alone() -> None:
     root = ElementTree.fromstring(render_figure(PAIR, "svg"))
     assert not list(root.iter(f"{SVG}text")) and not list(root.iter(f"{SVG}image"))
-    links = [value for each in root.iter() for key, value in each.attrib.items() if key.endswith("href")]
+    links = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
     assert links and all(link.startswith("#") for link in links)
-    styles = " ".join(each.get("style", "") for each in root.iter())
+    styles = " ".join(element.get("style", "") for element in root.iter())
     assert light_palette()["for"] in styles and light_palette()["against"] in styles
 
 
@@ -257,9 +249,9 @@ def test_signs_show_without_colour() -> None:
     root = ElementTree.fromstring(render_figure(POSITIVE, "svg"))
     strokes: dict[str, list[str]] = {"for": [], "against": []}
     for path in root.iter(f"{SVG}path"):
-        for name, found in strokes.items():
+        for name, shapes_ in strokes.items():
             if f"stroke: {light_palette()[name]}" in path.get("style", ""):
-                found.append(path.get("d", ""))
+                shapes_.append(path.get("d", ""))
     levels_ = [s.level for line in highlight(POSITIVE).lines for s in line]
     # one more each, of the legend
     assert len(strokes["for"]) == sum(level > 3 for level in levels_) + 1
@@ -268,7 +260,7 @@ def test_signs_show_without_colour() -> None:
 
 
 def shapes(svg: bytes) -> list[dict[str, str]]:
-    return [dict(each.attrib) for each in ElementTree.fromstring(svg).iter(f"{SVG}use")]
+    return [dict(element.attrib) for element in ElementTree.fromstring(svg).iter(f"{SVG}use")]
 
 
 def glyphs(text: str) -> int:
@@ -286,20 +278,24 @@ def test_any_text_can_be_drawn(attack: str) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Glyph")  # matplotlib's own complaint
         svg = render_figure(attacked(attack), "svg", width=3)
-    assert not [each for each in ElementTree.fromstring(svg).iter() if each.tag.endswith("script")]
+    assert not [element for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("script")]
 
 
-def test_empty_texts_and_zero_scores_are_drawn() -> None:
-    empty = explanation("", [("[CLS]", None, 0.1)])
-    zero = explanation("a b", [("a", 0, 0.0), ("b", 1, 0.0)])
-    for made in (empty, zero):
-        assert render_figure(made, "png", dpi=72).startswith(b"\x89PNG")
-    huge = explanation("a b", [("a", 0, 1e308), ("b", 1, -1e308)])
-    ElementTree.fromstring(render_figure(huge, "svg"))
+@pytest.mark.parametrize("text", ["", "a b"])
+def test_empty_texts_and_zero_scores_are_drawn(text: str) -> None:
+    document = explanation(
+        text, [("[CLS]", None, 0.1), *((word, index, 0.0) for index, word in enumerate(text.split()))]
+    )
+    assert render_figure(document, "png", dpi=72).startswith(b"\x89PNG")
 
 
-def height(made: dict[str, Any], **settings_: Any) -> int:
-    return Image.open(io.BytesIO(render_figure(made, "png", dpi=72, **settings_))).height
+def test_huge_scores_are_drawn() -> None:
+    document = explanation("a b", [("a", 0, 1e308), ("b", 1, -1e308)])
+    assert ElementTree.fromstring(render_figure(document, "svg")).tag == f"{SVG}svg"
+
+
+def height(document: dict[str, Any], **settings_: Any) -> int:
+    return Image.open(io.BytesIO(render_figure(document, "png", dpi=72, **settings_))).height
 
 
 def test_parts_and_sizes() -> None:
@@ -313,10 +309,10 @@ def test_parts_and_sizes() -> None:
 
 @pytest.mark.parametrize(("depths", "scale"), [(1, 1.0), (12, 1e-7), (48, 1e7)])
 def test_the_bars_stay_inside(depths: int, scale: float) -> None:
-    made = copy.deepcopy(POSITIVE)
-    for token in made["tokens"]:
+    document = copy.deepcopy(POSITIVE)
+    for token in document["tokens"]:
         token["layers"] = [scale * token["score"] * (depth + 1) for depth in range(depths)]
-    png = render_figure(made, "png", part="layers", width=3, dpi=100)
+    png = render_figure(document, "png", part="layers", width=3, dpi=100)
     assert {light_palette()["for"], light_palette()["against"]} <= colours(png)
     image = Image.open(io.BytesIO(png)).convert("L")
     edge = [image.getpixel((x, y)) for x in (0, image.width - 1) for y in range(image.height)]
@@ -348,16 +344,16 @@ def test_bad_settings_are_refused_by_name(settings_: dict[str, Any], message: st
 
 @pytest.mark.parametrize("name", ["f.jpg", "f", "svg", "f.svg.gz"])
 def test_a_path_says_the_format(tmp_path: Path, name: str) -> None:
-    made = Explanation.from_dict(POSITIVE)
+    document = Explanation.from_dict(POSITIVE)
     with pytest.raises(ValueError, match=r"path must end in .svg, .pdf or .png, got '.*" + re.escape(name)):
-        made.to_figure(tmp_path / name)
+        document.to_figure(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_are_written(tmp_path: Path) -> None:
-    made = Explanation.from_dict(REGRESSION)
+    document = Explanation.from_dict(REGRESSION)
     for path in (tmp_path / "f.svg", str(tmp_path / "f.PNG")):
-        made.to_figure(path, width=4, dpi=100)
+        document.to_figure(path, width=4, dpi=100)
         format = str(path)[-3:].lower()
         assert Path(path).read_bytes() == render_figure(REGRESSION, format, width=4, dpi=100)
 
@@ -365,7 +361,7 @@ def test_files_are_written(tmp_path: Path) -> None:
 def test_matplotlib_is_loaded_late_and_pyplot_never() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); from mhex_nlp.render import render_figure;"
-        "from render_examples import POSITIVE; assert 'matplotlib' not in sys.modules;"
+        "from helpers.render_examples import POSITIVE; assert 'matplotlib' not in sys.modules;"
         "render_figure(POSITIVE, 'svg', part='both'); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -19,7 +19,7 @@ from helpers.render_examples import ATTACKS, CHINESE, EXAMPLES, NEGATIVE, PAIR, 
 from mhex_nlp import Explanation
 from mhex_nlp.render import render_latex
 from mhex_nlp.render.controls import BREAKS, without_controls
-from mhex_nlp.render.highlight import highlight
+from mhex_nlp.render.highlight import highlight, texts_of
 from mhex_nlp.render.latex import escape
 from mhex_nlp.render.palette import light_palette
 
@@ -44,7 +44,7 @@ TOKEN = re.compile(
 
 
 def read(source: str) -> tuple[str, list[tuple[str, int]]]:
-    """The text that TeX would set, and its boxes. Fails on all that means something else to TeX."""
+    """The text that TeX would set, and its boxes. Fails on whatever TeX would read as something else."""
     for trap in ("--", "''", ",,"):
         assert trap not in source
     at, text, boxes, start, level = 0, "", [], None, 0
@@ -83,10 +83,10 @@ def head_and_body(snippet: str) -> tuple[str, str]:
     return head.removeprefix(r"\leavevmode "), body
 
 
-def texts_of(snippet: str) -> list[tuple[list[str], list[tuple[str, int]]]]:
+def read_snippet(snippet: str) -> list[tuple[list[str], list[tuple[str, int]]]]:
     """The lines and boxes of each text, between the head and the scale."""
     _, body = head_and_body(snippet)
-    found = []
+    texts = []
     for part in re.split(r"\n?\\smallskip\{\\color\{mhexline\}.*?\\smallskip\n", body):
         lines, boxes = [], []
         for paragraph in part.removesuffix("\n").split("\\par\n"):
@@ -96,23 +96,22 @@ def texts_of(snippet: str) -> list[tuple[list[str], list[tuple[str, int]]]]:
             text, marked = read(paragraph.removeprefix(r"\leavevmode ").removesuffix(r"\par"))
             lines.append(text)
             boxes += marked
-        found.append((lines, boxes))
-    return found
+        texts.append((lines, boxes))
+    return texts
 
 
 @given(explanations(), st.sampled_from(["words", "tokens"]))
 @settings(max_examples=100, deadline=None)
-def test_the_text_comes_back(made: dict[str, Any], unit: str) -> None:
+def test_the_text_comes_back(document: dict[str, Any], unit: str) -> None:
     try:
-        snippet = render_latex(made, unit=unit)
+        snippet = render_latex(document, unit=unit)
     except ValueError as error:  # sums of the largest floats
         assert "sum" in str(error)
         return
     snippet.encode()
-    texts = [made["text"]] if made["text_pair"] is None else [made["text"], made["text_pair"]]
-    found = texts_of(snippet)
-    assert [lines for lines, _ in found] == [BREAKS.split(without_controls(text)) for text in texts]
-    for (_, boxes), segments in zip(found, highlight(made, unit=unit).lines, strict=True):
+    texts = read_snippet(snippet)
+    assert [lines for lines, _ in texts] == [BREAKS.split(without_controls(text)) for text in texts_of(document)]
+    for (_, boxes), segments in zip(texts, highlight(document, unit=unit).lines, strict=True):
         marked = [(without_controls(segment.text), segment.level) for segment in segments if segment.level]
         assert solid(text for text, _ in boxes) == solid(text for text, _ in marked)
         assert {level for _, level in boxes} <= {level for _, level in marked}
@@ -129,8 +128,8 @@ def test_labels_come_back(label: str) -> None:
     escaped = escape(label)
     expected = BREAKS.sub(" ", without_controls(label))
     # Of white space in a label TeX keeps one each.
-    found, _ = read(re.sub(r"[ \n]+", r"\\ ", escaped))
-    assert found == re.sub("[ \n]+", " ", expected)
+    shown, _ = read(re.sub(r"[ \n]+", r"\\ ", escaped))
+    assert shown == re.sub("[ \n]+", " ", expected)
 
 
 def test_what_tex_reads_otherwise_is_escaped() -> None:
@@ -140,16 +139,16 @@ def test_what_tex_reads_otherwise_is_escaped() -> None:
 
 
 def test_words_carry_their_levels() -> None:
-    [(lines, boxes)] = texts_of(render_latex(POSITIVE))
+    [(lines, boxes)] = read_snippet(render_latex(POSITIVE))
     assert lines == [POSITIVE["text"]]
     drawn = [(s.text, s.level) for s in highlight(POSITIVE).lines[0] if s.level]
     assert boxes == drawn and ("superb", 10) in boxes and ("thin", -5) in boxes
-    [(_, pieces)] = texts_of(render_latex(POSITIVE, unit="tokens"))
+    [(_, pieces)] = read_snippet(render_latex(POSITIVE, unit="tokens"))
     assert ("un", 2) in pieces and ("un", 2) not in boxes
 
 
 def test_lines_and_spaces_of_the_text_stay() -> None:
-    [(lines, _)] = texts_of(render_latex(NEGATIVE))
+    [(lines, _)] = read_snippet(render_latex(NEGATIVE))
     assert lines == NEGATIVE["text"].split("\n")
     snippet = render_latex(explanation("  a  b \n\n c", [("a", 0, 1.0)]))
     assert "\\leavevmode \\ \\ \\mhexp{10}{a}\\ \\ b\\ \\par\n\\leavevmode \\par\n\\leavevmode \\ c\\par" in snippet
@@ -173,44 +172,44 @@ def test_colours_are_defined_once_and_all_of_them() -> None:
     assert all(len(line) < 250 for line in render_latex(NEGATIVE).splitlines())
 
 
-def test_prediction_and_contrast_are_told() -> None:
+def test_prediction_and_contrast_are_named() -> None:
     assert r"\textbf{negative} \textgreater{}99.9\%" in render_latex(NEGATIVE)
     assert r"scores for \textbf{contradiction} rather than \textbf{neutral}" in render_latex(PAIR)
-    assert len(texts_of(render_latex(PAIR))) == 2
+    assert len(read_snippet(render_latex(PAIR))) == 2
 
 
-def test_right_to_left_text_is_told() -> None:
+def test_right_to_left_text_gets_a_comment() -> None:
     comment = "% The text runs right to left"
     assert comment in render_latex(explanation("\u05e9\u05dc\u05d5\u05dd", [("\u05e9", 0, 1.0)]))
     assert comment not in render_latex(POSITIVE)
 
 
 def test_files_and_errors(tmp_path: Path) -> None:
-    made = Explanation.from_dict(POSITIVE)
-    snippet = made.to_latex(unit="tokens")
-    assert made.to_latex(tmp_path / "x.tex", unit="tokens") is None
+    document = Explanation.from_dict(POSITIVE)
+    snippet = document.to_latex(unit="tokens")
+    assert document.to_latex(tmp_path / "x.tex", unit="tokens") is None
     assert (tmp_path / "x.tex").read_bytes() == snippet.encode() and snippet == render_latex(POSITIVE, unit="tokens")
     with pytest.raises(ValueError, match="unit must be 'words' or 'tokens', not 'letters'"):
-        made.to_latex(unit="letters")
+        document.to_latex(unit="letters")
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
 def test_no_value_is_read_as_a_command(attack: str) -> None:
     snippet = render_latex(attacked(attack))
-    for lines, _ in texts_of(snippet):
+    for lines, _ in read_snippet(snippet):
         assert lines == BREAKS.split(without_controls(attack))
     head, _ = head_and_body(snippet)
     plain = re.sub(r"\\textbf\{((?:[^{}\\]|\\[{}]|\\[A-Za-z]+\{\}|\\.|\{\})*)\}", r"\1", head)
-    told = read(re.sub(r"[ \n]+", r"\\ ", plain.replace(r"\quad ", " ")))[0]
+    shown, _ = read(re.sub(r"[ \n]+", r"\\ ", plain.replace(r"\quad ", " ")))
     expected = " ".join(BREAKS.sub(" ", without_controls(attack)).replace("\t", " ").split(" "))
-    assert " ".join(told.split()).count(" ".join(expected.split())) >= 3  # predicted, target, foil
+    assert " ".join(shown.split()).count(" ".join(expected.split())) >= 3  # predicted, target, foil
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on the PATH")
 def test_tex_sets_it(tmp_path: Path) -> None:
     ascii_ = [attack for attack in ATTACKS if attack.isascii()]
-    made = [POSITIVE, NEGATIVE, PAIR, *map(attacked, ascii_), EXAMPLES["regression"], explanation("", [])]
-    body = "\n\n".join(map(render_latex, made))
+    documents = [POSITIVE, NEGATIVE, PAIR, *map(attacked, ascii_), EXAMPLES["regression"], explanation("", [])]
+    body = "\n\n".join(map(render_latex, documents))
     head = r"\documentclass{article}\usepackage{xcolor}\begin{document}Before." + "\n"
     (tmp_path / "x.tex").write_text(head + body + "\n" + r"After.\end{document}" + "\n", encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]

@@ -7,8 +7,11 @@ Explicit embeddings, overrides and isolates are not read; replace them first (`c
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
+# python-bidi cannot take this place: it returns a reordered, mirrored string alone, without levels or indices, and the
+# levels inside its Python version lack the rule for brackets (N0).
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "\uff08": "\uff09", "\uff3b": "\uff3d", "\u300c": "\u300d"}
 _NEUTRAL = ("B", "S", "WS", "ON")
 
@@ -24,23 +27,23 @@ def base_level(text: str) -> int:
 
 def levels(text: str, base: int) -> list[int]:
     """The embedding level of every code point of one paragraph, odd where it runs right to left (W1 to I2)."""
-    found = [_kind(character) for character in text]
-    # X9: format characters take no part and go with what stands before them.
-    seen = [index for index, kind in enumerate(found) if kind != "BN"]
-    kinds = [found[index] for index in seen]
+    # An unassigned code point has no class; the letters of most scripts are L.
+    classes = [unicodedata.bidirectional(character) or "L" for character in text]
+    # X9: format characters take no part and get the level of the character before them.
+    indices = [index for index, kind in enumerate(classes) if kind != "BN"]
+    kinds = [classes[index] for index in indices]
     start = "R" if base else "L"
     _weak(kinds, start)
-    _brackets(kinds, [text[index] for index in seen], start)
+    _brackets(kinds, [text[index] for index in indices], start)
     _neutral(kinds, start)
-    result = [base] * len(text)
-    for index, kind in zip(seen, kinds, strict=True):
-        if base:
-            result[index] = 1 if kind == "R" else 2
+    levels_of = {"R": 1, "L": 2 if base else 0}
+    resolved = dict(zip(indices, kinds, strict=True))
+    result: list[int] = []
+    for index in range(len(text)):
+        if index in resolved:
+            result.append(levels_of.get(resolved[index], 2))
         else:
-            result[index] = {"L": 0, "R": 1}.get(kind, 2)
-    for index, kind in enumerate(found):
-        if kind == "BN" and index:
-            result[index] = result[index - 1]
+            result.append(result[-1] if result else base)
     return result
 
 
@@ -48,19 +51,19 @@ def visual_order(line: Sequence[int]) -> list[int]:
     """The indices of a line's items from left to right, by their levels (L2)."""
     order = list(range(len(line)))
     for level in range(max(line, default=0), 0, -1):
-        at = 0
-        while at < len(order):
-            end = at
-            while end < len(order) and line[order[end]] >= level:
-                end += 1
-            order[at:end] = order[at:end][::-1]
-            at = end + 1
+        for start, end in _runs([line[index] >= level for index in order]):
+            order[start:end] = order[start:end][::-1]
     return order
 
 
-def _kind(character: str) -> str:
-    # An unassigned code point has no class; the letters of most scripts are L.
-    return unicodedata.bidirectional(character) or "L"
+def _runs(members: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """The longest ranges [start, end) whose members are all true."""
+    start = 0
+    for member, run in groupby(members):
+        end = start + len(list(run))
+        if member:
+            yield start, end
+        start = end
 
 
 def _weak(kinds: list[str], start: str) -> None:
@@ -79,14 +82,9 @@ def _weak(kinds: list[str], start: str) -> None:
         left, kind, right = kinds[at - 1 : at + 2]
         if left == right and ((kind == "ES" and left == "EN") or (kind == "CS" and left in ("EN", "AN"))):
             kinds[at] = left
-    at = 0
-    while at < len(kinds):
-        end = at
-        while end < len(kinds) and kinds[end] == "ET":
-            end += 1
-        if end > at and ((at and kinds[at - 1] == "EN") or (end < len(kinds) and kinds[end] == "EN")):
-            kinds[at:end] = ["EN"] * (end - at)
-        at = max(end, at + 1)
+    for first, end in _runs([kind == "ET" for kind in kinds]):
+        if "EN" in kinds[max(first - 1, 0) : end + 1]:
+            kinds[first:end] = ["EN"] * (end - first)
     strong = start
     for at, kind in enumerate(kinds):
         if kind in ("ES", "ET", "CS"):
@@ -107,39 +105,26 @@ def _brackets(kinds: list[str], characters: Sequence[str], start: str) -> None:
         if character in _BRACKETS:
             waiting.append((_BRACKETS[character], at))
             continue
-        for place in range(len(waiting) - 1, -1, -1):
-            if waiting[place][0] == character:
-                pairs.append((waiting[place][1], at))
-                del waiting[place:]
+        for depth in range(len(waiting) - 1, -1, -1):
+            if waiting[depth][0] == character:
+                pairs.append((waiting[depth][1], at))
+                del waiting[depth:]
                 break
     for left, right in sorted(pairs):
         inside = {_direction(kind) for kind in kinds[left + 1 : right]} - {""}
-        if start in inside:
-            chosen = start
-        elif inside:
-            chosen = next((d for d in map(_direction, reversed(kinds[:left])) if d), start)
-        else:
-            continue
-        for at in (left, right):
-            kinds[at] = chosen
+        if inside:
+            before = next(filter(None, map(_direction, reversed(kinds[:left]))), start)
+            kinds[left] = kinds[right] = start if start in inside else before
 
 
 def _neutral(kinds: list[str], start: str) -> None:
     """N1 and N2, in place: neutrals between two of one direction get it, the others the paragraph's."""
-    at = 0
-    while at < len(kinds):
-        end = at
-        while end < len(kinds) and kinds[end] in _NEUTRAL:
-            end += 1
-        if end > at:
-            left = _direction(kinds[at - 1]) if at else start
-            right = _direction(kinds[end]) if end < len(kinds) else start
-            kinds[at:end] = [left if left == right else start] * (end - at)
-        at = max(end, at + 1)
+    for first, end in _runs([kind in _NEUTRAL for kind in kinds]):
+        left = _direction(kinds[first - 1]) if first else start
+        right = _direction(kinds[end]) if end < len(kinds) else start
+        kinds[first:end] = [left if left == right else start] * (end - first)
 
 
 def _direction(kind: str) -> str:
     """L or R as the neutral rules count it, numbers as R; "" for a neutral."""
-    if kind in ("EN", "AN"):
-        return "R"
-    return kind if kind in ("L", "R") else ""
+    return {"L": "L", "R": "R", "EN": "R", "AN": "R"}.get(kind, "")

@@ -52,32 +52,33 @@ class Fonts:
 
         key = text, bold
         if key not in self._widths:
-            found = text_to_path.get_text_width_height_descent(text, self.properties(_EM, text, bold), ismath=False)
-            self._widths[key] = float(found[0]) / _EM
+            properties = self.properties(_EM, text, bold)
+            width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
+            self._widths[key] = float(width) / _EM
         return self._widths[key]
 
 
-def find_fonts(text: str, wanted: Sequence[str] = ()) -> Fonts:
-    """The fonts `wanted`, DejaVu Sans, and as many installed ones as `text` needs beyond them.
+def find_fonts(text: str, preferred: Sequence[str] = ()) -> Fonts:
+    """The `preferred` fonts, DejaVu Sans, and as many installed ones as `text` needs beyond them.
 
     Warns where no font holds a character, naming it: it will be drawn as U+FFFD.
 
     Args:
         text: all that is to be drawn.
-        wanted: names of installed families, the first choice first.
+        preferred: names of installed families, the first choice first.
 
     Raises:
-        TypeError: `wanted` is one string.
+        TypeError: `preferred` is one string.
         ValueError: a family is not installed, or has no outlines.
     """
-    if isinstance(wanted, str):
-        raise TypeError(f"fonts must be a sequence of family names, got the string {wanted!r}.")
-    families = [*wanted, *(() if DEFAULT in wanted else (DEFAULT,))]
-    for name in wanted:
+    if isinstance(preferred, str):
+        raise TypeError(f"fonts must be a sequence of family names, got the string {preferred!r}.")
+    for name in preferred:
         _check(name)
+    families = list(dict.fromkeys([*preferred, DEFAULT]))
     missing = {character for character in text if not _needs_no_glyph(character)}
-    missing = {character for character in missing if ord(character) not in _held(tuple(families), "normal")}
-    # What a private-use character shows is between the text and a font that the caller names.
+    missing = _not_held(missing, families)
+    # What a private-use character shows is defined by the font that the caller names.
     public = {ord(character) for character in missing if unicodedata.category(character) != "Co"}
     while public:
         best = max(_candidates(text), key=lambda entry: len(public & _charmap(entry.fname, entry.index)), default=None)
@@ -86,8 +87,7 @@ def find_fonts(text: str, wanted: Sequence[str] = ()) -> Fonts:
             break
         families.append(best.name)
         public -= covered
-    held = _held(tuple(families), "normal")
-    if missing := {character for character in missing if ord(character) not in held}:
+    if missing := _not_held(missing, families):
         warnings.warn(
             f"No installed font holds {_names(missing)}: drawn as {REPLACEMENT}. Install a font that does, or name one "
             "in fonts.",
@@ -95,6 +95,11 @@ def find_fonts(text: str, wanted: Sequence[str] = ()) -> Fonts:
             stacklevel=4,
         )
     return Fonts(families)
+
+
+def _not_held(characters: set[str], families: Sequence[str]) -> set[str]:
+    held = _held(families, "normal")
+    return {character for character in characters if ord(character) not in held}
 
 
 def _needs_no_glyph(character: str) -> bool:
@@ -126,7 +131,7 @@ def _check(name: str) -> None:
         ) from None
 
 
-def _held(families: tuple[str, ...], weight: str) -> frozenset[int]:
+def _held(families: Sequence[str], weight: str) -> frozenset[int]:
     """The code points that the faces of this weight, or the nearest to it, hold."""
     from matplotlib.font_manager import FontProperties, fontManager
 

@@ -72,6 +72,10 @@ class _Cluster:
     def space(self) -> bool:
         return is_space(self.source)
 
+    @property
+    def backwards(self) -> bool:
+        return self.level % 2 == 1
+
 
 def set_lines(
     segments: Sequence[Segment], width: float, measure: Callable[[str], float], drawable: Callable[[str], str]
@@ -88,35 +92,33 @@ def set_lines(
         drawable: a string as it will be drawn.
     """
     base = base_level(without_controls("".join(segment.text for segment in segments)))
-    lines = []
-    for paragraph in _paragraphs(segments, base, drawable):
-        for line in _broken(paragraph, width, measure):
-            lines.append(_placed(line, width, base, measure))
-    return lines
+    return [
+        _placed(line, width, base, measure)
+        for paragraph in split_lines(segments)
+        for line in _broken(_clusters(paragraph, base, drawable), width, measure)
+    ]
 
 
-def _paragraphs(segments: Sequence[Segment], base: int, drawable: Callable[[str], str]) -> Iterator[list[_Cluster]]:
-    """The clusters between the text's own line breaks."""
-    for paragraph in split_lines(segments):
-        directions = levels("".join(cluster for cluster, _, _ in paragraph), base)
-        clusters, at = [], 0
-        for source, owner, level in paragraph:
-            shown = _TAB if source == "\t" else drawable(source)
-            clusters.append(_Cluster(source, shown, owner, level, directions[at]))
-            at += len(source)
-        yield clusters
+def _clusters(
+    paragraph: Sequence[tuple[str, int, int]], base: int, drawable: Callable[[str], str]
+) -> Iterator[_Cluster]:
+    directions = levels("".join(source for source, _, _ in paragraph), base)
+    at = 0
+    for source, owner, level in paragraph:
+        yield _Cluster(source, _TAB if source == "\t" else drawable(source), owner, level, directions[at])
+        at += len(source)
 
 
-def _broken(paragraph: list[_Cluster], width: float, measure: Callable[[str], float]) -> Iterator[list[_Cluster]]:
+def _broken(paragraph: Iterable[_Cluster], width: float, measure: Callable[[str], float]) -> Iterator[list[_Cluster]]:
     """Lines filled one after the other, at least one even where the paragraph is empty."""
     line: list[_Cluster] = []
     used = 0.0  # of the line, white space at its end included
-    for chunk in _chunks(paragraph):
-        body = _without_space(chunk)
-        if line and used + _advance(body, measure) > width + _EPSILON:
+    for chunk in _split(paragraph, lambda left, right: may_break(left.source, right.source)):
+        least = _advance(_without_space(chunk), measure)
+        if line and used + least > width + _EPSILON:
             yield line
             line, used = [], 0.0
-        if not line and _advance(body, measure) > width + _EPSILON:
+        if not line and least > width + _EPSILON:
             *full, chunk = _forced(chunk, width, measure)
             yield from full
         line = [*line, *chunk]
@@ -124,15 +126,16 @@ def _broken(paragraph: list[_Cluster], width: float, measure: Callable[[str], fl
     yield line
 
 
-def _chunks(paragraph: list[_Cluster]) -> Iterator[list[_Cluster]]:
-    """The parts that a line break may stand between."""
-    start = 0
-    for at in range(1, len(paragraph)):
-        if may_break(paragraph[at - 1].source, paragraph[at].source):
-            yield paragraph[start:at]
-            start = at
-    if paragraph:
-        yield paragraph[start:]
+def _split(clusters: Iterable[_Cluster], between: Callable[[_Cluster, _Cluster], bool]) -> Iterator[list[_Cluster]]:
+    """The clusters in parts, cut where `between` two neighbours says so."""
+    part: list[_Cluster] = []
+    for cluster in clusters:
+        if part and between(part[-1], cluster):
+            yield part
+            part = []
+        part.append(cluster)
+    if part:
+        yield part
 
 
 def may_break(left: str, right: str) -> bool:
@@ -164,13 +167,13 @@ def split_lines(segments: Sequence[Segment]) -> list[list[tuple[str, int, int]]]
 
     Control characters are U+FFFD.
     """
-    found: list[list[tuple[str, int, int]]] = [[]]
+    lines: list[list[tuple[str, int, int]]] = [[]]
     for owner, segment in enumerate(segments):
         for number, part in enumerate(BREAKS.split(without_controls(segment.text))):
             if number:
-                found.append([])
-            found[-1].extend((cluster, owner, segment.level) for cluster in regex.findall(r"\X", part))
-    return found
+                lines.append([])
+            lines[-1].extend((cluster, owner, segment.level) for cluster in regex.findall(r"\X", part))
+    return lines
 
 
 def _forced(chunk: list[_Cluster], width: float, measure: Callable[[str], float]) -> list[list[_Cluster]]:
@@ -192,22 +195,20 @@ def _without_space(clusters: list[_Cluster]) -> list[_Cluster]:
     return clusters[:end]
 
 
-def _strings(clusters: Sequence[_Cluster]) -> Iterator[Sequence[_Cluster]]:
+def _strings(clusters: Iterable[_Cluster]) -> Iterator[list[_Cluster]]:
     """What is drawn as one string each: parts of one unit, or of several whose letters join."""
-    start = 0
-    for at in range(1, len(clusters)):
-        left, right = clusters[at - 1], clusters[at]
+
+    def apart(left: _Cluster, right: _Cluster) -> bool:
         joined = _joining(left.source[0]) and _joining(right.source[0])
-        if left.level != right.level or (left.owner != right.owner and not joined):
-            yield clusters[start:at]
-            start = at
-    if clusters:
-        yield clusters[start:]
+        return left.level != right.level or (left.owner != right.owner and not joined)
+
+    return _split(clusters, apart)
 
 
 def _padding(string: Sequence[_Cluster]) -> tuple[float, float]:
     """Room before and after a string, for the boxes of its first and last unit."""
-    return tuple(PADDING if cluster.score_level else 0.0 for cluster in (string[0], string[-1]))  # type: ignore[return-value]
+    first, last = (PADDING if cluster.score_level else 0.0 for cluster in (string[0], string[-1]))
+    return first, last
 
 
 def _text(clusters: Iterable[_Cluster]) -> str:
@@ -222,36 +223,32 @@ def _placed(line: list[_Cluster], width: float, base: int, measure: Callable[[st
     source = "".join(cluster.source for cluster in line)
     solid = _without_space(line)
     strings = list(_strings(solid))
-    order = visual_order([string[0].level for string in strings])
-    at = 0.0 if base == 0 else width - sum(measure(_text(s)) + sum(_padding(s)) for s in strings)
+    at = width - _advance(solid, measure) if base else 0.0
     pieces: list[Piece] = []
     boxes: list[Box] = []
-    for index in order:
+    for index in visual_order([string[0].level for string in strings]):
         string = strings[index]
-        backwards = string[0].level % 2 == 1
-        first, last = _padding(string)
-        left, right = (last, first) if backwards else (first, last)
+        left, right = reversed(_padding(string)) if string[0].backwards else _padding(string)
         text = _text(string)
         advance = measure(text)
         at += left
         if text.strip():
-            pieces.append(Piece(_directed(string, backwards), at))
+            pieces.append(Piece(_directed(string), at))
         boxes.extend(_boxes(string, at, advance, measure))
         at += advance + right
     return Line(tuple(pieces), tuple(boxes), source)
 
 
-def _directed(string: Sequence[_Cluster], backwards: bool) -> str:
-    """The string such that a shaping engine, which goes by the first letter, sets it the way it runs here."""
+def _directed(string: Sequence[_Cluster]) -> str:
+    """The string in the order in which a shaping engine, which goes by the first letter, sets it as it runs here."""
     text = _text(string)
-    if not backwards or any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
+    if not string[0].backwards or any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
         return text
     return "".join(cluster.shown.translate(_MIRRORED) for cluster in reversed(string))
 
 
 def _boxes(string: Sequence[_Cluster], left: float, advance: float, measure: Callable[[str], float]) -> Iterator[Box]:
     """One box a unit. Inside joined letters a box ends where the letters before it end, in their joined shapes."""
-    backwards = string[0].level % 2 == 1
     edges = [at for at in range(1, len(string)) if string[at - 1].owner != string[at].owner]
     places = [0.0, *(measure(_text(string[:at]) + _ZERO_WIDTH_JOINER) for at in edges), advance]
     starts = [0, *edges]
@@ -262,6 +259,6 @@ def _boxes(string: Sequence[_Cluster], left: float, advance: float, measure: Cal
             continue
         near = places[number] - (before if number == 0 else 0.0)
         far = places[number + 1] + (after if number == len(edges) else 0.0)
-        if backwards:
+        if string[0].backwards:
             near, far = advance - far, advance - near
         yield Box(left + near, left + far, level)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sheet that grows from top to bottom: lines of text, boxes behind their words, signs under them, the legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import regex  # type: ignore[import-untyped, unused-ignore]
+
+from ..controls import BREAKS
+from ..highlight import LEVELS, Highlight, Segment
+from ..palette import level_name, light_palette
+from ..summary import Summary
+from .fonts import Fonts
+from .layout import Line, set_lines
+
+# All in em, the size of the text.
+MARGIN = 0.25
+SMALL = 0.82  # of the text's size: legend, axes
+_HEAD = 1.5  # from one line to the next
+_LEADING = 1.78
+_ASCENT, _DESCENT = 0.98, 0.40  # of a box, from the baseline
+_UNDERLINE, _RULE, _WAVE, _PERIOD = 0.285, 0.065, 0.055, 0.3
+_WEAK = 3  # up to this level the line is as pale as on the page
+_CELL = 0.5  # a level of the legend, at most
+
+# matplotlib 3.11 writes glyphs into a PDF by their own widths, which shaping overrules in these.
+_SHAPED = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{bc=R}\p{bc=AL}]").search
+
+
+class Sheet:
+    """A matplotlib figure; places are in em, from the left and top edges inside the margin, y downwards.
+
+    Args:
+        width: inside the margins, in em.
+        em: in inches.
+        fonts: for all strings.
+        outlines: whether strings that shaping changes are drawn as outlines.
+    """
+
+    def __init__(self, width: float, em: float, fonts: Fonts, outlines: bool) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.transforms import Affine2D
+
+        self.width, self.em, self.points, self.fonts, self.bottom = width, em, em * 72, fonts, 0.0
+        self.colours = light_palette()
+        self.figure: Any = Figure(facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self._outlines = outlines
+        self._place = Affine2D()
+        self._transform = self._place + self.figure.dpi_scale_trans
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height with the margins, in inches."""
+        return (self.width + 2 * MARGIN) * self.em, (self.bottom + 2 * MARGIN) * self.em
+
+    def reserve(self, gap: float, height: float) -> float:
+        """Keeps room at the bottom free, below a gap; where it begins."""
+        top = self.bottom + gap
+        self.bottom += gap + height
+        return top
+
+    def finish(self) -> None:
+        """Gives the figure its size, which is known when all is drawn."""
+        self.figure.set_size_inches(self.size)
+        self._place.translate(MARGIN, -MARGIN).scale(self.em).translate(0, self.size[1])
+
+    def head(self, summary: Summary) -> None:
+        """The prediction, and the target where it is another class or has a foil."""
+        # Text, whether it is a label and so bold, its colour, the room before it.
+        items: list[tuple[str, bool, str, float]] = []
+        for label, value in summary.answers:
+            items += [(label, True, "fg", 1.0), (value, False, "fg", 0.4)]
+        if summary.target or summary.foil:
+            items += [("scores for", False, "mute", 1.2), (summary.target or "", True, "mute", 0.35)]
+        if summary.foil:
+            items += [("rather than", False, "mute", 0.35), (summary.foil, True, "mute", 0.35)]
+        at, baseline = 0.0, 1.0
+        for text, bold, colour, room in items:
+            if not text:
+                continue
+            # A label never breaks the line by itself.
+            segments = [Segment(BREAKS.sub(" ", text), 0, len(text), None, 0)]
+            for number, line in enumerate(self._lines(segments, bold)):
+                start = min((piece.left for piece in line.pieces), default=0.0)
+                end = max((p.left + self.fonts.width(p.text, bold) for p in line.pieces), default=0.0)
+                if number or (at and at + room + end - start > self.width):
+                    at, baseline = 0.0, baseline + _HEAD
+                at += room if at else 0.0
+                for piece in line.pieces:
+                    self._string(at + piece.left - start, baseline, piece.text, bold=bold, colour=colour)
+                at += end - start
+        self.bottom = baseline + 0.55
+
+    def text(self, drawn: Highlight) -> None:
+        """The text or the two of a pair, and the scale of their colours."""
+        for number, segments in enumerate(drawn.lines):
+            if number:
+                self._rule(_straight(0.0, self.width, -self.bottom - 0.3), "line", "round", 0.8)
+                self.bottom += 0.6
+            if segments:
+                self._text(self._lines(segments, False))
+            else:
+                self._string(0.0, self.bottom + 1.2, "(no text)", colour="mute")
+                self.bottom += _LEADING
+        if any(drawn.scores):
+            self._legend(max(map(abs, drawn.scores)))
+
+    def _lines(self, segments: Sequence[Segment], bold: bool) -> list[Line]:
+        return set_lines(segments, self.width, lambda text: self.fonts.width(text, bold), self.fonts.drawable)
+
+    def _text(self, lines: Iterable[Line]) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        height = _ASCENT + _DESCENT
+        for line in lines:
+            baseline = self.bottom + _ASCENT + 0.5 * (_LEADING - _ASCENT - _DESCENT)
+            for piece in line.pieces:
+                self._string(piece.left, baseline, piece.text)
+            for box in line.boxes:
+                corner, width = (box.left, -(baseline - _ASCENT) - height), box.right - box.left
+                rounded = f"round,pad=0,rounding_size={min(0.2, width / 3)}"
+                self._fill(FancyBboxPatch(corner, width, height, boxstyle=rounded), box.level)
+                self._sign(box.left, box.right, baseline + _UNDERLINE, box.level)
+            self.bottom += _LEADING
+
+    def _legend(self, largest: float) -> None:
+        """against, its strongest score, the levels, the strongest score for, for; as wide as there is room."""
+        from matplotlib.patches import Rectangle
+
+        left, right = f"against \u2212{largest:.2g}", f"+{largest:.2g} for"
+        before, after = (SMALL * self.fonts.width(text) + 0.4 for text in (left, right))
+        cell = max(0.05, min(_CELL, (self.width - before - after) / (2 * LEVELS)))
+        top = self.bottom + 0.55
+        baseline = top + 0.74
+        self._string(0.0, baseline, left, SMALL, colour="mute")
+        for level in (*range(-LEVELS, 0), *range(1, LEVELS + 1)):
+            x = before + cell * (level + LEVELS - (level > 0))
+            # Each a little over its right neighbour's edge: no seam shows between them.
+            self._fill(Rectangle((x, -top - 0.95), cell + 0.01, 0.95), level)
+        middle, end = before + cell * LEVELS, before + cell * 2 * LEVELS
+        self._sign(before, middle - 0.1, top + 0.75, -LEVELS)
+        self._sign(middle + 0.1, end, top + 0.75, LEVELS)
+        self._string(end + 0.4, baseline, right, SMALL, colour="mute")
+        self.bottom = top + 1.1
+
+    def _fill(self, shape: Any, level: int) -> None:
+        colour = self.colours[level_name(level)]
+        shape.set(facecolor=colour, edgecolor="none", linewidth=0, transform=self._transform, zorder=1)
+        self.figure.add_artist(shape)
+
+    def _sign(self, left: float, right: float, y: float, level: int) -> None:
+        """A solid line for, a wavy one against."""
+        colour = "for" if level > 0 else "against"
+        if abs(level) <= _WEAK:
+            colour = level_name(int(math.copysign(LEVELS, level)))
+        inset = min(0.06, (right - left) / 6)
+        if level > 0:
+            self._rule(_straight(left + inset, right - inset, -y), colour, "butt")
+        else:
+            self._rule(_wave(left + inset, right - inset, -y), colour, "round")
+
+    def _rule(self, path: Any, colour: str, capstyle: Any, width: float = 1) -> None:
+        from matplotlib.patches import PathPatch
+
+        rule = PathPatch(path, fill=False, edgecolor=self.colours[colour], capstyle=capstyle)
+        rule.set(linewidth=_RULE * self.points * width, transform=self._transform, zorder=2, snap=False)
+        self.figure.add_artist(rule)
+
+    def _string(self, x: float, y: float, text: str, size: float = 1.0, bold: bool = False, colour: str = "fg") -> None:
+        from matplotlib.patches import PathPatch
+
+        properties = self.fonts.properties(size * self.points, text, bold)
+        if self._outlines and _SHAPED(text):
+            letters = PathPatch(_outline(text, properties, x, -y, size), facecolor=self.colours[colour], linewidth=0)
+            letters.set(transform=self._transform, zorder=3)
+            self.figure.add_artist(letters)
+            return
+        self.figure.text(
+            x, -y, text, color=self.colours[colour], fontproperties=properties, transform=self._transform, zorder=3,
+            parse_math=False, ha="left", va="baseline",
+        )  # fmt: skip
+
+
+def _outline(text: str, properties: Any, x: float, y: float, size: float) -> Any:
+    from matplotlib.path import Path
+    from matplotlib.textpath import text_to_path
+
+    vertices, codes = text_to_path.get_text_path(properties, text, ismath=False)
+    if not len(codes):
+        return Path([(x, y)])
+    scale = size / text_to_path.FONT_SCALE
+    return Path([(x + scale * across, y + scale * up) for across, up in vertices], codes)
+
+
+def _straight(left: float, right: float, y: float) -> Any:
+    from matplotlib.path import Path
+
+    return Path([(left, y), (right, y)])
+
+
+def _wave(left: float, right: float, y: float) -> Any:
+    """Half periods as parabolas, a whole number of them, so that every word's line begins and ends at `y`."""
+    from matplotlib.path import Path
+
+    halves = max(2, round(2 * (right - left) / _PERIOD))
+    step = (right - left) / halves
+    vertices = [(left, y)]
+    for half in range(halves):
+        side = 2 * _WAVE * (-1) ** half
+        vertices += [(left + (half + 0.5) * step, y + side), (left + (half + 1) * step, y)]
+    return Path(vertices, [Path.MOVETO] + [Path.CURVE3] * (2 * halves))
