@@ -14,16 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from mhex_nlp.inputs.alignment import (
-    AlignedToken,
-    _needs_no_mending,
-    align,
-    assign_to_spans,
-    mend_offsets,
-    segment_sentences,
-    segment_words,
-)
-from mhex_nlp.inputs.segmentation import _WORD
+from mhex_nlp.inputs.alignment import AlignedToken, _needs_no_mending, align, mend_offsets
+from mhex_nlp.inputs.segmentation import _WORD, assign_to_spans, segment_sentences, segment_words
 
 ENGLISH = "the cat can't be thinner, don't you think? hello there a café"
 

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers.golden_tokenizers import KINDS, TEXTS, build, read, spans
-from mhex_nlp.inputs.alignment import AlignedToken, align, segment_words
+from mhex_nlp.inputs.alignment import AlignedToken, align
+from mhex_nlp.inputs.segmentation import segment_words
 from mhex_nlp.render.highlight import find_units
 
 GOLDEN = Path(__file__).with_name("golden_offsets.json")

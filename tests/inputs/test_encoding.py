@@ -20,8 +20,8 @@ from helpers.families import plain_model, train_heads
 from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import MhexExplainer, get_mhex_model
 from mhex_nlp.inputs.batching import token_batches
-from mhex_nlp.inputs.encoding import check_max_length, check_pairs, check_texts, tokenise
-from mhex_nlp.inputs.texts import zip_rows
+from mhex_nlp.inputs.encoding import check_max_length, tokenise
+from mhex_nlp.inputs.texts import check_pairs, check_texts, zip_rows
 from mhex_nlp.inputs.tokenizer import has_vocabulary, private_copy
 
 ACCEPTS = frozenset({"input_ids", "token_type_ids", "attention_mask"})

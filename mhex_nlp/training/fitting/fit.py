@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import evaluating
 from ...models.modeling import MhexMixin
@@ -115,8 +116,7 @@ def fit_equivalent_matrices(
         raise ValueError(
             f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
         )
-    if isinstance(masks, bool) or not isinstance(masks, int) or masks < 2:
-        raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
+    masks = as_integer(masks, "masks", at_least=2)
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
     surrogates = SurrogateWarnings()
