@@ -3,7 +3,7 @@
 
 Written by hand, since pydantic 2.14 (a strict `TypeAdapter` of these dataclasses, which validates what it dumps) writes
 the same JSON of 2,000 explanations of 30 tokens 30 to 42 % more slowly, for it runs `__post_init__` again. Nor can its
-strict mode read plain objects (it refuses lists for tuples and dicts for dataclasses) or write NumPy's numbers.
+strict mode read plain objects (it refuses lists for tuples and dicts for dataclasses) or write NumPy's integers.
 """
 
 from __future__ import annotations
