@@ -18,7 +18,7 @@ from ..explain.request import Request
 from ..explain.scores import Scores
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
-from ..inputs.grouping import Group, group_tokens
+from ..inputs.grouping import TokenGroup, group_tokens
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,9 @@ class ExplainedText:
         return self.numbers.targets[self.row]
 
     @cached_property  # the summary and the columns both want them
-    def words(self) -> list[Group]:
+    def words(self) -> list[TokenGroup]:
         """The tokens by word; those of the template are in none."""
-        sources = [self.item.text] if self.item.text_pair is None else [self.item.text, self.item.text_pair]
-        return group_tokens(self.tokens, [token.word for token in self.tokens], sources)
+        return group_tokens(self.tokens, [token.word for token in self.tokens], self.item.sources)
 
     def notes(self) -> tuple[str, ...]:
         """As `Explanation.notes`."""

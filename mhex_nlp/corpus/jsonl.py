@@ -13,9 +13,7 @@ from .atomic_files import durable
 
 
 def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:
-    """Write one JSON line for each explanation and return how many; the file appears only once it is
-    complete.
-    """
+    """Write one JSON line for each explanation and return how many; the file appears only once it is complete."""
     count = 0
     with durable(Path(path)) as file:
         for explanation in explanations:

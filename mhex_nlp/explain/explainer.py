@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import torch
 
 from ..inputs.batching import token_batches, usual_batch_tokens
+from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText, check_max_length, tokenise
 from ..inputs.segmentation import check_language
 from ..inputs.texts import (
@@ -233,10 +233,8 @@ class MhexExplainer:
             TypeError, ValueError: as the call; second halves or ids that are more or fewer than the texts.
         """
         rows = zip_rows(texts=texts, text_pairs=text_pairs, ids=ids)
-        size = None if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") else batch_size
-        if size is None or size < 1:
-            raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-        return self._stream(rows, operator.index(size), self.request(target, foil, classes, layers))
+        size = as_integer(batch_size, "batch_size", at_least=1)
+        return self._stream(rows, size, self.request(target, foil, classes, layers))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
         start, surrogates = 0, SurrogateWarnings()

@@ -4,59 +4,31 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.grouping import group_tokens
-from ..inputs.segmentation import assign_to_spans, segment_sentences, word_spans
-from ..inputs.syntax import parsed_phrases, parsed_sentences
-from ..render.display import show_here, text_or_file
-from .json_form import (
-    SCHEMA,
-    check_schema,
-    dumps,
-    from_plain,
-    loads,
-    to_plain,
-)
-from .parts import (
-    ClassRef,
-    HeadsChoice,
-    Method,
-    ModelRef,
-    Prediction,
-    Span,
-    Token,
-)
-from .phrases import maximal_runs
+from ..inputs.segmentation import segment_sentences, word_spans
+from ..inputs.syntax import parsed_sentences
+from .displays import Displays
+from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
+from .parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
+from .phrases import scored_runs, sum_by_phrase
+from .sums import check_count, check_no_language, highest, sum_by_owner, sum_by_segment
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-__all__ = [
-    "ClassRef",
-    "Explanation",
-    "HeadsChoice",
-    "Method",
-    "ModelRef",
-    "Prediction",
-    "Span",
-    "Token",
-]
+__all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Prediction", "Span", "Token"]
 
 _SPLIT_CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation:
+class Explanation(Displays):
     """Signed scores of one text's T tokens for one class, `target`.
 
     Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
@@ -120,7 +92,7 @@ class Explanation:
             raise ValueError(f"{name} is not special and so must have start, end, sequence and word")
         if sequence not in (0, 1) or (sequence == 1 and self.text_pair is None):
             raise ValueError(f"{name}.sequence must be 0, or 1 where there is a text_pair, got {sequence}")
-        source = self._source(sequence)
+        source = self._sources[sequence]
         if not 0 <= start <= end <= len(source):
             raise ValueError(f"{name} has offsets {start} to {end} outside its text of {len(source)} characters")
         if token.text != source[start:end]:
@@ -128,8 +100,9 @@ class Explanation:
         if token.word < 0:
             raise ValueError(f"{name}.word must be 0 or more, got {token.word}")
 
-    def _source(self, sequence: int) -> str:
-        return self.text if sequence == 0 else self.text_pair or ""
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
 
     @property
     def label(self) -> str | None:
@@ -155,9 +128,7 @@ class Explanation:
 
     @property
     def class_scores(self) -> NDArray[np.float32]:
-        """(T, C) float32, one column a class in id order. Raises ValueError unless explained with
-        classes="all".
-        """
+        """(T, C) float32, one column a class in id order. Raises ValueError unless explained with classes="all"."""
         if self.classes is None:
             raise ValueError('this explanation has its target\'s scores only: pass classes="all" to the explainer')
         rows = [token.scores or () for token in self.tokens]
@@ -165,9 +136,7 @@ class Explanation:
 
     @property
     def special_mass(self) -> float:
-        """The share of special tokens in the absolute scores, 0 to 1: displays hide those tokens and tell
-        this.
-        """
+        """The share of special tokens in the absolute scores, 0 to 1: displays hide those tokens and show this."""
         mass = math.fsum(abs(token.score) for token in self.tokens)
         special = math.fsum(abs(token.score) for token in self.tokens if token.special)
         return special / mass if mass else 0.0
@@ -178,8 +147,8 @@ class Explanation:
         By default the words the text was explained with; with `language` those of spaCy's tokenizer for it.
         """
         if language is None:
-            return self._spans(lambda text, own: [self.tokens[i].word or 0 for i in own])
-        return self._spans(lambda text, own: self._owners(text, own, word_spans(text, language)))
+            return sum_by_owner(self.tokens, self._sources, [token.word for token in self.tokens])
+        return sum_by_segment(self.tokens, self._sources, lambda text: word_spans(text, language))
 
     def sentences(self, language: str | None = None, nlp: Language | None = None) -> tuple[Span, ...]:
         """The sentences that have tokens, in order; with the special tokens they add up as words do.
@@ -193,9 +162,9 @@ class Explanation:
             ValueError: an unknown language, an `nlp` that sets no sentence boundaries, or both arguments.
         """
         if nlp is None:
-            return self._spans(lambda text, own: self._owners(text, own, segment_sentences(text, language)))
-        _check_alone(language, nlp)
-        return self._spans(lambda text, own: self._owners(text, own, parsed_sentences(nlp, text)))
+            return sum_by_segment(self.tokens, self._sources, lambda text: segment_sentences(text, language))
+        check_no_language(language, nlp)
+        return sum_by_segment(self.tokens, self._sources, lambda text: parsed_sentences(nlp, text))
 
     def phrases(
         self, k: int | None = None, *, language: str | None = None, nlp: Language | None = None
@@ -220,66 +189,19 @@ class Explanation:
             TypeError: `nlp` is no pipeline.
             ValueError: `k` below 0, an `nlp` without a parser or noun chunks, or `language` and `nlp` together.
         """
-        if k is not None and k < 0:
-            raise ValueError(f"k must be 0 or more, got {k}")
+        check_count(k)
         if nlp is None:
-            return tuple(sorted(self._best_runs(self.words(language)), key=lambda run: -run.score)[:k])
-        _check_alone(language, nlp)
-        found = self._spans(lambda text, own: self._word_owners(text, own, parsed_phrases(nlp, text)))
-        return found if k is None else tuple(sorted(found, key=lambda phrase: -phrase.score)[:k])
-
-    def _best_runs(self, words: Sequence[Span]) -> list[Span]:
-        found = []
-        for sequence in (0, 1):
-            own = [word for word in words if word.sequence == sequence]
-            for first, stop in maximal_runs([word.score for word in own]):
-                run = own[first:stop]
-                start, end = run[0].start, max(word.end for word in run)
-                tokens = tuple(index for word in run for index in word.tokens)
-                score = math.fsum(self.tokens[index].score for index in tokens)
-                found.append(Span(self._source(sequence)[start:end], start, end, sequence, score, tokens))
-        return found
-
-    def _word_owners(self, text: str, own: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
-        """Owners of tokens by that of the first token of their word."""
-        firsts: dict[int | None, int] = {}
-        owners = self._owners(text, own, spans)
-        return [firsts.setdefault(self.tokens[i].word, owner) for i, owner in zip(own, owners, strict=True)]
+            return highest(scored_runs(self.words(language), self.tokens, self._sources), k)
+        check_no_language(language, nlp)
+        phrases = sum_by_phrase(self.tokens, self._sources, nlp)
+        return phrases if k is None else highest(phrases, k)
 
     def top(self, k: int = 5, by: Literal["score", "abs"] = "score") -> tuple[Span, ...]:
-        """The k words with the largest scores, or with by="abs" the largest magnitudes; ties in reading
-        order.
-        """
+        """The k words with the largest scores, or with by="abs" the largest magnitudes; ties in reading order."""
         if by not in ("score", "abs"):
             raise ValueError(f"by must be 'score' or 'abs', got {by!r}")
-        if k < 0:
-            raise ValueError(f"k must be 0 or more, got {k}")
-        words = sorted(self.words(), key=lambda word: -abs(word.score) if by == "abs" else -word.score)
-        return tuple(words[:k])
-
-    def _owners(self, text: str, own: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
-        places = [(self.tokens[i].start or 0, self.tokens[i].end or 0) for i in own]
-        return assign_to_spans(text, places, spans or [(0, len(text))])
-
-    def _spans(self, owners_of: Callable[[str, Sequence[int]], Sequence[int]]) -> tuple[Span, ...]:
-        """The tokens of each sequence by owner; spans end where the next begins: no text is shown twice."""
-        owners: list[int | None] = [None] * len(self.tokens)
-        for sequence in (0, 1):
-            own = [i for i, token in enumerate(self.tokens) if token.sequence == sequence]
-            for index, owner in zip(own, owners_of(self._source(sequence), own) if own else (), strict=True):
-                owners[index] = owner
-        sources = [self._source(0), self._source(1)]
-        return tuple(
-            Span(
-                sources[group.sequence][group.start : group.end],
-                group.start,
-                group.end,
-                group.sequence,
-                math.fsum(self.tokens[i].score for i in group.tokens),
-                group.tokens,
-            )
-            for group in group_tokens(self.tokens, owners, sources)
-        )
+        check_count(k)
+        return highest(self.words(), k, magnitudes=by == "abs")
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as a plain dict of new values. TypeError where a part breaks its declared type."""
@@ -291,9 +213,7 @@ class Explanation:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Explanation:
-        """The explanation of a JSON form. ValueError names what is missing, unknown, wrong or newer than we
-        read.
-        """
+        """The explanation of a JSON form. ValueError names what is missing, unknown, wrong or newer than we read."""
         document = dict(check_schema(document))
         del document["schema"]
         return from_plain(cls, document)
@@ -303,85 +223,9 @@ class Explanation:
         """The explanation of a JSON string; errors as in `from_dict`, and ValueError for what is not JSON."""
         return cls.from_dict(loads(source))
 
-    @overload
-    def to_html(self, path: None = None, unit: str = "words") -> str: ...
-    @overload
-    def to_html(self, path: str | PathLike[str], unit: str = "words") -> None: ...
-
-    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
-        """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens"."""
-        from ..render import render_page
-
-        return text_or_file(render_page([self.to_dict()], title="Highlighted text", unit=unit), path)
-
-    def to_figure(
-        self,
-        path: str | PathLike[str],
-        *,
-        unit: str = "words",
-        part: str = "text",
-        width: float = 5.5,
-        font_size: float = 9.0,
-        fonts: Sequence[str] = (),
-        dpi: float = 300.0,
-    ) -> None:
-        """Write a figure for a paper: SVG, PDF or PNG, as the end of `path` says.
-
-        `part` is "text", "layers" (sums for and against at each depth; needs layers=True in the explainer) or
-        "both"; `width` in inches, `font_size` in points, `fonts` the installed families to prefer, `dpi` of a
-        PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
-        before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
-        """
-        from ..render import render_figure
-
-        suffix = Path(path).suffix.lower()
-        if suffix not in (".svg", ".pdf", ".png"):
-            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
-        figure = render_figure(
-            self.to_dict(),
-            suffix[1:],
-            unit=unit,
-            part=part,
-            width=width,
-            font_size=font_size,
-            fonts=fonts,
-            dpi=dpi,
-        )
-        Path(path).write_bytes(figure)
-
-    @overload
-    def to_latex(self, path: None = None, unit: str = "words") -> str: ...
-    @overload
-    def to_latex(self, path: str | PathLike[str], unit: str = "words") -> None: ...
-
-    def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
-        """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
-        from ..render import render_latex
-
-        return text_or_file(render_latex(self.to_dict(), unit=unit), path)
-
-    def show(self, unit: str = "words") -> None:
-        """Display in a notebook, or print to the terminal where there is no notebook."""
-        from ..render import render_fragment, render_terminal
-
-        form = self.to_dict()
-        show_here(lambda: render_fragment(form, unit=unit), lambda: render_terminal(form, unit=unit))
-
-    def _repr_html_(self) -> str:
-        from ..render import render_fragment
-
-        return render_fragment(self.to_dict())
-
     def __repr__(self) -> str:
         value = self.prediction.value
         outcome = repr(self.label) if value is None else f"value={value}"
         chance = "" if self.probability is None else f" {self.probability:.3f}"
         words = ", ".join(f"{word.text!r} {word.score:+.3g}" for word in self.top(3))
         return f"<Explanation {outcome}{chance}, for {self.target.label!r}: {words or 'no words'}>"
-
-
-def _check_alone(language: str | None, nlp: Language) -> None:
-    if language is not None:
-        raise ValueError(
-            f"language and nlp exclude each other, got language={language!r} and a pipeline for {nlp.lang!r}"
-        )

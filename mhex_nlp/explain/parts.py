@@ -85,9 +85,7 @@ class HeadsChoice:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A word or sentence: `text` is its source slice, `score` the sum over `tokens` (indices into the
-    tokens).
-    """
+    """A word, sentence or phrase: `text` is its source slice, `score` the sum over `tokens` (indices of tokens)."""
 
     text: str
     start: int

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from ..inputs.checks import integer_or_none
 from ..models.tasks.sequence_classification import ProblemType, problem_type
 from .explanation import ClassRef, HeadsChoice, Prediction
 
@@ -46,7 +46,7 @@ class ClassTable:
         """The id of a class given by name or id; ValueError lists the known ones."""
         if isinstance(name, str) and name in self.labels:
             return self.labels.index(name)
-        index = _integer(name)
+        index = integer_or_none(name)
         if index is not None and 0 <= index < len(self):
             return index
         known = ", ".join(f"{index} {label!r}" for index, label in enumerate(self.labels))
@@ -133,13 +133,3 @@ def _labels(names: Any) -> tuple[str, ...]:
         came = f"the ids {list(id2label)}" if id2label else repr(names)
         raise ValueError(f"model.config.id2label must name the classes 0, 1, 2 and so on without a gap, got {came}.")
     return tuple(by_id[index] for index in range(len(by_id)))
-
-
-def _integer(value: Any) -> int | None:
-    """What an integer of Python, numpy or torch is; `None` for anything else, truth values included."""
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens of a fast tokenizer, aligned with the code points and words of their source text.
 
-The offsets that `tokenizers` hands out count code points, and bytes of one code point already share it. Not
-right in them, found with tokenizers 0.23 and mended here from the piece and the source alone:
+The offsets of `tokenizers` count code points, and bytes of one code point already share it. These faults in them, seen
+in tokenizers 0.23, are mended here from the piece and the source alone:
 
 - the "▁" that Metaspace or a Llama normaliser puts before a text claims the first character;
-- ByteLevel post-processing with `trim_offsets` empties the span of whitespace tokens, and after a special
-  token typed inside the text cuts one character too many off the token with the inserted space;
+- ByteLevel post-processing with `trim_offsets` empties the span of whitespace tokens, and after a special token typed
+  inside the text cuts one character too many off the token with the inserted space;
 - normalisers that compose (NFC, NFKC, SentencePiece) leave the combining mark out of the span of "é";
 - edge whitespace is in the span or not, depending on the tokenizer's settings.
 
@@ -24,17 +24,15 @@ from typing import NamedTuple
 
 from tokenizers import Encoding
 
-from .segmentation import Span, assign_to_spans, segment_sentences, segment_words, word_spans
-
-__all__ = ["AlignedToken", "align", "assign_to_spans", "segment_sentences", "segment_words"]
+from .segmentation import CharSpan, assign_to_spans, word_spans
 
 
 class AlignedToken(NamedTuple):
     """One token: `text` is the source slice [start, end) in code points, `piece` what the tokenizer calls it.
 
-    The fields are the first ones of an explanation's `Token`, in the same order.
-    Special tokens, those the tokenizer's template added, have text "" and no offsets, sequence or word.
-    `sequence` is 0 in the text and 1 in its pair; words count on from the text into the pair.
+    The fields are the first ones of an explanation's `Token`, in the same order. Special tokens, those the tokenizer's
+    template added, have text "" and no offsets, sequence or word. `sequence` is 0 in the text and 1 in its pair; words
+    count on from the text into the pair.
     """
 
     text: str
@@ -51,11 +49,13 @@ def align(
 ) -> list[AlignedToken]:
     """The tokens of `encoding` in order, without padding, each with its place in the source and its word.
 
-    A token's span is the smallest run of whole code points that holds what it covers, without whitespace at
-    its edges (a token of whitespace alone keeps its whitespace); a piece that stands for nothing in the
-    source, such as an inserted "▁", has start = end. A special token typed by the user is ordinary text.
-    `language` as in `segment_words`. Raises TypeError for anything but a fast tokenizer's Encoding of raw
-    text, and ValueError for an encoding of other texts than these.
+    A token's span is the smallest run of whole code points that holds what it covers, without whitespace at its edges
+    (a token of whitespace alone keeps its whitespace); a piece that stands for nothing in the source, such as an
+    inserted "▁", has start = end. A special token typed by the user is ordinary text. `language` as in `segment_words`.
+
+    Raises:
+        TypeError: anything but a fast tokenizer's Encoding of raw text.
+        ValueError: an encoding of other texts than these.
     """
     if not isinstance(encoding, Encoding):
         raise TypeError(
@@ -79,19 +79,16 @@ def align(
     placed: dict[int, AlignedToken] = {}
     first_word = 0
     for number, (source, indices) in enumerate(zip(sources, content, strict=True)):
-        own, offsets = [pieces[index] for index in indices], [all_offsets[index] for index in indices]
-        if any(end > len(source) for _, end in offsets):
-            raise ValueError("encoding has offsets past the end of its text: it was made from another text")
-        mended = offsets if _needs_no_mending(source, own, offsets) else mend_offsets(source, own, offsets)
-        own_words = word_spans(source, language)
+        words = word_spans(source, language)
         if indices:
-            own_words = own_words or ((0, len(source)),)
-            owners = assign_to_spans(source, mended, own_words)
-            for index, piece, (start, end), owner in zip(indices, own, mended, owners, strict=True):
+            words = words or ((0, len(source)),)
+            source_pieces = [pieces[index] for index in indices]
+            spans = _token_spans(source, source_pieces, [all_offsets[index] for index in indices])
+            owners = assign_to_spans(source, spans, words)
+            for index, piece, (start, end), owner in zip(indices, source_pieces, spans, owners, strict=True):
                 word = first_word + owner
                 placed[index] = AlignedToken(source[start:end], piece, start, end, number, word, False)
-        first_word += len(own_words)
-
+        first_word += len(words)
     return [
         AlignedToken("", piece, None, None, None, None, True) if sequence is None else placed[index]
         for index, (piece, sequence, real) in enumerate(zip(pieces, sequences, mask, strict=True))
@@ -99,12 +96,17 @@ def align(
     ]
 
 
-def _needs_no_mending(text: str, pieces: list[str], offsets: list[Span]) -> bool:
-    """Whether `mend_offsets` is sure to return `offsets` as they are, found in a fraction of its time.
+def _token_spans(text: str, pieces: list[str], offsets: list[CharSpan]) -> list[CharSpan]:
+    if any(end > len(text) for _, end in offsets):
+        raise ValueError("encoding has offsets past the end of its text: it was made from another text")
+    return offsets if _needs_no_mending(text, pieces, offsets) else mend_offsets(text, pieces, offsets)
 
-    So it is where an ASCII text is cut into ascending tokens, and neither they nor their pieces hold anything
-    but visible ASCII: no mark can be composed, and no piece can stand for whitespace, which "▁", "Ġ", "<0x20>"
-    and whitespace itself do.
+
+def _needs_no_mending(text: str, pieces: list[str], offsets: list[CharSpan]) -> bool:
+    """Whether `mend_offsets` is sure to return `offsets` as they are, at a fraction of its cost.
+
+    True where an ASCII text is cut into ascending tokens, and neither they nor their pieces hold anything but visible
+    ASCII: no mark can be composed, and no piece can stand for whitespace, which "▁", "Ġ", "<0x20>" and whitespace do.
     """
     low, size = 0, len(text)
     for start, end in offsets:
@@ -117,9 +119,9 @@ def _needs_no_mending(text: str, pieces: list[str], offsets: list[Span]) -> bool
     return bool(visible) and "<0x" not in written and text.isascii()
 
 
-def mend_offsets(text: str, pieces: list[str], offsets: list[Span]) -> list[Span]:
+def mend_offsets(text: str, pieces: list[str], offsets: list[CharSpan]) -> list[CharSpan]:
     """The offsets of one sequence's content tokens, mended as the module says and free of edge whitespace."""
-    spans: list[Span] = []
+    spans: list[CharSpan] = []
     covered = 0
     for index, (piece, (start, end)) in enumerate(zip(pieces, offsets, strict=True)):
         following = (pieces[index + 1], offsets[index + 1]) if index + 1 < len(offsets) else None
@@ -139,11 +141,9 @@ def mend_offsets(text: str, pieces: list[str], offsets: list[Span]) -> list[Span
 
 
 def _mend_blank(
-    text: str, piece: str, blank: str, span: Span, covered: int, following: tuple[str, Span] | None
-) -> Span:
-    """The span of a piece that is whitespace alone: what it covers, or nothing at its position if it was
-    inserted.
-    """
+    text: str, piece: str, blank: str, span: CharSpan, covered: int, following: tuple[str, CharSpan] | None
+) -> CharSpan:
+    """The span of a piece that is whitespace alone: what it covers, or nothing at its position if it was inserted."""
     start, end = span
     size, source = len(blank), text[start:end]
     next_start = None if following is None else following[1][0]
@@ -156,15 +156,14 @@ def _mend_blank(
         if text[start : start + size] == blank and (next_start is None or start + size <= next_start):
             return start, start + size
     if not source:
-        # An inserted space that was trimmed stands one too far to the right, behind the token that follows
-        # it.
+        # An inserted space that was trimmed stands one too far to the right, behind the token that follows it.
         return (min(start, next_start),) * 2 if next_start is not None and next_start >= covered else span
     # The space that a code point dissolves into ("¨" is space and diaeresis) is real, and so is a zero-width
     # space read as a space. An inserted one covers what the next token covers as well.
     dissolves = not source.isspace() and unicodedata.normalize("NFKD", source).startswith(" ")
     if dissolves and following is not None:
-        data, next_readings = _bytes(source), _readings(following[0])
-        dissolves = not any(data.startswith(each) or each.startswith(data) for each in next_readings)
+        data = _bytes(source)
+        dissolves = not any(data.startswith(part) or part.startswith(data) for part in _readings(following[0]))
     visible = source.isprintable() and not source.isspace()
     inserted = visible if next_start is None else next_start == start
     return (start, start) if inserted and start >= covered and not dissolves else span
@@ -182,7 +181,7 @@ def _regain_first(text: str, readings: list[bytes], start: int, end: int, covere
     return start
 
 
-def _regain_marks(text: str, pieces: list[str], spans: list[Span], index: int, limit: int) -> None:
+def _regain_marks(text: str, pieces: list[str], spans: list[CharSpan], index: int, limit: int) -> None:
     """Widen the token at `index`, in place, over marks that a normaliser composed into its last letter.
 
     Its bytes may be spread over several tokens with the same end: then all of them are widened.
@@ -200,11 +199,11 @@ def _regain_marks(text: str, pieces: list[str], spans: list[Span], index: int, l
     parts = [_readings(piece) for piece in pieces[first : index + 1]]
     for reading in {b"".join(part[0] for part in parts), b"".join(part[-1] for part in parts)}:
         try:
-            wanted = _decomposed(reading.decode().strip())
+            letters = _decomposed(reading.decode().strip())
         except UnicodeDecodeError:
             continue
         for reach in range(end, stop + 1):
-            if wanted and _decomposed(text[lowest:reach]).endswith(wanted):
+            if letters and _decomposed(text[lowest:reach]).endswith(letters):
                 for token in range(first, index + 1):
                     if reach > end:
                         spans[token] = (spans[token][0], reach)
@@ -217,9 +216,7 @@ def _regain_marks(text: str, pieces: list[str], spans: list[Span], index: int, l
 
 
 def _joins(char: str) -> bool:
-    """Whether a normaliser can compose `char` into the letter before it: combining marks and Hangul vowels,
-    finals.
-    """
+    """Whether a normaliser can compose `char` into the letter before it: combining marks, Hangul vowels, finals."""
     return unicodedata.category(unicodedata.normalize("NFKD", char)[0])[0] == "M" or _is_conjoining(char)
 
 
@@ -232,7 +229,7 @@ def _decomposed(text: str) -> str:
     return unicodedata.normalize("NFKD", text).casefold()
 
 
-def _trim(text: str, start: int, end: int) -> Span:
+def _trim(text: str, start: int, end: int) -> CharSpan:
     """[start, end) without whitespace at its edges, or as it is where there is nothing else."""
     source = text[start:end]
     if not source or source.isspace():
@@ -240,9 +237,9 @@ def _trim(text: str, start: int, end: int) -> Span:
     return end - len(source.lstrip()), start + len(source.rstrip())
 
 
-def _ordered(spans: list[Span]) -> list[Span]:
+def _ordered(spans: list[CharSpan]) -> list[CharSpan]:
     """The spans with starts that never go back, as every reader of a text expects of its tokens."""
-    ordered: list[Span] = []
+    ordered: list[CharSpan] = []
     low = 0
     for start, end in spans:
         low = max(low, start)
@@ -259,9 +256,7 @@ _BYTE_PIECE = compile_pattern(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet, in which byte-level pieces are written: printable Latin-1 as it is, the rest from
-    U+0100 on.
-    """
+    """GPT-2's alphabet, in which byte-level pieces are written: printable Latin-1 as it is, the rest from U+0100."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
+from .checks import as_integer
+
 if TYPE_CHECKING:
     import torch
-
 
 _CPU_TOKENS, _TOKENS = 1024, 4096
 
@@ -43,8 +44,7 @@ def token_batches(
     Raises:
         ValueError: `batch_tokens` is not a positive integer.
     """
-    if isinstance(batch_tokens, bool) or not isinstance(batch_tokens, int) or batch_tokens < 1:
-        raise ValueError(f"batch_tokens must be a positive integer, got {batch_tokens!r}.")
+    batch_tokens = as_integer(batch_tokens, "batch_tokens", at_least=1, expected="a positive integer")
     groups: dict[Hashable, list[int]] = {}
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         kind = (kinds[index] if kinds is not None else None, lengths[index] if equal_lengths else None)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,7 @@ import torch
 from tokenizers import Encoding
 from torch import Tensor
 
-from .texts import check_pairs as check_pairs
-from .texts import check_texts as check_texts
+from .checks import as_integer
 from .texts import numbered
 from .tokenizer import private_copy
 
@@ -31,6 +29,11 @@ class TokenisedText:
     windows: tuple[Window, ...] = ()  # those it is read in, where it is longer than the model takes
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The text, or both halves of the pair."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
+    @property
     def inputs(self) -> Sequence[TokenisedText]:
         """What goes through the model for it: its windows, or itself."""
         return self.windows or (self,)
@@ -40,27 +43,24 @@ class TokenisedText:
 
     def content_positions(self, causal: bool) -> list[int]:
         """Positions of the tokens that are the text's own: not of the template, nor the one a decoder reads."""
-        own = [i for i, sequence in enumerate(self.encoding.sequence_ids) if sequence is not None]
-        return own[:-1] if causal and own and own[-1] == len(self) - 1 else own
+        positions = [i for i, sequence in enumerate(self.encoding.sequence_ids) if sequence is not None]
+        return positions[:-1] if causal and positions and positions[-1] == len(self) - 1 else positions
 
     def cut_note(self) -> str:
         """One sentence on how much of the text the model saw."""
         parts = []
-        for sequence, text in enumerate([self.text] if self.text_pair is None else [self.text, self.text_pair]):
-            places = [
-                offset
-                for offset, owner in zip(self.encoding.offsets, self.encoding.sequence_ids, strict=True)
-                if owner == sequence
-            ]
-            half = f" of the pair's {'second' if sequence else 'first'} half" if not places or sequence else ""
-            kept = max(end for _, end in places) - min(start for start, _ in places) if places else 0
-            parts.append(f"{kept:,} of {len(text):,} characters{half}" if places else f"nothing at all{half}")
-        longest = max(len(each) for each in self.inputs)
+        offsets = self.encoding.offsets  # each access builds a new list
+        for sequence, text in enumerate(self.sources):
+            seen = [offsets[index] for index in positions_of(self.encoding, sequence)]
+            half = f" of the pair's {'second' if sequence else 'first'} half" if not seen or sequence else ""
+            kept = max(end for _, end in seen) - min(start for start, _ in seen) if seen else 0
+            parts.append(f"{kept:,} of {len(text):,} characters{half}" if seen else f"nothing at all{half}")
+        longest = max(len(part) for part in self.inputs)
         return f"Explained in part: the model takes {longest} tokens and saw {' and '.join(parts)}."
 
     def windows_note(self) -> str:
         """One sentence on how a text that is longer than the model takes was read."""
-        longest = max(len(each) for each in self.windows)
+        longest = max(len(window) for window in self.windows)
         return (
             f"Read in {len(self.windows)} windows of at most {longest} tokens: prediction and scores are means over "
             "them, not the model's own on the whole text."
@@ -97,7 +97,6 @@ def tokenise(
     batch = private_copy(tokenizer)(
         list(texts), None if pairs is None else list(pairs), truncation=max_length is not None, max_length=max_length
     )
-    kept = [key for key in batch if key in accepts and key != "attention_mask"]
     result = []
     for index, encoding in enumerate(batch.encodings):
         label = numbered(name, None if start is None else start + index)
@@ -108,12 +107,22 @@ def tokenise(
                 text=texts[index],
                 text_pair=None if pairs is None else pairs[index],
                 encoding=encoding,
-                features={key: torch.tensor(batch[key][index]) for key in kept},
+                features=features_of(batch, index, accepts),
                 truncated=bool(encoding.overflowing),
                 name=label,
             )
         )
     return result
+
+
+def features_of(batch: Mapping[str, Any], index: int, accepts: frozenset[str]) -> dict[str, Tensor]:
+    """The inputs of the model, (T,) int64 each, for text `index` of what a tokenizer returned."""
+    return {key: torch.tensor(batch[key][index]) for key in batch if key in accepts and key != "attention_mask"}
+
+
+def positions_of(encoding: Encoding, sequence: int | None) -> list[int]:
+    """Positions of the tokens of one half of a text; of those of the template for `None`."""
+    return [index for index, owner in enumerate(encoding.sequence_ids) if owner == sequence]
 
 
 def least_length(tokenizer: Any, pair: bool) -> int:
@@ -130,12 +139,7 @@ def check_max_length(max_length: Any, tokenizer: Any, longest: int | None) -> in
     """
     if max_length is None:
         return longest
-    try:
-        length = None if isinstance(max_length, bool) else operator.index(max_length)
-    except TypeError:
-        length = None
-    if length is None:
-        raise TypeError(f"max_length must be an integer, got {max_length!r}.")
+    length = as_integer(max_length, "max_length")
     least = least_length(tokenizer, pair=False)
     if length < least or (longest is not None and length > longest):
         most = "" if longest is None else f" and at most {longest}, which the model takes"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
-class Placed(Protocol):
+class PlacedToken(Protocol):
     """A token with its place: `text` is its slice [start, end) of the source `sequence`, all `None` where special."""
 
     @property
@@ -20,7 +20,7 @@ class Placed(Protocol):
     def sequence(self) -> int | None: ...
 
 
-class Group(NamedTuple):
+class TokenGroup(NamedTuple):
     """The tokens, by index, of one owner, and the slice [start, end) of the source `sequence` that they cover."""
 
     start: int
@@ -29,7 +29,9 @@ class Group(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def group_tokens(tokens: Sequence[Placed], owners: Sequence[int | None], sources: Sequence[str]) -> list[Group]:
+def group_tokens(
+    tokens: Sequence[PlacedToken], owners: Sequence[int | None], sources: Sequence[str]
+) -> list[TokenGroup]:
     """The groups of each source, in order; spans end where the next begins: no text is shown twice.
 
     Args:
@@ -41,19 +43,19 @@ def group_tokens(tokens: Sequence[Placed], owners: Sequence[int | None], sources
     for index, (token, owner) in enumerate(zip(tokens, owners, strict=True)):
         if token.sequence is not None and owner is not None:
             members[token.sequence].setdefault(owner, []).append(index)
-    found = []
+    result = []
     for sequence, (text, groups) in enumerate(zip(sources, members, strict=True)):
-        places = [_extent(tokens, group) for group in groups.values()]
-        limits = [start for start, _ in places[1:]] + [len(text)]
-        for group, (start, end), limit in zip(groups.values(), places, limits, strict=False):
-            found.append(Group(start, limit if start < limit < end else end, sequence, tuple(group)))
-    return found
+        extents = [_extent(tokens, group) for group in groups.values()]
+        limits = [start for start, _ in extents[1:]] + [len(text)]
+        for group, (start, end), limit in zip(groups.values(), extents, limits, strict=False):
+            result.append(TokenGroup(start, limit if start < limit < end else end, sequence, tuple(group)))
+    return result
 
 
-def _extent(tokens: Sequence[Placed], group: Sequence[int]) -> tuple[int, int]:
+def _extent(tokens: Sequence[PlacedToken], group: Sequence[int]) -> tuple[int, int]:
     """From the first to the last token that is more than whitespace; from end to end where none is."""
-    own = [tokens[index] for index in group]
-    if len(own) == 1:
-        return own[0].start or 0, own[0].end or 0
-    solid = [token for token in own if token.text and not token.text.isspace()] or own
+    members = [tokens[index] for index in group]
+    if len(members) == 1:
+        return members[0].start or 0, members[0].end or 0
+    solid = [token for token in members if token.text and not token.text.isspace()] or members
     return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)

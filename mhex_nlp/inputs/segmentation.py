@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words and sentences of a source text, as spans of Unicode code points.
 
-Words come from the text and never from a tokenizer, so that two models' explanations of one text can be
-compared.
+Words come from the text and never from a tokenizer, so that two models' explanations of one text can be compared.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ import regex  # type: ignore[import-untyped, unused-ignore]
 if TYPE_CHECKING:
     from spacy.language import Language
 
-Span = tuple[int, int]
+CharSpan = tuple[int, int]  # [start, end) in code points
 
 # Scripts written without spaces: a run of letters would be a whole sentence, so each character is a word.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30FC\uFF70\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-# Controls and format characters nobody sees (zero-width space, byte order mark, bidi marks): part of a
-# neighbour.
+# Controls and format characters nobody sees (zero-width space, byte order mark, bidi marks): part of a neighbour.
 _HIDDEN = r"(?:(?!\s)[\p{Cc}\p{Cf}])"
 _LETTER = rf"(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}][\p{{M}}\u00AD\u200C\u200D]*)"
 _WORD = regex.compile(
@@ -57,13 +55,12 @@ _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
 
 
-def segment_words(text: str, language: str | None = None) -> list[Span]:
+def segment_words(text: str, language: str | None = None) -> list[CharSpan]:
     """Spans of the words of `text`, in order: every character that is not whitespace is in exactly one.
 
-    By default a word is a run of letters and digits (with combining marks and inner apostrophes), or one
-    punctuation mark, symbol or emoji, or one character of a script written without spaces. With `language` (a
-    spaCy code such as "en") spaCy's tokenizer for that language decides. A text of whitespace alone is one
-    word; "" has none.
+    By default a word is a run of letters and digits (with combining marks and inner apostrophes), or one punctuation
+    mark, symbol or emoji, or one character of a script written without spaces. With `language` (a spaCy code such as
+    "en") spaCy's tokenizer for that language decides. A text of whitespace alone is one word; "" has none.
 
     Raises:
         TypeError, ValueError: a language that spaCy does not know.
@@ -72,11 +69,11 @@ def segment_words(text: str, language: str | None = None) -> list[Span]:
     return list(word_spans(text, language))
 
 
-def segment_sentences(text: str, language: str | None = None) -> list[Span]:
+def segment_sentences(text: str, language: str | None = None) -> list[CharSpan]:
     """Spans of the sentences of `text`, without outer whitespace, from spaCy's rule-based sentencizer.
 
-    Together they hold every character that is not whitespace. A text of whitespace alone is one sentence; ""
-    has none. Errors as in `segment_words`.
+    Together they hold every character that is not whitespace. A text of whitespace alone is one sentence; "" has none.
+    Errors as in `segment_words`.
     """
     if not text.strip():
         return [(0, len(text))] if text else []
@@ -107,7 +104,7 @@ def check_language(language: str | None) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
+def word_spans(text: str, language: str | None = None) -> tuple[CharSpan, ...]:
     """`segment_words`, remembered: windows and words() ask for the same text again and again."""
     if not text.strip():
         return ((0, len(text)),) if text else ()
@@ -121,12 +118,11 @@ def word_spans(text: str, language: str | None = None) -> tuple[Span, ...]:
     return tuple(trimmed(text, spans))
 
 
-def assign_to_spans(text: str, tokens: Iterable[Span], spans: Sequence[Span]) -> list[int]:
+def assign_to_spans(text: str, tokens: Iterable[CharSpan], spans: Sequence[CharSpan]) -> list[int]:
     """For each token's span, the index of the word or sentence in `spans` that owns the token.
 
-    The owner holds the token's first code point that is not whitespace. A token of whitespace, or of nothing,
-    goes to the one before it, and to the first where there is none before: so every token has an owner and
-    sums keep whole.
+    The owner holds the token's first code point that is not whitespace. A token of whitespace, or of nothing, goes to
+    the one before it, and to the first where there is none before: so every token has an owner and sums stay whole.
     """
     if not spans:
         raise ValueError("spans is empty: there is no word or sentence for the tokens to belong to")
@@ -165,8 +161,8 @@ def _pipeline(language: str) -> Language:
     try:
         pipeline: Any = spacy.blank(language)
     except ImportError as error:  # Korean and Vietnamese need packages that spaCy names
-        told = " ".join(str(error).split())
-        raise ImportError(f"language={language!r} needs a tokenizer that spaCy cannot load here: {told}") from error
+        reason = " ".join(str(error).split())
+        raise ImportError(f"language={language!r} needs a tokenizer that spaCy cannot load here: {reason}") from error
     pipeline.add_pipe("sentencizer")
     return pipeline
 
@@ -197,12 +193,11 @@ def encodable(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
 
 
-def trimmed(text: str, spans: Iterable[Span]) -> list[Span]:
+def trimmed(text: str, spans: Iterable[CharSpan]) -> list[CharSpan]:
     """The spans without outer whitespace; spans of whitespace alone are left out."""
     kept = []
     for start, end in spans:
-        content = text[start:end].strip()
-        if content:
+        if content := text[start:end].strip():
             start = end - len(text[start:end].lstrip())
             kept.append((start, start + len(content)))
     return kept

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .segmentation import Span, encodable, trimmed
+from .segmentation import CharSpan, encodable, trimmed
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
 
-def parsed_sentences(nlp: Language, text: str) -> list[Span]:
+def parsed_sentences(nlp: Language, text: str) -> list[CharSpan]:
     """Spans of the sentences of `text` by the boundaries that `nlp` sets, without outer whitespace.
 
     Raises:
@@ -33,7 +33,7 @@ def parsed_sentences(nlp: Language, text: str) -> list[Span]:
     return _cut(text, [sentence.start_char for sentence in doc.sents])
 
 
-def parsed_phrases(nlp: Language, text: str) -> list[Span]:
+def parsed_phrases(nlp: Language, text: str) -> list[CharSpan]:
     """Spans of the phrases of `text`, in order: noun chunks, and the runs between them within a sentence.
 
     Together they hold every character that is not whitespace, each once. A text of whitespace alone is one phrase; ""
@@ -75,7 +75,7 @@ def _read(nlp: Any, text: str) -> Doc:
     return doc
 
 
-def _cut(text: str, starts: list[int]) -> list[Span]:
+def _cut(text: str, starts: list[int]) -> list[CharSpan]:
     """The spans that begin at `starts`, the first with the text; each ends where the next begins."""
     return trimmed(text, zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
 

@@ -69,21 +69,21 @@ def check_texts(
         texts: a string, or an iterable of strings.
         name: what to call them in a sentence.
         start: number of the first one.
-        replaced: takes down the texts with lone surrogates; the caller then warns of them, with those of its other
+        surrogates: collects the texts with lone surrogates; the caller then warns of them, with those of its other
             arguments.
 
     Raises:
         TypeError: `None`, a number, a table, or anything but strings; names the position.
         ValueError: an empty or blank text.
     """
-    noted = SurrogateWarnings() if surrogates is None else surrogates
+    collected = SurrogateWarnings() if surrogates is None else surrogates
     if isinstance(texts, str):
-        checked = [_check_text(texts, name, noted)]
+        checked = [_check_text(texts, name, collected)]
     else:
         rows = iter_rows(texts, name, "a string or a list of strings")
-        checked = [_check_text(text, numbered(name, index), noted) for index, text in enumerate(rows, start)]
+        checked = [_check_text(text, numbered(name, index), collected) for index, text in enumerate(rows, start)]
     if surrogates is None:
-        noted.emit()
+        collected.emit()
     return checked
 
 
@@ -124,15 +124,14 @@ def check_pairs(
         return None
     if isinstance(pairs, str) and len(texts) == 1:
         return check_texts(pairs, name, surrogates=surrogates)
-    given = [pairs] if isinstance(pairs, str) else list(iter_rows(pairs, name))
-    if len(given) != len(texts):
-        raise ValueError(f"{name} must have one entry for each of the {len(texts)} texts, got {len(given)}.")
-    for index, half in enumerate(given):
+    halves = [pairs] if isinstance(pairs, str) else list(iter_rows(pairs, name))
+    if len(halves) != len(texts):
+        raise ValueError(f"{name} must have one entry for each of the {len(texts)} texts, got {len(halves)}.")
+    for index, half in enumerate(halves):
         if half is None:
-            raise ValueError(
-                f"{numbered(name, start + index)} is missing: got None beside the text {texts[index][:40]!r}."
-            )
-    return check_texts(given, name, start=start, surrogates=surrogates)
+            label = numbered(name, start + index)
+            raise ValueError(f"{label} is missing: got None beside the text {texts[index][:40]!r}.")
+    return check_texts(halves, name, start=start, surrogates=surrogates)
 
 
 def check_ids(ids: Any, count: int, single: bool) -> list[str]:
@@ -144,7 +143,7 @@ def check_ids(ids: Any, count: int, single: bool) -> list[str]:
     """
     if ids is None:
         return [str(index) for index in range(count)]
-    names = [ids] if isinstance(ids, str) and single else [str(each) for each in iter_rows(ids, "ids")]
+    names = [ids] if isinstance(ids, str) and single else [str(name) for name in iter_rows(ids, "ids")]
     if len(names) != count:
         raise ValueError(f"ids must have one entry for each of the {count} texts, got {len(names)}.")
     return names
@@ -157,8 +156,8 @@ def zip_rows(texts: Iterable[Any], **others: Iterable[Any] | None) -> Iterator[d
         TypeError: at once, for a column without rows, or one string.
         ValueError: when it shows, that a column has not one row for each text.
     """
-    given = {name: values for name, values in others.items() if values is not None}
-    return _zip({name: iter_rows(values, name) for name, values in {"texts": texts, **given}.items()})
+    columns = {"texts": texts, **{name: values for name, values in others.items() if values is not None}}
+    return _zip({name: iter_rows(values, name) for name, values in columns.items()})
 
 
 def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:

@@ -21,21 +21,21 @@ def private_copy(tokenizer: Any) -> Any:
     each other's, and the user's. The vocabulary, which a deep copy takes seconds for, is shared.
     """
     backend = tokenizer.backend_tokenizer
-    own = Tokenizer(backend.model)
+    private = Tokenizer(backend.model)
     for name in _PARTS:
         if (part := getattr(backend, name)) is not None:
-            setattr(own, name, part)
-    own.encode_special_tokens = backend.encode_special_tokens
+            setattr(private, name, part)
+    private.encode_special_tokens = backend.encode_special_tokens
     added = backend.get_added_tokens_decoder()
-    own.add_tokens([added[index] for index in sorted(added)])
+    private.add_tokens([added[index] for index in sorted(added)])
     copied = copy.copy(tokenizer)
     # ids are given anew in order; a gap in them, which nobody makes on purpose, would shift those after it
-    copied._tokenizer = own if own.get_added_tokens_decoder() == added else copy.deepcopy(backend)
+    copied._tokenizer = private if private.get_added_tokens_decoder() == added else copy.deepcopy(backend)
     return copied
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """sha256 over all that decides which tokens a fast tokenizer makes of a text that is too long or not."""
+    """sha256 over all that decides which tokens a fast tokenizer makes of a text, of one that is too long as well."""
     settings = [tokenizer.truncation_side, tokenizer.padding_side, private_copy(tokenizer).backend_tokenizer.to_str()]
     return hashlib.sha256("\n".join(settings).encode()).hexdigest()
 
@@ -46,16 +46,16 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     Raises:
         ValueError: no tokenizer files are there, of which transformers makes a tokenizer that knows no word.
     """
-    told = (
+    problem = (
         f"{name} has no tokenizer files that can be read, such as tokenizer.json; save them there with "
         "tokenizer.save_pretrained, or give MhexExplainer the model and its tokenizer"
     )
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except ValueError as error:
-        raise ValueError(f"{told} ({str(error).strip().splitlines()[0]}).") from error
+        raise ValueError(f"{problem} ({str(error).strip().splitlines()[0]}).") from error
     if not has_vocabulary(tokenizer):
-        raise ValueError(f"{told}.")
+        raise ValueError(f"{problem}.")
     return tokenizer
 
 
@@ -63,8 +63,8 @@ def has_vocabulary(tokenizer: Any) -> bool:
     """Whether the vocabulary holds a letter or digit beside its special tokens."""
     if len(tokenizer) > _FEW:
         return True
-    own = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
-    return any(character.isalnum() for token in own for character in token)
+    ordinary = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    return any(character.isalnum() for token in ordinary for character in token)
 
 
 def check_tokenizer(tokenizer: Any, model: Any) -> None:

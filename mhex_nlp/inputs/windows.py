@@ -10,7 +10,6 @@ Axes: T tokens of a window, L depths, C labels.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,8 @@ import torch
 from tokenizers import Encoding
 from torch import Tensor
 
-from .encoding import TokenisedText, Window, tokenise
+from .checks import as_integer
+from .encoding import TokenisedText, Window, features_of, positions_of, tokenise
 from .tokenizer import private_copy
 
 
@@ -32,12 +32,7 @@ def check_stride(stride: Any, tokenizer: Any, max_length: int | None) -> int | N
     """
     if stride is None:
         return None
-    try:
-        shared = None if isinstance(stride, bool) else operator.index(stride)
-    except TypeError:
-        shared = None
-    if shared is None:
-        raise TypeError(f"stride must be an integer or None, got {stride!r}.")
+    shared = as_integer(stride, "stride", expected="an integer or None")
     if max_length is None:
         raise ValueError(f"stride needs max_length, since the model takes texts of any length, got stride={shared}.")
     room = max_length - int(tokenizer.num_special_tokens_to_add(pair=False))
@@ -75,21 +70,21 @@ def tokenise_in_windows(
                 f"beside one of the other, got {stride}."
             )
     whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start)
-    own = private_copy(tokenizer)
-    own.truncation_side = "right"  # windows are all of the text, whichever end the tokenizer would cut
-    return [item if len(item) <= max_length else _windowed(own, item, max_length, stride, accepts) for item in whole]
+    cutter = private_copy(tokenizer)
+    cutter.truncation_side = "right"  # windows are all of the text, whichever end the tokenizer would cut
+    return [item if len(item) <= max_length else _windowed(cutter, item, max_length, stride, accepts) for item in whole]
 
 
 def _windowed(
     tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: frozenset[str]
 ) -> TokenisedText:
-    halves = [item.text] if item.text_pair is None else [item.text, item.text_pair]
+    halves = list(item.sources)
     counts = [item.encoding.sequence_ids.count(half) for half in range(len(halves))]
     long = counts.index(max(counts))
     special = len(item) - sum(counts)
     if len(halves) == 2 and max_length - special - counts[1 - long] <= stride:
         limit = max(1, min((max_length - special) // 2, max_length - special - stride - 1))
-        ends = _positions(item.encoding, 1 - long)
+        ends = positions_of(item.encoding, 1 - long)
         halves[1 - long] = halves[1 - long][: item.encoding.offsets[ends[limit - 1]][1]]
         (cut,) = tokenise(tokenizer, halves[:1], halves[1:], None, accepts)
         item = replace(item, encoding=cut.encoding, features=cut.features, truncated=True)
@@ -100,7 +95,6 @@ def _windowed(
         stride=stride,
         return_overflowing_tokens=True,
     )
-    kept = [key for key in batch if key in accepts and key != "attention_mask"]
     windows, first = [], 0
     for index, encoding in enumerate(batch.encodings):
         positions = _positions_in_whole(item.encoding, encoding, long, first)
@@ -110,7 +104,7 @@ def _windowed(
                 text=item.text,
                 text_pair=item.text_pair,
                 encoding=encoding,
-                features={key: torch.tensor(batch[key][index]) for key in kept},
+                features=features_of(batch, index, accepts),
                 truncated=False,
                 name=item.name,
                 positions=torch.tensor(positions),
@@ -119,21 +113,19 @@ def _windowed(
     return replace(item, windows=tuple(windows))
 
 
-def _positions(encoding: Encoding, sequence: int | None) -> list[int]:
-    return [index for index, owner in enumerate(encoding.sequence_ids) if owner == sequence]
-
-
 def _positions_in_whole(whole: Encoding, window: Encoding, long: int, first: int) -> list[int]:
     """Positions in the whole of a window's tokens, if the tokens of its `long` half begin with number `first` there."""
-    found = [0] * len(window)
+    positions = [0] * len(window)
     for sequence in (None, 0, 1):
-        own = _positions(window, sequence)
+        in_window = positions_of(window, sequence)
         start = first if sequence == long else 0
-        for index, there in zip(own, _positions(whole, sequence)[start : start + len(own)], strict=True):
-            found[index] = there
-    if [whole.ids[there] for there in found] != list(window.ids):
+        in_whole = positions_of(whole, sequence)[start : start + len(in_window)]
+        for index, position in zip(in_window, in_whole, strict=True):
+            positions[index] = position
+    whole_ids = whole.ids  # each access builds a new list
+    if [whole_ids[position] for position in positions] != list(window.ids):
         raise ValueError("the tokenizer cut a text into windows whose tokens are not those of the whole text.")
-    return found
+    return positions
 
 
 def merge(parts: Sequence[Tensor], windows: Sequence[Window], size: int) -> Tensor:

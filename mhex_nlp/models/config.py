@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..inputs.checks import as_integer
+
 AGGREGATIONS = ("mean", "last", "ema", "fitted")
 
 
@@ -48,8 +50,9 @@ class MhexConfig:
             if not 0 <= value < float("inf"):
                 raise ValueError(f"MhexConfig.{name} must be finite and at least 0, got {value!r}.")
         mask = self.mask_token_id
-        if mask is not None and (isinstance(mask, bool) or not isinstance(mask, int) or mask < 0):
-            raise ValueError(f"MhexConfig.mask_token_id must be a token id or None, got {mask!r}.")
+        if mask is not None:
+            mask = as_integer(mask, "MhexConfig.mask_token_id", at_least=0, expected="a token id or None")
+            object.__setattr__(self, "mask_token_id", mask)
         if not 0 <= self.beta < 1:
             raise ValueError(f"MhexConfig.beta must be in [0, 1), got {self.beta!r}.")
         if self.aggregation not in AGGREGATIONS:

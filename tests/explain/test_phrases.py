@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from helpers.explanations import make
-from mhex_nlp.explain.explanation import Explanation, Token
+from helpers.explanations import make, scored
 from mhex_nlp.explain.phrases import maximal_runs
 from mhex_nlp.inputs.segmentation import segment_words
 
@@ -51,21 +50,7 @@ def pipeline(*pipes: str, language: str = "en") -> Language:
 PARSER = pipeline("tests_articles")
 
 
-def scored(text: str, scores: list[float], text_pair: str | None = None, special: float = 0.5) -> Explanation:
-    """An explanation with one token a word, of these scores, between special tokens."""
-    tokens = [Token("", "[CLS]", None, None, None, None, True, special)]
-    left, word = iter(scores), 0
-    for sequence, source in enumerate([text] if text_pair is None else [text, text_pair]):
-        for start, end in segment_words(source):
-            piece = source[start:end]
-            tokens.append(Token(piece, piece, start, end, sequence, word, False, next(left)))
-            word += 1
-        tokens.append(Token("", "[SEP]", None, None, None, None, True, special))
-    assert next(left, None) is None
-    return make(text, text_pair, tokens=tuple(tokens), sum=math.fsum(token.score for token in tokens))
-
-
-def told(spans: Any) -> list[tuple[str, float]]:
+def texts_and_scores(spans: Any) -> list[tuple[str, float]]:
     return [(span.text, span.score) for span in spans]
 
 
@@ -76,13 +61,13 @@ NUMBERS = st.lists(st.integers(-3, 3).map(float), max_size=9)
 @given(NUMBERS)
 def test_runs_are_those_of_the_definition(scores: list[float]) -> None:
     """A run that beats every run inside it, in no longer run that does (Ruzzo & Tompa 1999, section 2)."""
-    every = [(i, j) for i, j in itertools.combinations(range(len(scores) + 1), 2)]
-    value = {run: math.fsum(scores[slice(*run)]) for run in every}
+    runs = list(itertools.combinations(range(len(scores) + 1), 2))
+    value = {run: math.fsum(scores[slice(*run)]) for run in runs}
 
     def inside(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
         return outer[0] <= inner[0] and inner[1] <= outer[1] and inner != outer
 
-    good = [run for run in every if value[run] > max([0, *(value[other] for other in every if inside(other, run))])]
+    good = [run for run in runs if value[run] > max([0, *(value[other] for other in runs if inside(other, run))])]
     assert maximal_runs(scores) == [run for run in good if not any(inside(run, other) for other in good)]
 
 
@@ -105,8 +90,8 @@ def test_runs_of_many_scores_take_linear_time() -> None:
 
 def test_phrases_come_best_first() -> None:
     explanation = scored("a film not good at all, but fine", [0.5, 1, -4, 2, -1, 1.5, 0.25, -3, 0.75])
-    assert told(explanation.phrases()) == [("good at all,", 2.75), ("a film", 1.5), ("fine", 0.75)]
-    assert told(explanation.phrases(2)) == told(explanation.phrases())[:2]
+    assert texts_and_scores(explanation.phrases()) == [("good at all,", 2.75), ("a film", 1.5), ("fine", 0.75)]
+    assert texts_and_scores(explanation.phrases(2)) == texts_and_scores(explanation.phrases())[:2]
     assert explanation.phrases(0) == ()
     for span in explanation.phrases():
         assert explanation.text[span.start : span.end] == span.text
@@ -126,7 +111,7 @@ def test_phrases_stay_in_their_half_and_leave_special_tokens_out() -> None:
 
 def test_phrases_of_a_pipeline_are_noun_chunks_and_the_rest() -> None:
     explanation = scored("See the film, not the end. Go see a play!", [1, 2, 4, -8, 16, 32, 64, -128, 1, 2, 4, 8, 16])
-    assert told(explanation.phrases(nlp=PARSER)) == [
+    assert texts_and_scores(explanation.phrases(nlp=PARSER)) == [
         ("See", 1),
         ("the film", 6),
         (", not", 8),
@@ -136,7 +121,7 @@ def test_phrases_of_a_pipeline_are_noun_chunks_and_the_rest() -> None:
         ("a play", 12),
         ("!", 16),
     ]
-    assert told(explanation.phrases(2, nlp=PARSER)) == [("the end", 96), ("!", 16)]
+    assert texts_and_scores(explanation.phrases(2, nlp=PARSER)) == [("the end", 96), ("!", 16)]
 
 
 def test_a_word_that_a_phrase_would_cut_goes_to_the_phrase_it_begins_in() -> None:
@@ -151,7 +136,7 @@ def test_a_word_that_a_phrase_would_cut_goes_to_the_phrase_it_begins_in() -> Non
 
     nlp.add_pipe("tests_cut")
     assert [token.text for token in nlp("Don't")] == ["Do", "n't"]
-    assert told(scored("Don't", [2]).phrases(nlp=nlp)) == [("Don't", 2)]
+    assert texts_and_scores(scored("Don't", [2]).phrases(nlp=nlp)) == [("Don't", 2)]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -165,9 +150,9 @@ def test_each_word_is_in_one_phrase_and_sums_are_kept(text: str, pair: str | Non
     owners = {token: number for number, phrase in enumerate(phrases) for token in phrase.tokens}
     assert sorted(owners) == sorted(token for word in words for token in word.tokens)
     assert all(len({owners[token] for token in word.tokens}) == 1 for word in words)
-    for sentence in (phrases, explanation.sentences(nlp=PARSER)):
+    for spans in (phrases, explanation.sentences(nlp=PARSER)):
         special = [token.score for token in explanation.tokens if token.special]
-        assert math.fsum([*special, *(span.score for span in sentence)]) == pytest.approx(explanation.sum)
+        assert math.fsum([*special, *(span.score for span in spans)]) == pytest.approx(explanation.sum)
     order = [(span.sequence, span.start) for span in phrases]
     assert order == sorted(order)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizers of every usual kind, trained here on a few lines, and what each reads of a text, told a second time.
+"""Tokenizers of every usual kind, trained here on a few lines, and what each reads of a text, found a second way.
 
 `read` follows a normaliser by the Unicode tables of Python, one code point at a time, and so knows which code points
 each character of a normalised text comes from: nothing of the `tokenizers` library's own offsets is in it.
@@ -63,7 +63,7 @@ Unit = tuple[str, int, int]  # a character of the normalised text, and the sourc
 
 @dataclass(frozen=True)
 class Kind:
-    """A tokenizer, and how the second telling reads it."""
+    """A tokenizer, and how the second way of reading goes about it."""
 
     train: Callable[[], Tokenizer]
     normalise: tuple[str, ...] = ()
@@ -80,8 +80,8 @@ def _train(tokenizer: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
 def _train_in_order(tokenizer: Tokenizer, kind: type[trainers.Trainer], form: str, **options: str) -> Tokenizer:
     """Trained with the letters numbered in a fixed order, which decides between pairs that are equally frequent.
 
-    Trainers number "##a" and "a</w>" in the order of a hash, so they are told them as special tokens, and the
-    tokenizer is freed from those afterwards.
+    Trainers number "##a" and "a</w>" in the order of a hash, so they get them as special tokens, and the tokenizer is
+    freed from those afterwards.
     """
     letters = [form.format(char) for char in sorted({char for line in CORPUS for char in (line + line.lower())})]
     trainer = kind(vocab_size=330 + len(letters), special_tokens=SPECIAL + letters, show_progress=False, **options)
@@ -242,12 +242,12 @@ def _form(form: str) -> Callable[[list[Unit]], list[Unit]]:
             return order
         made, used = [], [False] * len(order)
         for char in unicodedata.normalize(form, "".join(part[0] for part in order)):
-            own = []
-            for wanted in unicodedata.normalize("NFD", char):
-                found = next(i for i, part in enumerate(order) if not used[i] and part[0] == wanted)
-                used[found] = True
-                own.append(order[found])
-            made.append((char, min(part[1] for part in own), max(part[2] for part in own)))
+            sources = []
+            for letter in unicodedata.normalize("NFD", char):
+                at = next(i for i, part in enumerate(order) if not used[i] and part[0] == letter)
+                used[at] = True
+                sources.append(order[at])
+            made.append((char, min(part[1] for part in sources), max(part[2] for part in sources)))
         return made
 
     return normalised
@@ -286,8 +286,8 @@ def spans(name: str, text: str, pieces: list[str]) -> list[tuple[int, int] | Non
         units = [(" ", 0, 0), *units]
     covered = _walk_words(kind, units, pieces) if kind.cut else _walk_bytes(name, units, pieces)
     places = []
-    for own in covered:
-        solid = [(start, end) for _, start, end in own if start < end]
+    for piece_units in covered:
+        solid = [(start, end) for _, start, end in piece_units if start < end]
         if not solid:
             places.append(None)
             continue
@@ -306,9 +306,9 @@ def _walk_bytes(name: str, units: list[Unit], pieces: list[str]) -> list[list[Un
     source, at, covered = "".join(unit[0] for unit in units).encode(), 0, []
     for piece in pieces:
         if name.startswith("bytes"):
-            data = bytes(_gpt2_alphabet()[char] for char in piece)
-        elif found := re.fullmatch(r"<0x(..)>", piece):
-            data = bytes([int(found[1], 16)])
+            data = bytes(gpt2_alphabet()[char] for char in piece)
+        elif match := re.fullmatch(r"<0x(..)>", piece):
+            data = bytes([int(match[1], 16)])
         else:
             data = piece.replace("▁", " ").encode()
         assert source.startswith(data, at), (name, piece, source[at:])
@@ -319,18 +319,19 @@ def _walk_bytes(name: str, units: list[Unit], pieces: list[str]) -> list[list[Un
 
 
 @cache
-def _gpt2_alphabet() -> dict[str, int]:
+def gpt2_alphabet() -> dict[str, int]:
+    """The byte that each character of a byte-level piece stands for."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     extra = iter(range(256, 512))
     return {chr(byte) if byte in shown else chr(next(extra)): byte for byte in range(256)}
 
 
 def _walk_words(kind: Kind, units: list[Unit], pieces: list[str]) -> list[list[Unit]]:
-    left, covered = iter(pieces), []
+    remaining, covered = iter(pieces), []
     for start, end in _cut(kind, "".join(unit[0] for unit in units)):
         at = start
         while at < end:
-            piece = next(left)
+            piece = next(remaining)
             if piece == "[UNK]":
                 size = 1 if kind is KINDS["characters"] else end - start
                 assert size == 1 or at == start
@@ -342,21 +343,20 @@ def _walk_words(kind: Kind, units: list[Unit], pieces: list[str]) -> list[list[U
             covered.append(units[at : at + size])
             at += size
         assert at == end
-    assert next(left, None) is None
+    assert next(remaining, None) is None
     return covered
 
 
 def _cut(kind: Kind, text: str) -> list[tuple[int, int]]:
     """BERT's words (runs without white space, punctuation apart), or runs of \\w and runs of neither."""
-    found = []
     if kind.cut == _CLASSES:
         return [match.span() for match in regex.finditer(r"\w+|[^\w\s]+", text)]
-    start = 0
+    words, start = [], 0
     for at, char in enumerate([*text, " "]):
         if char.isspace() or char in string.punctuation or unicodedata.category(char)[0] == "P":
             if start < at:
-                found.append((start, at))
+                words.append((start, at))
             if not char.isspace():
-                found.append((at, at + 1))
+                words.append((at, at + 1))
             start = at + 1
-    return found
+    return words

@@ -52,7 +52,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_bert(dropout: float = 0.1, seed: int = 0, **config: Any) -> BertForSequenceClassification:
     """Two layers, 32 units, two labels, random weights."""
     torch.manual_seed(seed)
-    given = {
+    settings = {
         "vocab_size": len(WORDS),
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -65,7 +65,7 @@ def tiny_bert(dropout: float = 0.1, seed: int = 0, **config: Any) -> BertForSequ
         "label2id": {"negative": 0, "positive": 1},
         **config,
     }
-    return BertForSequenceClassification(BertConfig(**given))
+    return BertForSequenceClassification(BertConfig(**settings))
 
 
 def tiny_mhex(gate: bool = True, dropout: float = 0.1, seed: int = 0, **config: Any) -> Any:
@@ -116,8 +116,15 @@ def save_checkpoint(folder: Path, **config: Any) -> Path:
 
 def tiny_trainer(model: Any, folder: Path, **options: Any) -> Trainer:
     """A plain Trainer on 64 texts, quiet and on the CPU; `options` of Trainer apart, the rest are TrainingArguments."""
-    own = {"callbacks", "compute_metrics", "compute_loss_func", "optimizers", "train_dataset", "eval_dataset"}
-    given = {name: options.pop(name) for name in list(options) if name in own}
+    trainer_options = {
+        "callbacks",
+        "compute_metrics",
+        "compute_loss_func",
+        "optimizers",
+        "train_dataset",
+        "eval_dataset",
+    }
+    for_trainer = {name: options.pop(name) for name in list(options) if name in trainer_options}
     arguments = {
         "output_dir": str(folder),
         "use_cpu": True,
@@ -138,5 +145,5 @@ def tiny_trainer(model: Any, folder: Path, **options: Any) -> Trainer:
         args=TrainingArguments(**arguments),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
-        **{**datasets, **given},
+        **{**datasets, **for_trainer},
     )

@@ -1,154 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alignment and segmentation on tokenizers built here; byte-level ones are checked against the bytes."""
+"""Tokens in their places, on tokenizers built by hand; byte-level ones are checked against the bytes."""
 
 from __future__ import annotations
 
 import io
 import re
-import string
 import unicodedata
-from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import normalizers
 
-from mhex_nlp.inputs.alignment import (
-    AlignedToken,
-    _needs_no_mending,
-    align,
-    assign_to_spans,
-    mend_offsets,
-    segment_sentences,
-    segment_words,
-)
-from mhex_nlp.inputs.segmentation import _WORD
+from helpers.golden_tokenizers import gpt2_alphabet
+from helpers.made_tokenizers import BUILDERS, BYTE_KEEPING, ENGLISH, RANDOM, build, content, unigram, wordpiece
+from mhex_nlp.inputs.alignment import align
+from mhex_nlp.inputs.segmentation import segment_words
 
-ENGLISH = "the cat can't be thinner, don't you think? hello there a café"
-
-
-def wordpiece(lowercase: bool) -> Tokenizer:
-    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZßİéàשלום你好东กทย0123456789"
-    pieces = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "the",
-        "cat",
-        "caf",
-        "##fe",
-        "don",
-        *letters,
-        ".",
-        ",",
-        "'",
-        "[",
-        "]",
-    ]
-    pieces += ["##" + letter for letter in letters]
-    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
-    return tokenizer
-
-
-def byte_level(prefix: bool, trim: bool, compose: bool = False) -> Tokenizer:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [
-        ("t", "h"),
-        ("th", "e"),
-        ("Ġ", "the"),
-        ("Ġ", "c"),
-        ("a", "t"),
-        ("Ġc", "at"),
-        ("Ġ", "Ġ"),
-        ("h", "e"),
-    ]
-    merges += [("ð", "Ł"), ("Ġ", "ðŁ"), ("å", "¥"), ("å¥", "½"), ("å¥½", "å¥½"), ("½", "å")]
-    pieces = ["<s>", "<pad>", "</s>", "<mask>", *alphabet, *(a + b for a, b in merges)]
-    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
-    if compose:
-        tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-    tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=trim, add_prefix_space=prefix
-    )
-    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", AddedToken("<mask>", lstrip=True)])
-    return tokenizer
-
-
-def unigram(scheme: str = "always") -> Tokenizer:
-    letters = "▁abcdefghijklmnopqrstuvwxyzßé1234567890你好한ガア'.,⁄"
-    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
-    pieces += [(letter, -5.0) for letter in letters] + [
-        ("▁the", -2.0),
-        ("▁cat", -2.0),
-        ("1⁄2", -2.0),
-        ("in", -3.0),
-    ]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Replace(Regex(r"[\n\r\t]"), " "),
-            normalizers.NFKC(),
-            normalizers.Replace(Regex(" {2,}"), " "),
-        ]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-    )
-    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
-    return tokenizer
-
-
-def byte_fallback(legacy: bool) -> Tokenizer:
-    merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("▁", "▁"), ("a", "t"), ("▁", "c"), ("▁c", "at")]
-    pieces = [
-        "<unk>",
-        "<s>",
-        "</s>",
-        *(f"<0x{byte:02X}>" for byte in range(256)),
-        *"▁abcdefghijklmnopqrstuvwxyz",
-    ]
-    pieces += [a + b for a, b in merges]
-    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    if legacy:
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
-    )
-    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
-    return tokenizer
-
-
-BUILDERS = {
-    "wordpiece cased": lambda: wordpiece(False),
-    "wordpiece uncased": lambda: wordpiece(True),
-    "bytes": lambda: byte_level(prefix=False, trim=True),
-    "bytes untrimmed": lambda: byte_level(prefix=False, trim=False),
-    "bytes prefix": lambda: byte_level(prefix=True, trim=True),
-    "bytes prefix untrimmed": lambda: byte_level(prefix=True, trim=False),
-    "bytes composed": lambda: byte_level(prefix=False, trim=True, compose=True),
-    "unigram": unigram,
-    "unigram first": lambda: unigram("first"),
-    "fallback legacy": lambda: byte_fallback(True),
-    "fallback": lambda: byte_fallback(False),
-}
-BYTE_KEEPING = [name for name in BUILDERS if name.startswith(("bytes", "fallback")) and "composed" not in name]
 HARD = [
     "the cat",
     "  the  cat ",
@@ -172,15 +40,6 @@ HARD = [
 ]
 
 
-@cache
-def build(name: str) -> Tokenizer:
-    return BUILDERS[name]()
-
-
-def content(name: str, text: str) -> list[AlignedToken]:
-    return [token for token in align(build(name).encode(text), text) if not token.special]
-
-
 def places(name: str, text: str) -> list[tuple[str, int | None, int | None]]:
     return [(token.piece, token.start, token.end) for token in content(name, text)]
 
@@ -200,12 +59,12 @@ def spans_by_bytes(name: str, text: str) -> list[tuple[int, int]]:
     for piece in [token.piece for token in content(name, text)]:
         if special := piece.strip() in ("<s>", "</s>", "<mask>"):
             data = piece.encode()
-        elif found := re.fullmatch(r"<0x(..)>", piece):
-            data = bytes([int(found[1], 16)])
+        elif match := re.fullmatch(r"<0x(..)>", piece):
+            data = bytes([int(match[1], 16)])
         elif name.startswith("fallback"):
             data = piece.replace("▁", " ").encode()
         else:
-            data = bytes(_gpt2_alphabet().index(char) for char in piece)
+            data = bytes(gpt2_alphabet()[char] for char in piece)
         inserted = {
             "bytes prefix": not source.startswith(b" ", at),
             "bytes prefix untrimmed": not source.startswith(b" ", at),
@@ -226,13 +85,6 @@ def spans_by_bytes(name: str, text: str) -> list[tuple[int, int]]:
         at += len(data)
     assert at == len(source)
     return spans
-
-
-@cache
-def _gpt2_alphabet() -> list[str]:
-    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    extra = iter(range(256, 512))
-    return [chr(byte) if byte in shown else chr(next(extra)) for byte in range(256)]
 
 
 @pytest.mark.parametrize("name", BYTE_KEEPING)
@@ -368,15 +220,6 @@ def test_what_is_not_an_encoding_of_these_texts_is_refused() -> None:
         align([1, 2], "the")  # type: ignore[arg-type]
 
 
-RANDOM = st.text(
-    st.one_of(
-        st.sampled_from("the catdo'n .\n\t\u00a0\u3000好ßİé½ﬁ\u0301\u0323\u200b\u200d👍🏽❤️กำשָ한ｶﾞﷺ¨Ġ▁"),
-        st.characters(exclude_categories=["Cs"]),
-    ),
-    max_size=30,
-)
-
-
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(list(BUILDERS)), text=RANDOM, pair=st.none() | RANDOM)
 def test_every_token_has_a_place_and_a_word(name: str, text: str, pair: str | None) -> None:
@@ -385,74 +228,15 @@ def test_every_token_has_a_place_and_a_word(name: str, text: str, pair: str | No
     assert [token.piece for token in tokens] == encoding.tokens
     first = len(segment_words(text)) or int(any(token.sequence == 0 for token in tokens))
     for sequence, source in enumerate([text] if pair is None else [text, pair]):
-        own = [token for token in tokens if token.sequence == sequence]
-        starts = [token.start for token in own]
+        half = [token for token in tokens if token.sequence == sequence]
+        starts = [token.start for token in half]
         assert starts == sorted(starts)
-        assert all(0 <= t.start <= t.end <= len(source) and t.text == source[t.start : t.end] for t in own)
+        assert all(0 <= t.start <= t.end <= len(source) and t.text == source[t.start : t.end] for t in half)
         words = segment_words(source) or [(0, 0)]
-        for token in own:
-            place = words[token.word - first * sequence]
+        for token in half:
+            start, end = words[token.word - first * sequence]
             solid = token.end - len(token.text.lstrip())
-            assert not token.text.strip() or place[0] <= solid < place[1] or source[solid].isspace()
-
-
-ASCII = st.text(
-    st.sampled_from("the cat don's\n\t .,[]#<>0x/w\x00\x1c") | st.characters(max_codepoint=0x7F), max_size=30
-)
-
-
-@settings(max_examples=250, deadline=None)
-@given(name=st.sampled_from(list(BUILDERS)), text=ASCII)
-@example(name="wordpiece cased", text=ENGLISH[:-5])
-@example(name="wordpiece uncased", text="The [SEP]\x1ccat")
-@example(name="fallback", text="\n")
-def test_ascii_tokens_are_where_mending_puts_them(name: str, text: str) -> None:
-    encoding = build(name).encode(text)
-    own = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
-    mended = mend_offsets(text, [encoding.tokens[i] for i in own], [encoding.offsets[i] for i in own])
-    assert [(token.start, token.end) for token in content(name, text)] == mended
-
-
-def test_plain_english_needs_no_mending() -> None:
-    encoding = build("wordpiece uncased").encode("The cat can't be thinner, [SEP]?", add_special_tokens=False)
-    assert _needs_no_mending("The cat can't be thinner, [SEP]?", encoding.tokens, encoding.offsets)
-
-
-@pytest.mark.parametrize(
-    ("text", "pieces", "offsets"),
-    [
-        ("ab", [" ", "a"], [(0, 1), (0, 1)]),
-        ("ab", ["▁", "a"], [(0, 1), (0, 1)]),
-        ("ab", ["Ġ", "a"], [(0, 1), (0, 1)]),
-        ("ab", ["<0x20>", "a"], [(0, 1), (0, 1)]),
-        ("ab", ["a\n", "b"], [(1, 1), (1, 2)]),
-        ("a b", ["a", "b"], [(0, 2), (2, 3)]),
-        ("a\x1cb", ["a", "b"], [(0, 1), (1, 3)]),
-        ("ab", ["b", "a"], [(1, 2), (0, 1)]),
-        ("ab", ["a", "b"], [(1, 0), (1, 2)]),
-        ("ab", ["ab"], [(0, 5)]),
-        ("e\u0301", ["é"], [(0, 1)]),
-    ],
-)
-def test_what_mending_changes_needs_it(text: str, pieces: list[str], offsets: list[tuple[int, int]]) -> None:
-    assert mend_offsets(text, pieces, offsets) != offsets
-    assert not _needs_no_mending(text, pieces, offsets)
-
-
-PIECES = st.sampled_from(["a", "##b", "ab", "[UNK]", "b</w>", "##", "", " ", "a ", "<0x20>", "<0x61>", "Ġ", "▁a", "é"])
-PLACES = st.tuples(st.integers(0, 5), st.integers(0, 2)).map(lambda place: (place[0], sum(place)))
-
-
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-@given(
-    text=st.text("ab \t\x1c\u0301é", max_size=6),
-    tokens=st.lists(st.tuples(PLACES, PIECES), max_size=4)
-    | st.lists(st.tuples(PLACES, PIECES), max_size=4).map(sorted),
-)
-def test_mending_leaves_what_needs_none(text: str, tokens: list[tuple[tuple[int, int], str]]) -> None:
-    offsets, pieces = [place for place, _ in tokens], [piece for _, piece in tokens]
-    if _needs_no_mending(text, pieces, offsets):
-        assert mend_offsets(text, pieces, offsets) == offsets
+            assert not token.text.strip() or start <= solid < end or source[solid].isspace()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -463,119 +247,3 @@ def test_visible_characters_are_covered(name: str, text: str) -> None:
     for at, char in enumerate(text):
         if unicodedata.category(char)[0] in "LNPS" and char not in "\ufffd▁Ġ":
             assert at in covered, (char, text)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("I don't re-do it, 3.14!", "I|don't|re|-|do|it|,|3|.|14|!"),
-        ("foo_bar l’eau 'so'", "foo|_|bar|l’eau|'|so|'"),
-        ("👩‍👩‍👧👍🏽❤️ 🇩🇪🇫🇷1️⃣ 12", "👩‍👩‍👧|👍🏽|❤️|🇩🇪|🇫🇷|1️⃣|12"),
-        ("e\u0301a cafe\u0301", "e\u0301a|cafe\u0301"),
-        ("你好。東京タワー 한국어", "你|好|。|東|京|タ|ワ|ー|한국어"),
-        ("น้ำไทย ก็", "น้ำ|ไ|ท|ย|ก็"),
-        ("שָׁלוֹם צה״ל مرحبا", "שָׁלוֹם|צה״ל|مرحبا"),
-        ("می\u200cخواهم a\u00adb", "می\u200cخواهم|a\u00adb"),
-        ("a\u200bb\ufeff \ufeffc", "a\u200b|b\ufeff|\ufeffc"),
-        ("ｶﾞｷ か\u3099", "ｶﾞ|ｷ|か\u3099"),
-        ("①½ x²", "①½|x²"),
-        ("\u0300 \ud800a", "\u0300|\ud800|a"),
-        (" \n ", " \n "),
-    ],
-)
-def test_words(text: str, words: str) -> None:
-    assert [text[start:end] for start, end in segment_words(text)] == words.split("|")
-
-
-SIMPLE = st.sampled_from("ab1''_-.") | st.sampled_from(string.printable)
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.text(SIMPLE) | st.text(SIMPLE | st.sampled_from("\x00\x1c\x7f\x85\xa0é½’\u0301\u200d好")))
-@example(string.printable)
-@example("a''b 'c' d'e'f")
-@example("a\x7fb")
-def test_words_of_simple_texts_are_those_of_any_text(text: str) -> None:
-    if text.strip():
-        assert segment_words(text) == [match.span() for match in _WORD.finditer(text)]
-
-
-def test_words_by_language() -> None:
-    text = "I don't know.  OK\n"
-    assert [text[start:end] for start, end in segment_words(text, "en")] == [
-        "I",
-        "do",
-        "n't",
-        "know",
-        ".",
-        "OK",
-    ]
-    assert segment_words("", "en") == [] == segment_words("")
-    assert segment_words("\ud800 a", "en") == [(0, 1), (2, 3)]
-
-
-@pytest.mark.parametrize("language", ["zz", "EN", "../x", "english", ""])
-def test_an_unknown_language_is_refused(language: str) -> None:
-    with pytest.raises(ValueError, match="two or three lower-case letters"):
-        segment_words("a", language)
-    if language:
-        with pytest.raises(ValueError, match="language"):
-            segment_sentences("a", language)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        ("It was thin. “Yes!” OK", ["It was thin.", "“Yes!”", "OK"]),
-        ('Hola. ¿Qué? (No.) "Si"', ["Hola.", "¿Qué?", "(No.)", '"Si"']),
-        ("  你好。世界！東京？ ", ["你好。", "世界！", "東京？"]),
-        ("नमस्ते। हाँ।", ["नमस्ते।", "हाँ।"]),
-        ("It costs 3.14 now. Well", ["It costs 3.14 now.", "Well"]),
-        (" \n", [" \n"]),
-        ("", []),
-    ],
-)
-def test_sentences(text: str, sentences: list[str]) -> None:
-    assert [text[start:end] for start, end in segment_sentences(text)] == sentences
-
-
-@settings(max_examples=200, deadline=None)
-@given(RANDOM)
-def test_words_and_sentences_hold_every_visible_character_once(text: str) -> None:
-    for spans in (segment_words(text), segment_sentences(text), segment_words(text, "en")):
-        held = [at for start, end in spans for at in range(start, end)]
-        assert len(held) == len(set(held)) and held == sorted(held)
-        assert not text.strip() or {at for at, char in enumerate(text) if not char.isspace()} - set(held) == set()
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    text=st.text("ab \n\x1c\u3000", min_size=1, max_size=12),
-    tokens=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=5),
-    starts=st.lists(st.integers(0, 12), min_size=1).map(sorted),
-)
-def test_the_first_visible_character_decides_the_owner(
-    text: str, tokens: list[tuple[int, int]], starts: list[int]
-) -> None:
-    tokens = [(min(start, len(text)), min(end, len(text))) for start, end in tokens]
-    owners = []
-    for start, end in tokens:
-        visible = [at for at in range(start, end) if not text[at].isspace()]
-        before = [at <= visible[0] if visible else at < start for at in starts]
-        owners.append(max(sum(before) - 1, 0))
-    assert assign_to_spans(text, tokens, [(start, start) for start in starts]) == owners
-
-
-def test_tokens_without_content_go_to_the_word_before_or_else_the_first() -> None:
-    text, words = " the  cat", [(1, 4), (6, 9)]
-    assert assign_to_spans(text, [(0, 1), (1, 4), (4, 6), (6, 6), (5, 9), (3, 8), (9, 9)], words) == [
-        0,
-        0,
-        0,
-        0,
-        1,
-        0,
-        1,
-    ]
-    with pytest.raises(ValueError, match="spans is empty"):
-        assign_to_spans(text, [(0, 1)], [])

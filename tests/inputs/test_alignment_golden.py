@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers.golden_tokenizers import KINDS, TEXTS, build, read, spans
-from mhex_nlp.inputs.alignment import AlignedToken, align, segment_words
+from mhex_nlp.inputs.alignment import AlignedToken, align
+from mhex_nlp.inputs.segmentation import segment_words
 from mhex_nlp.render.highlight import find_units
 
 GOLDEN = Path(__file__).with_name("golden_offsets.json")
@@ -32,12 +33,12 @@ def places(name: str, text: str) -> str:
     return " ".join(f"{token.start}-{token.end}" for token in tokens_of(name, text))
 
 
-def hides_a_mark(name: str, text: str, token: AlignedToken, wanted: tuple[int, int]) -> bool:
+def hides_a_mark(name: str, text: str, token: AlignedToken, expected: tuple[int, int]) -> bool:
     """The one thing known to be missing: marks composed into the last letter of a piece that is not its text."""
-    tail = unicodedata.normalize("NFKD", text[token.end : wanted[1]])
+    tail = unicodedata.normalize("NFKD", text[token.end : expected[1]])
     marks = bool(tail) and all(unicodedata.category(char)[0] == "M" for char in tail)
     composes = any(step in ("NFC", "NFKC") for step in KINDS[name].normalise)
-    return token.piece == "[UNK]" and token.start == wanted[0] and marks and composes
+    return token.piece == "[UNK]" and token.start == expected[0] and marks and composes
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -49,13 +50,13 @@ def test_golden_offsets(name: str) -> None:
 def check(name: str, text: str) -> None:
     tokens = tokens_of(name, text)
     low = 0
-    for token, wanted in zip(tokens, spans(name, text, [token.piece for token in tokens]), strict=True):
+    for token, expected in zip(tokens, spans(name, text, [token.piece for token in tokens]), strict=True):
         assert low <= token.start <= token.end <= len(text), (text, token)
         low = token.start
-        if wanted is None:
+        if expected is None:
             assert token.start == token.end, (text, token)
-        elif not hides_a_mark(name, text, token, wanted):
-            assert (token.start, token.end) == wanted, (text, token)
+        elif not hides_a_mark(name, text, token, expected):
+            assert (token.start, token.end) == expected, (text, token)
         assert token.text == text[token.start : token.end]
         assert token.text == token.text.strip() or token.text.isspace()
 
@@ -119,9 +120,9 @@ def test_words_are_the_same_for_all_tokenizers(text: str) -> None:
 def test_two_flags_are_two_words() -> None:
     text = "🇩🇪🇫🇷"
     tokens = [{"special": False, "start": at, "end": at + 1, "sequence": 0, "word": at // 2} for at in range(len(text))]
-    for unit in ("words", "tokens"):
-        units = find_units({"text": text, "text_pair": None, "tokens": tokens}, unit)
-        assert [(each.start, each.end) for each in units] == [(0, 2), (2, 4)]
+    for kind in ("words", "tokens"):
+        units = find_units({"text": text, "text_pair": None, "tokens": tokens}, kind)
+        assert [(unit.start, unit.end) for unit in units] == [(0, 2), (2, 4)]
 
 
 def test_an_unknown_piece_keeps_the_hangul_it_was_composed_of() -> None:

@@ -20,8 +20,8 @@ from helpers.families import plain_model, train_heads
 from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import MhexExplainer, get_mhex_model
 from mhex_nlp.inputs.batching import token_batches
-from mhex_nlp.inputs.encoding import check_max_length, check_pairs, check_texts, tokenise
-from mhex_nlp.inputs.texts import zip_rows
+from mhex_nlp.inputs.encoding import check_max_length, tokenise
+from mhex_nlp.inputs.texts import check_pairs, check_texts, zip_rows
 from mhex_nlp.inputs.tokenizer import has_vocabulary, private_copy
 
 ACCEPTS = frozenset({"input_ids", "token_type_ids", "attention_mask"})
@@ -69,20 +69,20 @@ def test_surrogate_pairs_are_joined_without_a_warning():
     assert caught[0].filename == __file__  # the caller's line, not one of ours
 
 
-def test_one_warning_a_call_tells_of_all_lone_surrogates(explainer):
+def test_one_warning_a_call_names_all_lone_surrogates(explainer):
     with pytest.warns(UserWarning, match=r"^text\[0\] \(and 3 more\) holds lone surrogates") as caught:
-        found = explainer(["a \ud800", "b", "\udfff good"], ["x \ud800", "y", "\udc00 z"])
+        explanations = explainer(["a \ud800", "b", "\udfff good"], ["x \ud800", "y", "\udc00 z"])
     assert len(caught) == 1 and caught[0].filename == __file__
-    assert [e.text_pair for e in found] == ["x \ufffd", "y", "\ufffd z"]
+    assert [e.text_pair for e in explanations] == ["x \ufffd", "y", "\ufffd z"]
     with pytest.warns(UserWarning, match=r"^text_pairs\[1\] holds lone surrogates") as caught:
         list(explainer.stream(["a", "b", "\ud800"], ["x", "\ud800", "z"], batch_size=2))
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
 def test_offsets_hold_where_surrogates_were_replaced(explainer):
-    given = "\ud83d\ude00 the \udc00film\ud800 good"
+    text = "\ud83d\ude00 the \udc00film\ud800 good"
     with pytest.warns(UserWarning, match="^text holds lone surrogates"):
-        e = explainer(given)
+        e = explainer(text)
     plain = explainer("\U0001f600 the \ufffdfilm\ufffd good")
     assert e.text == plain.text and e.tokens == plain.tokens
     assert all(e.text[token.start : token.end] == token.text for token in e.tokens if not token.special)
@@ -109,16 +109,22 @@ def test_ids_of_a_call(explainer):
 # ----------------------------------------------------------------------------------------------------------- streams
 
 
-def test_a_stream_checks_its_options_at_once(explainer):
-    for options, message in [
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"target": "great"}, "target must be a class"),
         ({"target": 1, "foil": 1}, "foil must be another class than the target, got 'fair' for both"),
         ({"classes": "both"}, "classes must be"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"batch_size": "8"}, "batch_size must be an integer of at least 1, got '8'"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            explainer.stream(TEXTS, **options)
+    ],
+)
+def test_a_stream_checks_its_options_at_once(explainer, options, message):
+    with pytest.raises(ValueError, match=message):
+        explainer.stream(TEXTS, **options)
+
+
+def test_a_stream_checks_model_and_pairs_at_once(explainer):
     with pytest.raises(ValueError, match="never trained"):
         MhexExplainer(get_mhex_model(tiny_bert()), TOKENIZER).stream(TEXTS)
     with pytest.raises(TypeError, match="text_pairs must be an iterable of strings, got one string"):
@@ -126,8 +132,8 @@ def test_a_stream_checks_its_options_at_once(explainer):
 
 
 def test_a_stream_takes_ids(explainer):
-    found = explainer.stream(TEXTS, ids=(f"row {i}" for i in range(4)), batch_size=3)
-    assert [e.id for e in found] == ["row 0", "row 1", "row 2", "row 3"]
+    explanations = explainer.stream(TEXTS, ids=(f"row {i}" for i in range(4)), batch_size=3)
+    assert [e.id for e in explanations] == ["row 0", "row 1", "row 2", "row 3"]
 
 
 def test_a_stream_counts_from_its_beginning(explainer):
@@ -147,13 +153,19 @@ def test_a_stream_counts_from_its_beginning(explainer):
         list(explainer.stream([*texts, "good " * 99]))
 
 
-def test_columns_of_a_stream_are_of_one_length(explainer):
-    for pairs, message in [
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
         (["x"] * 3, r"text_pairs must have one entry for each text, got none for texts\[3\]"),
         (["x"] * 5, "text_pairs must have one entry for each text, got more than the 4 texts"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            list(explainer.stream(TEXTS, pairs, batch_size=2))
+    ],
+)
+def test_columns_of_a_stream_are_of_one_length(explainer, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        list(explainer.stream(TEXTS, pairs, batch_size=2))
+
+
+def test_every_column_is_as_long_as_the_texts():
     with pytest.raises(ValueError, match=r"ids must have one entry for each text, got none for texts\[1\]"):
         list(zip_rows(texts=TEXTS, text_pairs=TEXTS, ids=["a"]))
 
@@ -181,14 +193,20 @@ def test_the_text_whose_prediction_is_the_foil_is_named(explainer):
 # ----------------------------------------------------------------------------------------------------------- lengths
 
 
-def test_max_length_leaves_room_for_a_token():
+@pytest.mark.parametrize("length", [1, 2, 0, -3])
+def test_max_length_leaves_room_for_a_token(length):
+    with pytest.raises(ValueError, match=rf"max_length must be at least 3, .* at most 64, .* got {length}\."):
+        MhexExplainer(make_model(), TOKENIZER, max_length=length)
+
+
+@pytest.mark.parametrize("length", ["10", 10.0, True])
+def test_max_length_is_an_integer(length):
+    with pytest.raises(TypeError, match="max_length must be an integer, got"):
+        MhexExplainer(make_model(), TOKENIZER, max_length=length)
+
+
+def test_the_least_max_length_holds_one_token_of_each_text():
     model = make_model()
-    for length in (1, 2, 0, -3):
-        with pytest.raises(ValueError, match=rf"max_length must be at least 3, .* at most 64, .* got {length}\."):
-            MhexExplainer(model, TOKENIZER, max_length=length)
-    for wrong in ("10", 10.0, True):
-        with pytest.raises(TypeError, match="max_length must be an integer, got"):
-            MhexExplainer(model, TOKENIZER, max_length=wrong)
     assert check_max_length(np.int64(10), TOKENIZER, None) == 10
     short = MhexExplainer(model, TOKENIZER, max_length=3)
     with pytest.warns(UserWarning, match="saw 3 of 8 characters"):
@@ -222,8 +240,8 @@ def test_a_tokenizer_shared_by_threads():
         return {len(e.tokens) for _ in range(20) for e in explainers[length](["good " * 60] * 3)}
 
     with ThreadPoolExecutor(2) as pool:
-        found = dict(zip(explainers, pool.map(lengths, explainers), strict=True))
-    assert found == {8: {8}, 40: {40}}
+        seen = dict(zip(explainers, pool.map(lengths, explainers), strict=True))
+    assert seen == {8: {8}, 40: {40}}
 
 
 def test_the_settings_of_the_tokenizer_stay():

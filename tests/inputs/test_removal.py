@@ -27,8 +27,8 @@ def test_mask_puts_the_mask_token_in_their_place():
 
 
 def test_deletion_cuts_every_input():
-    given = {**FEATURES, "attention_mask": torch.ones(5, dtype=torch.long)}
-    rows = lists(remove(given, SUBSETS, "deletion", special=SPECIAL))
+    features = {**FEATURES, "attention_mask": torch.ones(5, dtype=torch.long)}
+    rows = lists(remove(features, SUBSETS, "deletion", special=SPECIAL))
     assert rows == [
         {"input_ids": [2, 11, 3], "token_type_ids": [0, 1, 1], "attention_mask": [1, 1, 1]},
         {"input_ids": [2, 10, 12, 3], "token_type_ids": [0, 0, 1, 1], "attention_mask": [1, 1, 1, 1]},
@@ -53,9 +53,9 @@ def test_one_subset_none_removed_and_no_sharing(how):
 
 @pytest.mark.parametrize("how", REMOVALS)
 def test_special_tokens_are_never_removed(how):
-    asked = torch.tensor([[False, True, False, False, False], [True, False, False, False, True]])
+    removed = torch.tensor([[False, True, False, False, False], [True, False, False, False, True]])
     with pytest.raises(ValueError, match=r"special tokens alone, got positions \[0, 4\]"):
-        remove(FEATURES, asked, how, MASK, special=SPECIAL)
+        remove(FEATURES, removed, how, MASK, special=SPECIAL)
 
 
 def test_a_missing_mask_token_is_said_with_what_to_use():

@@ -1,94 +1,129 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Japanese tokenizer refuses, long texts and two threads at once, must not reach a user."""
+"""Words and sentences of a text, by default and by language, and which of them own a token."""
 
 from __future__ import annotations
 
-import threading
-import time
-import unicodedata
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
-from typing import Any
+import string
 
 import pytest
-import spacy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from spacy.tokens import Doc
 
-from mhex_nlp.inputs.segmentation import _SUDACHI_PART, _parts, _read, segment_sentences, segment_words
-
-SENTENCE = "映画を見た。"
-
-
-def sudachi() -> Any:
-    """A pipeline as strict as Sudachi: one text at a time, of 65,535 bytes in NFKC."""
-    xx, busy = spacy.blank("xx"), threading.Lock()
-
-    def tokenizer(text: str) -> Doc:
-        if not busy.acquire(blocking=False):
-            raise RuntimeError("the tokenizer is in use")
-        try:
-            time.sleep(0.001)  # so that another thread has its chance
-            assert len(unicodedata.normalize("NFKC", text).encode()) <= 65_535
-            return xx.tokenizer(text)
-        finally:
-            busy.release()
-
-    return SimpleNamespace(lang="ja", tokenizer=tokenizer)
-
-
-def joined(tokens: list[tuple[str, bool]]) -> str:
-    return "".join(word + " " * space for word, space in tokens)
-
-
-@settings(max_examples=100, deadline=None)
-@given(text=st.text("映画。！\n \u3000", max_size=40), size=st.integers(1, 9))
-def test_parts_are_the_text(text: str, size: int) -> None:
-    parts = list(_parts(text, size))
-    assert "".join(parts) == text
-    assert all(0 < len(part) <= size for part in parts)
+from helpers.made_tokenizers import RANDOM
+from mhex_nlp.inputs.segmentation import _WORD, assign_to_spans, segment_sentences, segment_words
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "words"),
     [
-        ("見た。行く。また 来た", ["見た。行く。", "また 来た"]),
-        ("あ\nまた 来たよ", ["あ\n", "また 来たよ"]),
-        ("また 来たよまた来た", ["また ", "来たよまた来", "た"]),
+        ("I don't re-do it, 3.14!", "I|don't|re|-|do|it|,|3|.|14|!"),
+        ("foo_bar l’eau 'so'", "foo|_|bar|l’eau|'|so|'"),
+        ("👩‍👩‍👧👍🏽❤️ 🇩🇪🇫🇷1️⃣ 12", "👩‍👩‍👧|👍🏽|❤️|🇩🇪|🇫🇷|1️⃣|12"),
+        ("e\u0301a cafe\u0301", "e\u0301a|cafe\u0301"),
+        ("你好。東京タワー 한국어", "你|好|。|東|京|タ|ワ|ー|한국어"),
+        ("น้ำไทย ก็", "น้ำ|ไ|ท|ย|ก็"),
+        ("שָׁלוֹם צה״ל مرحبا", "שָׁלוֹם|צה״ל|مرحبا"),
+        ("می\u200cخواهم a\u00adb", "می\u200cخواهم|a\u00adb"),
+        ("a\u200bb\ufeff \ufeffc", "a\u200b|b\ufeff|\ufeffc"),
+        ("ｶﾞｷ か\u3099", "ｶﾞ|ｷ|か\u3099"),
+        ("①½ x²", "①½|x²"),
+        ("\u0300 \ud800a", "\u0300|\ud800|a"),
+        (" \n ", " \n "),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    assert [text[start:end] for start, end in segment_words(text)] == words.split("|")
+
+
+SIMPLE = st.sampled_from("ab1''_-.") | st.sampled_from(string.printable)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(SIMPLE) | st.text(SIMPLE | st.sampled_from("\x00\x1c\x7f\x85\xa0é½’\u0301\u200d好")))
+@example(string.printable)
+@example("a''b 'c' d'e'f")
+@example("a\x7fb")
+def test_words_of_simple_texts_are_those_of_any_text(text: str) -> None:
+    if text.strip():
+        assert segment_words(text) == [match.span() for match in _WORD.finditer(text)]
+
+
+def test_words_by_language() -> None:
+    text = "I don't know.  OK\n"
+    assert [text[start:end] for start, end in segment_words(text, "en")] == [
+        "I",
+        "do",
+        "n't",
+        "know",
+        ".",
+        "OK",
+    ]
+    assert segment_words("", "en") == [] == segment_words("")
+    assert segment_words("\ud800 a", "en") == [(0, 1), (2, 3)]
+
+
+@pytest.mark.parametrize("language", ["zz", "EN", "../x", "english", ""])
+def test_an_unknown_language_is_refused(language: str) -> None:
+    with pytest.raises(ValueError, match="two or three lower-case letters"):
+        segment_words("a", language)
+    if language:
+        with pytest.raises(ValueError, match="language"):
+            segment_sentences("a", language)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("It was thin. “Yes!” OK", ["It was thin.", "“Yes!”", "OK"]),
+        ('Hola. ¿Qué? (No.) "Si"', ["Hola.", "¿Qué?", "(No.)", '"Si"']),
+        ("  你好。世界！東京？ ", ["你好。", "世界！", "東京？"]),
+        ("नमस्ते। हाँ।", ["नमस्ते।", "हाँ।"]),
+        ("It costs 3.14 now. Well", ["It costs 3.14 now.", "Well"]),
+        (" \n", [" \n"]),
         ("", []),
     ],
 )
-def test_parts_end_with_a_sentence_or_else_with_a_word(text: str, parts: list[str]) -> None:
-    assert list(_parts(text, 6)) == parts
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert [text[start:end] for start, end in segment_sentences(text)] == sentences
 
 
-@pytest.mark.parametrize("text", ["ﷺ" * 12_000, SENTENCE * 4_000, "a " * 20_000], ids=["grows", "sentences", "words"])
-def test_long_japanese_is_read_in_parts(text: str) -> None:
-    """U+FDFA, 33 bytes in NFKC, is the character that grows most."""
-    assert joined(_read(sudachi(), text)) == text
+@settings(max_examples=200, deadline=None)
+@given(RANDOM)
+def test_words_and_sentences_hold_every_visible_character_once(text: str) -> None:
+    for spans in (segment_words(text), segment_sentences(text), segment_words(text, "en")):
+        held = [at for start, end in spans for at in range(start, end)]
+        assert len(held) == len(set(held)) and held == sorted(held)
+        assert not text.strip() or {at for at, char in enumerate(text) if not char.isspace()} - set(held) == set()
 
 
-def test_no_character_grows_more_than_the_parts_allow() -> None:
-    grown = (unicodedata.normalize("NFKC", chr(code)) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    assert max(len(text.encode()) for text in grown) * _SUDACHI_PART <= 65_535
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text("ab \n\x1c\u3000", min_size=1, max_size=12),
+    tokens=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=5),
+    starts=st.lists(st.integers(0, 12), min_size=1).map(sorted),
+)
+def test_the_first_visible_character_decides_the_owner(
+    text: str, tokens: list[tuple[int, int]], starts: list[int]
+) -> None:
+    tokens = [(min(start, len(text)), min(end, len(text))) for start, end in tokens]
+    owners = []
+    for start, end in tokens:
+        visible = [at for at in range(start, end) if not text[at].isspace()]
+        before = [at <= visible[0] if visible else at < start for at in starts]
+        owners.append(max(sum(before) - 1, 0))
+    assert assign_to_spans(text, tokens, [(start, start) for start in starts]) == owners
 
 
-def test_threads_take_turns() -> None:
-    pipeline, texts = sudachi(), [f"{number}{SENTENCE}" for number in range(40)]
-    with ThreadPoolExecutor(8) as pool:
-        assert [joined(tokens) for tokens in pool.map(lambda text: _read(pipeline, text), texts)] == texts
-
-
-def test_japanese_of_any_length_by_sudachi() -> None:
-    for package in ("sudachipy", "sudachidict_core"):
-        pytest.importorskip(package, reason=f"{package} is not installed (the extra cjk)")
-    words = [SENTENCE[start:end] for start, end in segment_words(SENTENCE, "ja")]
-    assert words == ["映画", "を", "見", "た", "。"]
-    text = SENTENCE * 4_000
-    assert [text[start:end] for start, end in segment_words(text, "ja")] == words * 4_000
-    assert [text[start:end] for start, end in segment_sentences(text, "ja")] == [SENTENCE] * 4_000
-    texts = [SENTENCE * count for count in range(1, 30)]
-    with ThreadPoolExecutor(8) as pool:
-        counts = [len(spans) for spans in pool.map(lambda text: segment_words(text, "ja"), texts)]
-    assert counts == [5 * count for count in range(1, 30)]
+def test_tokens_without_content_go_to_the_word_before_or_else_the_first() -> None:
+    text, words = " the  cat", [(1, 4), (6, 9)]
+    assert assign_to_spans(text, [(0, 1), (1, 4), (4, 6), (6, 6), (5, 9), (3, 8), (9, 9)], words) == [
+        0,
+        0,
+        0,
+        0,
+        1,
+        0,
+        1,
+    ]
+    with pytest.raises(ValueError, match="spans is empty"):
+        assign_to_spans(text, [(0, 1)], [])

@@ -129,10 +129,13 @@ def test_strides_that_cannot_be(model, stride):
         MhexExplainer(model, TOKENIZER, max_length=20, stride=stride)
 
 
-def test_pairs_need_room_for_both_halves(model):
-    for length, stride in ((5, 1), (7, 3)):
-        with pytest.raises(ValueError, match=f"stride must be less than {length - 4} for pairs"):
-            MhexExplainer(model, TOKENIZER, max_length=length, stride=stride)(long_text(20), long_text(20, 1))
+@pytest.mark.parametrize(("length", "stride"), [(5, 1), (7, 3)])
+def test_pairs_need_room_for_both_halves(model, length, stride):
+    with pytest.raises(ValueError, match=f"stride must be less than {length - 4} for pairs"):
+        MhexExplainer(model, TOKENIZER, max_length=length, stride=stride)(long_text(20), long_text(20, 1))
+
+
+def test_a_pair_is_windowed_where_there_is_just_room(model):
     e = MhexExplainer(model, TOKENIZER, max_length=7, stride=2)(long_text(9), long_text(4, 1))
     assert [token.text for token in e.tokens if token.sequence == 0] == long_text(9).split()
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import evaluating
 from ...models.heads.readout import FeatureLayout
@@ -112,7 +113,8 @@ def fit_equivalent_matrices(
         MemoryError: the features would not fit into half of the free memory.
     """
     start = time.perf_counter()
-    checked, pairs = _check(model, texts, text_pairs, masks, held_out)
+    masks = as_integer(masks, "masks", at_least=2)
+    checked, pairs = _check(model, texts, text_pairs, held_out)
     source = EquationSource(model, tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
@@ -155,13 +157,11 @@ def fit_equivalent_matrices(
     return report
 
 
-def _check(model: Any, texts: Any, text_pairs: Any, masks: int, held_out: float) -> tuple[list[str], list[str] | None]:
+def _check(model: Any, texts: Any, text_pairs: Any, held_out: float) -> tuple[list[str], list[str] | None]:
     if not isinstance(model, MhexMixin):
         raise ValueError(
             f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
         )
-    if isinstance(masks, bool) or not isinstance(masks, int) or masks < 2:
-        raise ValueError(f"masks must be an integer of at least 2, got {masks!r}.")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
     surrogates = SurrogateWarnings()
