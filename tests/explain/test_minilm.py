@@ -50,12 +50,12 @@ def test_fresh_injection_changes_no_bit(plain, inputs, attention, training):
     """I1, with both attention implementations."""
     model = get_mhex_model(plain)
     outputs = []
-    for each in (plain, model):
-        each.set_attn_implementation(attention)
-        each.train(training)
+    for variant in (plain, model):
+        variant.set_attn_implementation(attention)
+        variant.train(training)
         torch.manual_seed(0)
         with torch.no_grad():
-            outputs.append(each(**inputs, output_hidden_states=True))
+            outputs.append(variant(**inputs, output_hidden_states=True))
     plain.eval().set_attn_implementation("sdpa")
     assert torch.equal(outputs[0].logits, outputs[1].logits)
     assert all(map(torch.equal, outputs[0].hidden_states, outputs[1].hidden_states))
@@ -129,12 +129,12 @@ def test_the_demo_from_end_to_end(tmp_path, capsys):
 
     assert main(["demo", "--output", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    found = list(read_jsonl(tmp_path / "explanations.jsonl"))
+    explanations = list(read_jsonl(tmp_path / "explanations.jsonl"))
     held_out = {sentence.id: sentence for sentence in load_corpus("test")}
-    assert {e.id for e in found} == set(held_out)
-    accuracy = np.mean([e.label == held_out[e.id].label for e in found])
+    assert {e.id for e in explanations} == set(held_out)
+    accuracy = np.mean([e.label == held_out[e.id].label for e in explanations])
     assert accuracy > 0.75 and f"{accuracy:.3f}" in shown and "without heads: 0." in shown
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<article") == len(found) == len(as_dataset("test"))
+    assert page.count("<article") == len(explanations) == len(as_dataset("test"))
     assert main(["highlight", "--model", str(tmp_path / "model"), "--text", "What a dreadful, noisy room."]) == 0
     assert "negative" in capsys.readouterr().out

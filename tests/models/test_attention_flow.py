@@ -143,8 +143,8 @@ def test_rollout_by_hand():
     weights = [torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([[0.75, 0.25], [0.9, 0.1]])]
     values = torch.tensor([[[[2.0], [3.0]]]])  # (B, K, T, D)
     layers = [
-        flows.AttentionInputs(torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 1), values, each.log()[None, None], 1.0)
-        for each in weights
+        flows.AttentionInputs(torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 1), values, matrix.log()[None, None], 1.0)
+        for matrix in weights
     ]
     first, second = flows.attention_flow(layers, torch.tensor([[1.0, 0.0]]))
     torch.testing.assert_close(second[0, :, 0], torch.tensor([0.75 * 2, 0.25 * 3]))
@@ -157,12 +157,12 @@ def test_grouped_queries_and_softcap():
     query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
     seen = torch.zeros(2, 1, 1, 5)
     seen[1, ..., 3:] = torch.finfo(torch.float32).min
-    found = flows.AttentionInputs(query, key, value, seen, 0.5, softcap=2.0)
+    attention = flows.AttentionInputs(query, key, value, seen, 0.5, softcap=2.0)
     for text in range(2):
         for head in range(4):
             scores = 2.0 * torch.tanh(query[text, head] @ key[text, head // 2].T * 0.5 / 2.0) + seen[text, 0]
-            torch.testing.assert_close(found.weights()[text, head], scores.softmax(-1))
-            assert torch.equal(found.values()[text, :, head], value[text, head // 2])
+            torch.testing.assert_close(attention.weights()[text, head], scores.softmax(-1))
+            assert torch.equal(attention.values()[text, :, head], value[text, head // 2])
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -189,15 +189,15 @@ def test_one_row_is_that_row_of_all(rows, softcap):
     query, key = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3)
     seen = torch.where(torch.rand(2, 1, rows, 5) < 0.3, torch.finfo(torch.float32).min, 0.0)
     seen[..., 0] = 0
-    found = flows.AttentionInputs(query, key, key, seen, 0.5, softcap)
+    attention = flows.AttentionInputs(query, key, key, seen, 0.5, softcap)
     position = torch.tensor([4, 2])
     for text in range(2):
-        torch.testing.assert_close(found.row(position)[text], found.weights()[text, :, position[text]])
+        torch.testing.assert_close(attention.row(position)[text], attention.weights()[text, :, position[text]])
     scores = query @ key.repeat_interleave(2, 1).transpose(-1, -2) * 0.5
     expected = ((scores if softcap is None else softcap * torch.tanh(scores / softcap)) + seen).softmax(-1)
-    torch.testing.assert_close(found.weights(), expected)
+    torch.testing.assert_close(attention.weights(), expected)
     start = torch.nn.functional.one_hot(position, 5).float()
-    layers = [found, found]
+    layers = [attention, attention]
     for one, other in zip(
         flows.attention_flow(layers, start), flows.attention_flow(layers, start, position), strict=True
     ):
@@ -218,11 +218,11 @@ def test_a_weighed_layer_says_what_its_writes_say():
     raw = flows.attention_flow(layers, start, position)
     read = flows.attention_flow(layers, start, position, matrices.__getitem__)
     for chosen in ([*weighed[:2], layers[2]], weighed):
-        found = flows.attention_flow(chosen, start, position, matrices.__getitem__)
-        assert found[1] is None and read[1] is None
+        mixed = flows.attention_flow(chosen, start, position, matrices.__getitem__)
+        assert mixed[1] is None and read[1] is None
         for layer in (0, 2):
             torch.testing.assert_close(read[layer], raw[layer] @ matrices[layer].T)
-            torch.testing.assert_close(found[layer], read[layer])
+            torch.testing.assert_close(mixed[layer], read[layer])
 
 
 def test_the_wrapped_lookup_can_be_taken_off(monkeypatch):

@@ -15,10 +15,10 @@ MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()
 
 
 def test_layer_attributions_are_the_mean_split_over_tokens():
-    found = layer_attributions(EVIDENCE, MASK)
-    torch.testing.assert_close(found[0], EVIDENCE[0] / 5)
-    torch.testing.assert_close(found[1, :2], EVIDENCE[1, :2] / 2)
-    assert not found[1, 2:].any()
+    actual = layer_attributions(EVIDENCE, MASK)
+    torch.testing.assert_close(actual[0], EVIDENCE[0] / 5)
+    torch.testing.assert_close(actual[1, :2], EVIDENCE[1, :2] / 2)
+    assert not actual[1, 2:].any()
     torch.testing.assert_close(layer_attributions(EVIDENCE, None), EVIDENCE / 5)
 
 

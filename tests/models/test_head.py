@@ -62,10 +62,10 @@ def test_padding_is_blanked_in_any_memory_layout():
     """Row by row where rows lie one after another, in a pass over all where they do not."""
     z, mask = torch.randn(4, 3, 8), torch.tensor([[True, False, True]] * 4)
     turned = z.transpose(0, 1).contiguous().transpose(0, 1)
-    for each in (z, turned):
-        blanked = each.clone(memory_format=torch.preserve_format)
+    for memory in (z, turned):
+        blanked = memory.clone(memory_format=torch.preserve_format)
         _blank(blanked, ~mask)
-        assert blanked.is_contiguous() == each.is_contiguous()
+        assert blanked.is_contiguous() == memory.is_contiguous()
         assert torch.equal(blanked, torch.where(mask[..., None], z, 0.0))
 
 

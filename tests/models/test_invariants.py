@@ -18,10 +18,10 @@ PAD_INVARIANT = [family for family in FAMILIES if find_site(family).pads]
 
 
 def states(output):
-    if (found := output.get("hidden_states")) is None:
-        found = output.get("encoder_hidden_states")
-    assert found is not None
-    return found
+    hidden = output.get("hidden_states")
+    hidden = output.get("encoder_hidden_states") if hidden is None else hidden
+    assert hidden is not None
+    return hidden
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -31,14 +31,14 @@ def test_fresh_injection_changes_no_bit(family, training):
     plain = plain_model(family).train(training)
     model = get_mhex_model(plain)
     outputs = []
-    for each in (plain, model):
+    for variant in (plain, model):
         torch.manual_seed(SEED)
         with torch.no_grad():
-            outputs.append(each(**inputs_for(family), output_hidden_states=True))
+            outputs.append(variant(**inputs_for(family), output_hidden_states=True))
     assert torch.equal(outputs[0].logits, outputs[1].logits)
     assert len(states(outputs[0])) == len(states(outputs[1])) >= 4
-    for expected, found in zip(states(outputs[0]), states(outputs[1]), strict=True):
-        assert torch.equal(expected, found)
+    for expected, actual in zip(states(outputs[0]), states(outputs[1]), strict=True):
+        assert torch.equal(expected, actual)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -115,9 +115,9 @@ def test_saved_and_loaded_is_the_same(family, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = AutoMhexModelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert type(loaded) is type(model) and loaded.mhex_config == MhexConfig(loss_weight=0.7)
-    weights, found = model.state_dict(), loaded.state_dict()
-    assert weights.keys() == found.keys()
-    assert all(torch.equal(weights[name], found[name]) for name in weights)
+    weights, actual = model.state_dict(), loaded.state_dict()
+    assert weights.keys() == actual.keys()
+    assert all(torch.equal(weights[name], actual[name]) for name in weights)
     copied = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in model.mhex.parameters():

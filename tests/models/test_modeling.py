@@ -91,8 +91,8 @@ def test_hidden_states_are_captured_after_conversion():
     """transformers installs its capturing hooks once and remembers; a copy must keep both or neither."""
     plain = plain_model("bert")
     expected = plain(**batch(), output_hidden_states=True).hidden_states
-    found = get_mhex_model(plain)(**batch(), output_hidden_states=True).hidden_states
-    assert len(found) == len(expected) and all(map(torch.equal, found, expected))
+    actual = get_mhex_model(plain)(**batch(), output_hidden_states=True).hidden_states
+    assert len(actual) == len(expected) and all(map(torch.equal, actual, expected))
 
 
 def test_heads_take_dtype_device_and_mode():
@@ -172,9 +172,9 @@ def test_compile_without_graph_breaks(family):
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         expected = model(**batch(), output_attributions=True)
-        found = compiled(**batch(), output_attributions=True)
+        actual = compiled(**batch(), output_attributions=True)
     for name in ("logits", "head_logits", "layer_attributions"):
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_compiled_training_agrees(model):
@@ -184,17 +184,17 @@ def test_compiled_training_agrees(model):
         model.zero_grad()
         run(**batch(), labels=LABELS).loss.backward()
         gradients.append([p.grad.clone() for p in model.parameters()])
-    for expected, found in zip(*gradients, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    for expected, actual in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_inductor_agrees(model):
     torch._dynamo.reset()
     with torch.no_grad():
-        found = torch.compile(model, fullgraph=True)(**batch(), output_attributions=True)
+        actual = torch.compile(model, fullgraph=True)(**batch(), output_attributions=True)
         expected = model(**batch(), output_attributions=True)
-    torch.testing.assert_close(found.layer_attributions, expected.layer_attributions, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual.layer_attributions, expected.layer_attributions, rtol=1e-4, atol=1e-5)
 
 
 def test_threads_share_one_model(model):

@@ -122,8 +122,8 @@ def test_offloaded_weights():
     with torch.no_grad():
         expected = model(**batch(), output_attributions=True)
         offloaded = cpu_offload(model_of(), torch.device("cpu"))
-        found = offloaded(**batch(), output_attributions=True)
-    assert torch.equal(found.head_logits, expected.head_logits) and trained(offloaded.mhex)
+        actual = offloaded(**batch(), output_attributions=True)
+    assert torch.equal(actual.head_logits, expected.head_logits) and trained(offloaded.mhex)
 
 
 def test_tuples_hold_what_the_plain_model_gives():
@@ -131,8 +131,8 @@ def test_tuples_hold_what_the_plain_model_gives():
     plain, model = plain_model("bert"), model_of(gate=False)
     for options in ({}, {"labels": LABELS}):
         expected = plain(**batch(), **options, return_dict=False)
-        found = model(**batch(), **options, return_dict=False)
-        assert len(found) == len(expected) and torch.equal(found[-1], expected[-1])
+        actual = model(**batch(), **options, return_dict=False)
+        assert len(actual) == len(expected) and torch.equal(actual[-1], expected[-1])
     assert len(model(**batch(), return_dict=False, output_attributions=True)) == 3
 
 
@@ -200,6 +200,6 @@ def test_left_padding_with_a_mask():
     positions = torch.tensor([[0, 0, 0, *range(7)]])
     with torch.no_grad():
         expected = model(**inputs, output_attributions=True).layer_attributions
-        found = model(**padded, position_ids=positions, output_attributions=True).layer_attributions
-    assert not found[:, :3].any()
-    torch.testing.assert_close(found[:, 3:], expected, rtol=1e-4, atol=1e-5)
+        actual = model(**padded, position_ids=positions, output_attributions=True).layer_attributions
+    assert not actual[:, :3].any()
+    torch.testing.assert_close(actual[:, 3:], expected, rtol=1e-4, atol=1e-5)

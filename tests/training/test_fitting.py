@@ -46,11 +46,15 @@ def test_ridge_is_the_textbook_solution(block, monkeypatch):
     for rows in range(0, 700, 7):
         stream.add(x[rows : rows + 7], y[rows : rows + 7])
     gram = x.double().T @ x.double()
-    own = gram.diagonal()
-    scale = torch.stack([own[0] * 0, *[own[1:3].mean()] * 2, *[own[3:].mean()] * 3])  # the constant goes free
+    diagonal = gram.diagonal()
+    scale = torch.stack(
+        [diagonal[0] * 0, *[diagonal[1:3].mean()] * 2, *[diagonal[3:].mean()] * 3]
+    )  # the constant goes free
     for strength in (0.3, 1e-6, 0.3):  # a second matrix would be needed if solving spoilt the first
-        found = stream.solve(strength)
-        torch.testing.assert_close(found, torch.linalg.solve(gram + strength * scale.diag(), x.double().T @ y.double()))
+        solutions = stream.solve(strength)
+        torch.testing.assert_close(
+            solutions, torch.linalg.solve(gram + strength * scale.diag(), x.double().T @ y.double())
+        )
     assert stream.rows == 700
 
 
@@ -59,22 +63,22 @@ def test_ridge_knows_no_units():
     torch.manual_seed(0)
     x, y = torch.randn(50, 7), torch.randn(50, 1)
     units = torch.tensor([1.0, 1, 1, 1, 1000, 1000, 1000])
-    found = []
+    solutions = []
     for scale in (torch.ones(7), units):
         stream = RidgeStream((1, 3, 3), 1)
         stream.add(x * scale, y)
-        found.append((x * scale).double() @ stream.solve(0.1))
-    torch.testing.assert_close(*found)
+        solutions.append((x * scale).double() @ stream.solve(0.1))
+    torch.testing.assert_close(*solutions)
 
 
 def test_equations_are_exact_for_games_of_pairs():
     """Shapley values of a game with pairwise interactions solve every equation, which single subsets do not allow."""
     draw = torch.Generator().manual_seed(0)
-    n, own = 6, torch.randn(6, generator=draw)
+    n, alone = 6, torch.randn(6, generator=draw)
     pairs = torch.randn(n, n, generator=draw).triu(1)
     kept = random_subsets(n, 8, [0]).float()
-    values = kept @ own + torch.einsum("si,ij,sj->s", kept, pairs, kept)
-    shapley = own + (pairs.sum(0) + pairs.sum(1)) / 2
+    values = kept @ alone + torch.einsum("si,ij,sj->s", kept, pairs, kept)
+    shapley = alone + (pairs.sum(0) + pairs.sum(1)) / 2
     rows = Rows(kept, values[:, None], kept.sum(1), 0)  # each token's feature is the token itself
     x, y = rows.equations()
     assert x.shape == (5, n)
