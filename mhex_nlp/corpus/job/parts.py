@@ -47,7 +47,7 @@ def write_part(
     sizes = {}
     documents: list[dict[str, Any]] = []
     if {"jsonl", "html"} & set(formats):
-        documents = [each.explanation(row.id).to_dict() for row, each in zip(rows, explained, strict=True)]
+        documents = [text.explanation(row.id).to_dict() for row, text in zip(rows, explained, strict=True)]
     for kind in formats:
         path = folder / f"{name}.{kind}"
         with durable(path) as file:
