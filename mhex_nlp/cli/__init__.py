@@ -11,11 +11,11 @@ from typing import Any
 
 from .._version import __version__
 from . import evaluate, finetune, fit, highlight, report
-from .demo import command as demo
+from .demo import command as demo_verb
 
 # each has HELP, EXAMPLE, add_arguments(parser) and run(args), which gives the exit status
 VERBS: dict[str, Any] = {
-    "demo": demo,
+    "demo": demo_verb,
     "finetune": finetune,
     "fit": fit,
     "highlight": highlight,
