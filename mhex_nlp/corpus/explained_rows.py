@@ -76,21 +76,26 @@ def _row(numbers: Scores, row: int) -> Scores:
 
 
 def tokenise_rows(
-    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str] | None
+    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str] | None, problems: Sequence[str | None]
 ) -> list[TokenisedText | str]:
-    """Checked texts tokenised; for one that cannot be, the reason."""
-    if not texts:
-        return []
+    """Texts tokenised; for one that has a problem, or that cannot be tokenised, the reason."""
+
+    def tokenise(indices: Sequence[int]) -> list[TokenisedText]:
+        seconds = None if pairs is None else [pairs[index] for index in indices]
+        return list(explainer.tokenise([texts[index] for index in indices], seconds, start=None))
+
+    items: list[TokenisedText | str] = [problem or "" for problem in problems]
+    sound = [index for index, problem in enumerate(problems) if problem is None]
     try:
-        return list(explainer.tokenise(texts, pairs, start=None))
+        for index, item in zip(sound, tokenise(sound) if sound else (), strict=True):
+            items[index] = item
     except ValueError:  # one of them at least: find which
-        items: list[TokenisedText | str] = []
-        for index, text in enumerate(texts):
+        for index in sound:
             try:
-                items += explainer.tokenise([text], None if pairs is None else [pairs[index]], start=None)
+                items[index] = tokenise([index])[0]
             except ValueError as error:
-                items.append(str(error))
-        return items
+                items[index] = str(error)
+    return items
 
 
 def explain_rows(

@@ -148,31 +148,26 @@ def _parts(
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
         if not chunk:
-            beyond = [part for part in finished if part >= index]
-            if beyond:
-                raise ValueError(
-                    f"data must hold the rows that this output was begun with, got fewer: part {beyond[0]} has none "
-                    "any more. --overwrite begins anew."
-                )
+            if beyond := [part for part in finished if part >= index]:
+                raise _other_rows("", f"fewer: part {beyond[0]} has none any more")
             return
         if known is not None and chunk[-1].number >= known:
-            raise ValueError(
-                f"data must hold the {known} rows that this output was begun with, got more. --overwrite begins anew."
-            )
+            raise _other_rows(f"{known} ", "more")
         digest = _digest(chunk)
         if index in finished:
             if finished[index]["digest"] != digest:
-                raise ValueError(
-                    f"data must hold the rows that this output was begun with, got others among rows "
-                    f"{chunk[0].number} to {chunk[-1].number}. --overwrite begins anew."
-                )
+                raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
             yield _Part(index, chunk, digest, None)
         elif index % state.num_processes == state.process_index:
-            sound = [row for row in chunk if row.problem is None]
-            pairs = [row.text_pair or "" for row in sound] if any(row.text_pair is not None for row in sound) else None
-            tokenised = iter(tokenise_rows(explainer, [row.text for row in sound], pairs))
-            items = [row.problem if row.problem is not None else next(tokenised) for row in chunk]
-            yield _Part(index, chunk, digest, items)
+            pairs = [row.text_pair or "" for row in chunk] if any(row.text_pair is not None for row in chunk) else None
+            problems = [row.problem for row in chunk]
+            yield _Part(index, chunk, digest, tokenise_rows(explainer, [row.text for row in chunk], pairs, problems))
+
+
+def _other_rows(count: str, difference: str) -> ValueError:
+    return ValueError(
+        f"data must hold the {count}rows that this output was begun with, got {difference}. --overwrite begins anew."
+    )
 
 
 def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:

@@ -23,16 +23,16 @@ class _LineRows(RowSource):
 
     Args:
         path: the file.
-        given: what to call it in a sentence.
+        shown: what to call it in a sentence.
         kind: of its content.
         columns: which are read.
     """
 
-    def __init__(self, path: Path | None, given: str, kind: str, columns: RowColumns) -> None:
+    def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:
         size = None if path is None else path.stat().st_size
         identity = {"kind": kind} if path is None else {"kind": kind, "bytes": size}
-        super().__init__(given if path is None else path.name, identity, columns)
-        self._path, self._given, self._kind = path, given, kind
+        super().__init__(shown if path is None else path.name, identity, columns)
+        self._path, self._shown, self._kind = path, shown, kind
         self._extent, self._begun = size, False
 
     def read(self, start: int = 0) -> Iterator[Row]:
@@ -40,7 +40,7 @@ class _LineRows(RowSource):
         for row in super().read(start):
             yield row
         if row is None and self._path is None:  # a file was looked at when it was opened
-            raise ValueError(f"data must have at least one row, got none in {self._given}.")
+            raise ValueError(f"data must have at least one row, got none in {self._shown}.")
 
     def _lines(self) -> Iterator[bytes]:
         """The lines with their ends, without a byte order mark."""
@@ -68,9 +68,9 @@ class _LineRows(RowSource):
 class TextRows(_LineRows):
     """One text a line, blank lines too, so that a row's number and 1 is its line."""
 
-    def __init__(self, path: Path | None, given: str, kind: str, columns: RowColumns) -> None:
-        columns.check(["text"], given)
-        super().__init__(path, given, kind, columns)
+    def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:
+        columns.check(["text"], shown)
+        super().__init__(path, shown, kind, columns)
 
     def _rows(self, start: int) -> Iterator[Row]:
         for number, line in enumerate(self._lines(), start):
@@ -90,7 +90,7 @@ class JsonLineRows(_LineRows):
         entry = None
         for entry in self._objects():
             if isinstance(entry, dict):
-                self.columns.check(list(entry), self._given)
+                self.columns.check(list(entry), self._shown)
                 break
         self._done = 0
         return entry is not None
@@ -102,7 +102,7 @@ class JsonLineRows(_LineRows):
                 yield self.columns.problem_row(number, entry)
                 continue
             if not checked:
-                self.columns.check(list(entry), self._given)
+                self.columns.check(list(entry), self._shown)
                 checked = True
             yield self.columns.row(number, entry)
 
@@ -135,9 +135,9 @@ class TableRows(_LineRows):
         for cells in self._cells():
             if header is None:
                 if isinstance(cells, str):
-                    raise ValueError(f"data must be well-formed, got {self._given!r}, where {cells}.")
+                    raise ValueError(f"data must be well-formed, got {self._shown!r}, where {cells}.")
                 header = cells
-                self.columns.check(header, self._given)
+                self.columns.check(header, self._shown)
                 positions = {name: header.index(name) for name in self.columns.names}
                 continue
             if isinstance(cells, str):
@@ -172,7 +172,7 @@ class TableRows(_LineRows):
                 text = line.decode()
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"data must be UTF-8 text, got other bytes in {self._given!r}, line {number} ({error.reason}); "
+                    f"data must be UTF-8 text, got other bytes in {self._shown!r}, line {number} ({error.reason}); "
                     "save it as UTF-8."
                 ) from error
             if "\r" in text and "\r" in text.rstrip("\r\n"):  # ends a row too, where it is not quoted
@@ -185,7 +185,7 @@ class TableRows(_LineRows):
         """What is wrong with the lines of a row; ValueError where nobody can tell where the row ends."""
         if self._ended or "field limit" in str(error):  # the rows after it went into the cell
             raise ValueError(
-                f"data must close every quote, got {self._given!r} with one that is open from line {first} on."
+                f"data must close every quote, got {self._shown!r} with one that is open from line {first} on."
             ) from error
         lines = f"line {first} is" if first == last else f"lines {first} to {last} are"
         return f"{lines} not well-formed {self._kind.upper()} ({error})"

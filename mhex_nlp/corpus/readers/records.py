@@ -18,13 +18,13 @@ _BATCH = 256  # rows that are Python objects at the same time
 class JsonRows(RowSource):
     """A JSON file that holds a list of objects, which is read whole."""
 
-    def __init__(self, path: Path, given: str, columns: RowColumns) -> None:
-        self._entries = _json_list(path, given)
+    def __init__(self, path: Path, shown: str, columns: RowColumns) -> None:
+        self._entries = _json_list(path, shown)
         identity = {"kind": "json", "bytes": path.stat().st_size, "rows": len(self._entries)}
         super().__init__(path.name, identity, columns, len(self._entries))
         first = next((entry for entry in self._entries if isinstance(entry, dict)), None)
         if first is not None:
-            columns.check(list(first), given)
+            columns.check(list(first), shown)
 
     def _rows(self, start: int) -> Iterator[Row]:
         for number, entry in enumerate(self._entries, start):
@@ -35,19 +35,19 @@ class JsonRows(RowSource):
                 yield self.columns.problem_row(number, f"the entry must be a JSON object, got {entry!r:.80}")
 
 
-def _json_list(path: Path, given: str) -> list[Any]:
+def _json_list(path: Path, shown: str) -> list[Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         value = json.loads(text) if text.strip() else []
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"data must be UTF-8 text, got other bytes in {given!r} ({error.reason}); save it as UTF-8."
+            f"data must be UTF-8 text, got other bytes in {shown!r} ({error.reason}); save it as UTF-8."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"data must be readable as what its name says, got {given!r}: {error}.") from error
+        raise ValueError(f"data must be readable as what its name says, got {shown!r}: {error}.") from error
     if not isinstance(value, list):
         raise ValueError(
-            f"data must hold a list of JSON objects, or an object a line, got {given!r} with a {type(value).__name__}."
+            f"data must hold a list of JSON objects, or an object a line, got {shown!r} with a {type(value).__name__}."
         )
     return value
 
@@ -74,11 +74,11 @@ class _BatchRows(RowSource):
 class ParquetRows(_BatchRows):
     """A Parquet file, of which only the needed columns are read, and of these some pages at a time."""
 
-    def __init__(self, path: Path, given: str, columns: RowColumns) -> None:
-        self._path, self._given = path, given
+    def __init__(self, path: Path, shown: str, columns: RowColumns) -> None:
+        self._path, self._shown = path, shown
         with self._readable(), self._file() as file:
             names, rows = file.schema_arrow.names, file.metadata.num_rows
-        columns.check(names, given)
+        columns.check(names, shown)
         super().__init__(path.name, {"kind": "parquet", "bytes": path.stat().st_size, "rows": rows}, columns, rows)
 
     def _batches(self) -> Iterator[Any]:
@@ -107,14 +107,14 @@ class ParquetRows(_BatchRows):
             yield
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"data must be readable as what its name says, got {self._given!r}: {reason}.") from error
+            raise ValueError(f"data must be readable as what its name says, got {self._shown!r}: {reason}.") from error
 
 
 class DatasetRows(_BatchRows):
     """A `datasets.Dataset`, mapped into memory; `dataset` has the columns that are read."""
 
-    def __init__(self, dataset: Any, name: str, identity: Mapping[str, Any], given: str, columns: RowColumns) -> None:
-        columns.check(dataset.column_names, given)
+    def __init__(self, dataset: Any, name: str, identity: Mapping[str, Any], shown: str, columns: RowColumns) -> None:
+        columns.check(dataset.column_names, shown)
         rows = len(dataset)
         super().__init__(name, {**identity, "rows": rows, "fingerprint": dataset._fingerprint}, columns, rows)
         self.dataset = dataset.select_columns(columns.names).with_format(None)
@@ -128,14 +128,20 @@ class StreamedRows(RowSource):
     """A dataset that is streamed; how many rows it has may not be known."""
 
     def __init__(
-        self, dataset: Any, name: str, identity: Mapping[str, Any], total: int | None, given: str, columns: RowColumns
+        self,
+        dataset: Any,
+        name: str,
+        identity: Mapping[str, Any],
+        total: int | None,
+        shown: str,
+        columns: RowColumns,
     ) -> None:
         super().__init__(name, identity if total is None else {**identity, "rows": total}, columns, total)
         self._checked = dataset.column_names is not None
         if self._checked:
-            columns.check(dataset.column_names, given)
+            columns.check(dataset.column_names, shown)
             dataset = dataset.select_columns(columns.names)
-        self._dataset, self._given = dataset, given
+        self._dataset, self._shown = dataset, shown
         self._unlabelled = _unlabelled(dataset.features, columns)
 
     def _rows(self, start: int) -> Iterator[Row]:
@@ -149,11 +155,11 @@ class StreamedRows(RowSource):
                 example = next(examples, None)
             except (ValueError, ArrowException, DatasetsError) as error:
                 reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
-                raise ValueError(f"data must be readable to its end, got {self._given!r}: {reason}.") from error
+                raise ValueError(f"data must be readable to its end, got {self._shown!r}: {reason}.") from error
             if example is None:
                 return
             if not self._checked:
-                self.columns.check(list(example), self._given)
+                self.columns.check(list(example), self._shown)
                 self._checked = True
             self._done += 1
             yield self.columns.row(number, _labelled(example, self.columns.label, self._unlabelled))

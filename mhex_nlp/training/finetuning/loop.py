@@ -64,8 +64,8 @@ class Run:
                 self.scheduler.step()
                 self.optimizer.zero_grad()
             losses = [getattr(output, name) for name in _LOSSES]
-            found = [self.sums.new_zeros(()) if loss is None else loss.detach().float() for loss in losses]
-            self.sums += torch.stack([*found, self.sums.new_ones(())])
+            values = [self.sums.new_zeros(()) if loss is None else loss.detach().float() for loss in losses]
+            self.sums += torch.stack([*values, self.sums.new_ones(())])
             progress.batch += 1
             if not accelerator.sync_gradients:
                 continue

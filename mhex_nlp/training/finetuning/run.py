@@ -135,8 +135,8 @@ def _accelerator(config: FinetuneConfig) -> Accelerator:
 
 def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
-    given = {name: getattr(config, name) for name in ("gate", "loss_weight", "faithfulness_weight")}
-    chosen = {name: value for name, value in given.items() if value is not None}  # the rest is the checkpoint's
+    settings = {name: getattr(config, name) for name in ("gate", "loss_weight", "faithfulness_weight")}
+    chosen = {name: value for name, value in settings.items() if value is not None}  # the rest is the checkpoint's
     if chosen.get("faithfulness_weight"):
         chosen["mask_token_id"] = tokenizer.mask_token_id
     model = AutoMhexModelForSequenceClassification.from_pretrained(
