@@ -20,13 +20,7 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def read_rows(args: argparse.Namespace, rationale_column: str | None = None) -> list[Row]:
-    """The rows of `--data`, each of which must have a text.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file that cannot be read or without a row, no such split or column (lists those there are), an
-            empty text (with its row).
-    """
+    """The rows of `--data`, each of which must have a text."""
     from ..corpus.readers.opening import open_rows
     from ..corpus.readers.rows import complete_rows
 

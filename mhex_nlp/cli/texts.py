@@ -46,9 +46,6 @@ def write_explanations(
     """Writes `explanations.jsonl` and `report.html` to `directory`; the paths written.
 
     All explanations are held until the last is there: for some thousand texts.
-
-    Raises:
-        NotADirectoryError: `directory` is a file.
     """
     check_folder(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,8 @@ def highlight_dataset(
     >>> explained[0]["mhex_spans"], explained[0]["mhex_scores"]
 
     A `Dataset` is explained now, in constant memory and with the cache of `Dataset.map`: the same call on the same data
-    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read.
+    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (The function is
+    longer than 50 lines for the list of its arguments.)
 
     Args:
         dataset: a dataset whose `text_column` holds strings.
@@ -67,14 +68,7 @@ def highlight_dataset(
         ValueError: a column that is not there or would be overwritten, an option out of range, a row that cannot be
             explained (with errors="raise").
     """
-    if not isinstance(dataset, Dataset | IterableDataset):
-        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
-    if not isinstance(explainer, MhexExplainer):
-        raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
-    if errors not in ("raise", "record"):
-        raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    _check_arguments(dataset, explainer, batch_size, errors)
     options = ColumnOptions(unit, top_k, classes == "all")
     request = explainer.request(target, foil, classes)
     columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
@@ -89,6 +83,17 @@ def highlight_dataset(
     streamed = dataset.with_format("arrow").map(explain, **how)
     formatting = getattr(dataset, "_formatting", None)
     return streamed.with_format(None if formatting is None else formatting.format_type)
+
+
+def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any) -> None:
+    if not isinstance(dataset, Dataset | IterableDataset):
+        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
+    if not isinstance(explainer, MhexExplainer):
+        raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+    if errors not in ("raise", "record"):
+        raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
 
 
 def _explain_stored(dataset: Dataset, explain: _Explain, how: Mapping[str, Any]) -> Dataset:

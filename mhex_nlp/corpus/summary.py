@@ -60,16 +60,10 @@ class CorpusSummary:
         truncated: bool,
         windowed: bool,
     ) -> None:
-        """Counts one text.
+        """Counts one text, explained for the class `target`; `predicted` is `None` for regression.
 
-        Args:
-            target: the class explained.
-            predicted: the class predicted; `None` for regression.
-            gold: the right one by name or id, where it is known.
-            words: each with its score.
-            special: the sum of magnitudes on special tokens.
-            truncated: whether it was cut at the model's length.
-            windowed: whether it was read in windows.
+        `gold` is the right class by name or id, where it is known, and `special` the sum of magnitudes on special
+        tokens.
         """
         self.texts += 1
         self.truncated += truncated

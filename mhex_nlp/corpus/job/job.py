@@ -71,6 +71,8 @@ def run_job(
 ) -> JobReport | None:
     """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
 
+    Longer than 50 lines for the list of its arguments.
+
     Args:
         explainer: how to explain.
         source: the rows.

@@ -34,16 +34,7 @@ def write_part(
     formats: Sequence[str],
     options: ColumnOptions,
 ) -> dict[str, int]:
-    """Writes the files of a part; their names and sizes in bytes.
-
-    Args:
-        folder: where.
-        name: of the files, without suffix.
-        rows: the part's rows that were explained, in the order of the input.
-        explained: what came of each.
-        formats: some of FORMATS.
-        options: what stands in the columns of Parquet files, and the unit of HTML pages.
-    """
+    """Writes the files of a part, whose rows that were explained come in the input's order; their names and bytes."""
     sizes = {}
     documents: list[dict[str, Any]] = []
     if {"jsonl", "html"} & set(formats):

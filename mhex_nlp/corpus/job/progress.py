@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,12 +14,7 @@ _PAUSE = 10.0  # seconds between two plain lines
 
 
 class JobProgress:
-    """Texts a second and time left, on stderr; of this process, which does a share like any other.
-
-    Args:
-        shown: `False` says nothing at all.
-        processes: how many share the work.
-    """
+    """Texts a second and time left, on stderr; of this process, which does a share like any of `processes`."""
 
     def __init__(self, shown: bool = True, processes: int = 1) -> None:
         self._processes, self._shown = processes, shown
@@ -27,15 +22,8 @@ class JobProgress:
         self._first_share: float | None = None
         self._bar: Progress | None = None
         if shown and sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("Explaining"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[speed]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+            self._bar = Progress(TextColumn("Explaining"), *columns, console=Console(stderr=True), transient=True)
 
     def __enter__(self) -> JobProgress:
         if self._bar is not None:
@@ -43,9 +31,7 @@ class JobProgress:
             self._task = self._bar.add_task("", total=1.0, speed="")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._bar is not None:
             self._bar.stop()
 

@@ -21,11 +21,7 @@ _LONGEST_CELL = 1 << 24  # characters; what goes on for longer is a quote that w
 class _LineRows(RowSource):
     """Rows of a file, or of standard input (`path` is None), that is read line by line; a line ends at a newline.
 
-    Args:
-        path: the file.
-        shown: what to call it in a sentence.
-        kind: of its content.
-        columns: which are read.
+    `shown` is what a sentence calls it.
     """
 
     def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:

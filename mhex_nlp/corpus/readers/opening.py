@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = ("text", "jsonl", "csv", "tsv")  # what can be said of standard input
 STANDARD_INPUT = "-"
-_SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
+_SUFFIXES = {f".{kind}": kind for kind in ("csv", "tsv", "json", "jsonl", "parquet")} | {".txt": "text"}
 _FILES = "CSV, TSV, JSON, JSONL, Parquet or text"
 
 Opener: TypeAlias = Callable[[RowColumns], RowSource]
@@ -132,12 +125,9 @@ def _open_file(path: Path | None, name: str, kind: str, columns: RowColumns) -> 
     from .lines import JsonLineRows, TableRows, TextRows, holds_json_lines
     from .records import JsonRows, ParquetRows
 
-    if kind in ("csv", "tsv"):
-        return TableRows(path, name, kind, columns)
-    if kind == "jsonl":
-        return JsonLineRows(path, name, kind, columns)
-    if kind == "text":
-        return TextRows(path, name, kind, columns)
+    by_lines: dict[str, Any] = {"csv": TableRows, "tsv": TableRows, "jsonl": JsonLineRows, "text": TextRows}
+    if kind in by_lines:
+        return by_lines[kind](path, name, kind, columns)
     assert path is not None  # standard input is of none of the other kinds
     if kind == "parquet":
         return ParquetRows(path, name, columns)

@@ -49,11 +49,7 @@ def write_report(
             a bad `unit` or `page_texts`.
         NotADirectoryError: `output_dir` is a file.
     """
-    check_unit(unit)
-    if not isinstance(title, str):
-        raise TypeError(f"title must be a string, got {type(title).__name__}.")
-    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
-        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
+    _check_arguments(unit, title, page_texts)
     pairs = _with_labels(explanations, labels)
     first = next(pairs, None)
     if first is None:
@@ -71,6 +67,14 @@ def write_report(
     folder.write(INDEX, _index(gathering, pages, example, title))
     folder.finish()
     return folder.path / INDEX
+
+
+def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
+    check_unit(unit)
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a string, got {type(title).__name__}.")
+    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
+        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
 
 
 def _index(gathering: Gathering, pages: _Pages, example: Explanation, title: str) -> str:

@@ -39,8 +39,7 @@ def load_splits(
     validation_share: float = 0.1,
     seed: int = 42,
 ) -> DatasetDict:
-    """Splits "train" and "validation" with the columns `text`, `text_pair` (where it is named) and `label`, a
-    ClassLabel.
+    """Splits "train" and "validation" with the columns `text`, `text_pair` (if named) and `label`, a ClassLabel.
 
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
