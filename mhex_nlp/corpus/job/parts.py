@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part files of a job: some rows of the input, explained, in each format that is asked for."""
+"""The part files of a job: some rows of the input, explained, in each format of the job."""
 
 from __future__ import annotations
 
