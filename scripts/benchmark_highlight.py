@@ -13,7 +13,7 @@ The last three run in fewer rounds and the last two on fewer texts, since they t
 beside it with .md.
 
 `--memory` explains 100,000 generated rows with a tiny model and looks at the resident memory on the way. `--processes`
-runs `scripts/highlight.py` from file to file in one process and in two, with one thread each.
+runs `mhex highlight` from file to file in one process and in two, with one thread each.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def measure_memory(args: argparse.Namespace) -> dict[str, Any]:
             explainer,
             open_rows(str(path)),
             Path(folder) / "out",
-            asked=explainer.request(),
+            request=explainer.request(),
             formats=("jsonl", "parquet"),
             columns=ColumnOptions(),
             settings={},
@@ -285,7 +285,6 @@ def measure_processes(args: argparse.Namespace) -> dict[str, Any]:
     rows = [row.text for row in open_rows(args.data, text_column=args.text_column) if row.problem is None]
     texts = random.Random(args.seed).sample(rows, min(args.texts, len(rows)))
     few = texts[: max(2, len(texts) // 100)]
-    script = Path(__file__).with_name("highlight.py")
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes"]
 
@@ -294,12 +293,11 @@ def measure_processes(args: argparse.Namespace) -> dict[str, Any]:
             data = Path(folder) / "texts.jsonl"
             data.write_text("".join(json.dumps({"text": text}) + "\n" for text in chosen), "utf-8")
             start = [sys.executable] if count == 1 else [*launch, str(count)]
+            verb = ["-m", "mhex_nlp", "highlight"]
             options = ["--model", args.model, "--data", str(data), "--output", f"{folder}/out", "--format", "parquet"]
             parts = ["--part-rows", str(max(1, len(chosen) // 8)), "--num-processes", str(count)]
             begun = time.perf_counter()
-            subprocess.run(
-                [*start, str(script), *options, *parts], env=environment, check=True, stdout=subprocess.DEVNULL
-            )
+            subprocess.run([*start, *verb, *options, *parts], env=environment, check=True, stdout=subprocess.DEVNULL)
             return time.perf_counter() - begun
 
     rates: dict[int, list[float]] = {1: [], 2: []}

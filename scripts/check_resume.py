@@ -33,7 +33,6 @@ import mhex_nlp
 from mhex_nlp.cli.demo.corpus import load_corpus
 from mhex_nlp.corpus.job.ledger import Ledger
 
-SCRIPT = Path(__file__).with_name("highlight.py")
 HIDDEN = {"manifest.json"}  # says when and by whom
 
 
@@ -48,7 +47,7 @@ def write_corpus(path: Path, rows: int) -> None:
 
 def command(args: argparse.Namespace, corpus: Path, output: Path) -> list[str]:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(args.processes)]
-    start = [sys.executable] if args.processes == 1 else [*launch, f"--main_process_port={args.port}"]
+    start = [sys.executable, "-m"] if args.processes == 1 else [*launch, f"--main_process_port={args.port}", "-m"]
     options = {
         "--model": args.model,
         "--data": corpus,
@@ -59,11 +58,16 @@ def command(args: argparse.Namespace, corpus: Path, output: Path) -> list[str]:
         "--part-rows": args.part_rows,
         "--num-processes": args.processes,
     }
-    return [*start, str(SCRIPT), *(str(each) for pair in options.items() for each in pair)]
+    return [*start, "mhex_nlp", "highlight", *(str(each) for pair in options.items() for each in pair)]
 
 
 def start(args: argparse.Namespace, corpus: Path, output: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(mhex_nlp.__file__).parents[1]),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     environment |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(args.threads)}
     return subprocess.Popen(
         command(args, corpus, output),

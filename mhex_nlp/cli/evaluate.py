@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evaluate` on the command line: its options, its model and data, and what it prints."""
+"""`mhex evaluate`: its options, its model and data, and what it prints."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
+
+HELP = "compare MHEX with other explanation methods on one model"
 EXAMPLE = """examples:
   mhex evaluate --model demo-output/model --corpus --output evaluation
   mhex evaluate --model runs/mood-fitted --data reviews.csv --text-column review --output evaluation
@@ -17,20 +20,17 @@ EXAMPLE = """examples:
 """
 
 
-def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `evaluate` to a parser, with examples at the end of its help."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `mhex evaluate`."""
     add = parser.add_argument
     add("--model", required=True, help="folder or hub name of a fine-tuned classifier, with heads or not")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset")
+    source.add_argument("--data", help=f"{FILES}, or name of a dataset")
     source.add_argument(
         "--corpus", action="store_true", help="the held-out sentences of the embedded corpus, with what people marked"
     )
     add("--output", type=Path, required=True, help="folder for evaluation.md, .json, .png and .svg")
-    add("--split", default="train", help="split of a dataset (default: %(default)s)")
-    add("--text-column", default="text", help="column of the text (default: %(default)s)")
-    add("--text-pair-column", help="column of a second text")
+    add_columns(parser)
     add("--rationale-column", help="column of what people marked: [[start, end], ...] in characters of the text")
     add("--limit", type=int, default=300, help="texts, drawn by the seed where there are more (default: %(default)s)")
     add(
@@ -48,18 +48,14 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
-def run_evaluate(args: argparse.Namespace) -> int:
-    """Compares, writes the files and prints the table; the exit status.
-
-    Raises:
-        OSError, TypeError, ValueError, ImportError: one sentence on what is wrong with the options, model or data.
-    """
+def run(args: argparse.Namespace) -> int:
+    """Compares, writes the files and prints the table; 0."""
     from ..evaluation.benchmark.run import evaluate_explanations
     from ..evaluation.benchmark.tables import check_folder, summary_table, write_evaluation
 
     check_folder(args.output)
-    texts, pairs, rationales = _texts(args)
-    model, tokenizer = _load(args.model, args.device)
+    texts, pairs, rationales = _sample(args)
+    model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
     report = evaluate_explanations(
         model,
         tokenizer,
@@ -73,92 +69,58 @@ def run_evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
         batch_tokens=args.batch_tokens,
     )
-    written = write_evaluation(report, args.output)
+    paths = write_evaluation(report, args.output)
     print("\n".join(summary_table(report)))
     for note in report.notes:
         print(note)
     if report.left_out:
         print(f"{report.left_out} of {len(texts)} texts have a single one of the {report.unit} and were left out.")
-    for path in written:
+    for path in paths:
         print(path)
     return 0
 
 
-def _methods(given: str | None) -> Any:
-    if given is None or given.strip() == "all":
-        return given and "all"
-    return [name.strip() for name in given.split(",") if name.strip()]
+def _methods(names: str | None) -> Any:
+    if names is None or names.strip() == "all":
+        return names and "all"
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def _texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
+def _sample(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
     """Texts, second halves and rationales, at most `--limit` of them."""
     if args.limit < 2:
         raise ValueError(f"limit must be at least 2, got {args.limit}.")
-    texts: Sequence[str]
-    pairs: Sequence[str] | None = None
-    rationales: Sequence[Any] | None = None
-    if args.corpus:
-        if args.text_pair_column is not None or args.rationale_column is not None:
-            raise ValueError("--text-pair-column and --rationale-column name columns of --data, not of --corpus.")
-        from .demo.corpus import load_corpus
-
-        sentences = load_corpus("test")
-        texts, rationales = [each.text for each in sentences], [each.spans for each in sentences]
-    else:
-        from ..corpus.readers.opening import read_texts
-
-        texts, pairs = read_texts(args.data, args.text_column, args.text_pair_column, args.split)
-        if args.rationale_column is not None:
-            rationales = _rationales(args.data, args.rationale_column, args.split)
-    chosen = range(len(texts))
-    if len(texts) > args.limit:
-        chosen = sorted(random.Random(args.seed).sample(chosen, args.limit))  # type: ignore[assignment]
-        print(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
-    halves, marks = (None if rows is None else [rows[index] for index in chosen] for rows in (pairs, rationales))
-    return [texts[index] for index in chosen], halves, marks
+    texts, pairs, rationales = _corpus(args) if args.corpus else _data(args)
+    if len(texts) <= args.limit:
+        return texts, pairs, rationales
+    chosen = sorted(random.Random(args.seed).sample(range(len(texts)), args.limit))
+    print(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
+    columns = (None if column is None else [column[index] for index in chosen] for column in (pairs, rationales))
+    return [texts[index] for index in chosen], *columns  # type: ignore[return-value]
 
 
-def _rationales(source: str, column: str, split: str) -> list[Any]:
-    """The cells of a column, as lists or as the JSON of lists."""
-    from ..training.finetuning.data import read_source
+def _corpus(args: argparse.Namespace) -> tuple[list[str], None, list[Any]]:
+    from .demo.corpus import load_corpus
 
-    rows = read_source(source)[split]
-    if column not in rows.column_names:
-        raise ValueError(
-            f"rationale_column must name a column of split {split!r}, got {column!r}; it has "
-            f"{', '.join(rows.column_names)}."
-        )
-    found = []
-    for row, cell in enumerate(rows[column]):
-        try:
-            spans = json.loads(cell) if isinstance(cell, str) else cell
-            found.append([(int(start), int(end)) for start, end in spans])
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"column {column!r} of split {split!r}, row {row} (counted from 0): a rationale must be a list of "
-                f"[start, end) pairs, got {cell!r:.80}."
-            ) from error
-    return found
+    if args.text_pair_column is not None or args.rationale_column is not None:
+        raise ValueError("--text-pair-column and --rationale-column name columns of --data, not of --corpus.")
+    sentences = load_corpus("test")
+    return [sentence.text for sentence in sentences], None, [sentence.spans for sentence in sentences]
 
 
-def _load(name: str, device: str | None) -> tuple[Any, Any]:
-    """The model as it stands in its folder, with heads where it has some, and its tokenizer."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.utils import logging
+def _data(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
+    rows = read_rows(args, args.rationale_column)
+    rationales = None
+    if args.rationale_column is not None:
+        where = f"column {args.rationale_column!r} of split {args.split!r}"
+        rationales = [_spans(row.rationale, f"{where}, row {row.number} (counted from 0)") for row in rows]
+    return *texts_and_pairs(rows), rationales
 
-    from ..inputs.tokenizer import load_tokenizer
-    from ..models.auto import AutoMhexModelForSequenceClassification
-    from ..models.devices import resolve
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    where, _ = resolve(device, None)
-    plain = getattr(AutoConfig.from_pretrained(name), "mhex", None) is None
-    loader: Any = AutoModelForSequenceClassification if plain else AutoMhexModelForSequenceClassification
-    model, info = loader.from_pretrained(name, output_loading_info=True)
-    if info["missing_keys"]:
-        raise ValueError(
-            f"{name} must be a fine-tuned classifier, got one without weights for "
-            f"{', '.join(sorted(info['missing_keys']))}: its predictions would be random."
-        )
-    return model.to(where).eval(), load_tokenizer(name)
+def _spans(cell: Any, where: str) -> list[tuple[int, int]]:
+    """The pairs of a cell that holds them as lists or as their JSON."""
+    try:
+        spans: Sequence[Any] = json.loads(cell) if isinstance(cell, str) else cell
+        return [(int(start), int(end)) for start, end in spans]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: a rationale must be a list of [start, end) pairs, got {cell!r:.80}.") from error

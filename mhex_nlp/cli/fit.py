@@ -6,65 +6,36 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-_EXAMPLES = """examples:
+from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
+
+HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
+EXAMPLE = """examples:
   mhex fit --model demo-output/model --data reviews.csv --text-column review --output fitted
   mhex fit --model distilbert-base-uncased-finetuned-sst-2-english --data reviews.jsonl --output explained
 """
 
 
-def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `mhex fit`."""
-    parser.epilog, parser.formatter_class = _EXAMPLES, argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--model", required=True, help="folder or hub name of a fine-tuned classifier, with heads or not"
-    )
-    parser.add_argument(
-        "--data", required=True, help="CSV, TSV, JSON, JSONL, Parquet or text file, or name of a dataset"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for the fitted model")
-    parser.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
-    parser.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
-    parser.add_argument("--text-pair-column", help="column of a second text")
-    parser.add_argument("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
-    parser.add_argument(
-        "--held-out", type=float, default=0.1, help="share of the texts to judge on (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)"
-    )
-    parser.add_argument("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--device", help="such as cuda:0 (default: cpu)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `mhex fit`."""
+    add = parser.add_argument
+    add("--model", required=True, help="folder or hub name of a fine-tuned classifier, with heads or not")
+    add("--data", required=True, help=f"{FILES}, or name of a dataset")
+    add("--output", type=Path, required=True, help="folder for the fitted model")
+    add_columns(parser)
+    add("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
+    add("--held-out", type=float, default=0.1, help="share of the texts to judge on (default: %(default)s)")
+    add("--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)")
+    add("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
+    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    add("--device", help="such as cuda:0 (default: cpu)")
 
 
-def run_fit(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Fits, saves model and tokenizer, prints how good the fit is; 0."""
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    from ..corpus.readers.opening import read_texts
-    from ..inputs.tokenizer import load_tokenizer
-    from ..models.auto import AutoMhexModelForSequenceClassification
-    from ..models.config import MhexConfig
-    from ..models.devices import resolve
-    from ..models.modeling import HEAD_PREFIXES
     from ..training.fitting.fit import fit_equivalent_matrices
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    texts, pairs = read_texts(args.data, args.text_column, args.text_pair_column, args.split)
-    device, _ = resolve(args.device, None)
-    # heads that are new only read: no prediction of the model changes
-    fresh = getattr(AutoConfig.from_pretrained(args.model), "mhex", None) is None
-    given = {"mhex": MhexConfig(gate=False)} if fresh else {}
-    model, info = AutoMhexModelForSequenceClassification.from_pretrained(args.model, output_loading_info=True, **given)
-    if untrained := sorted(key for key in info["missing_keys"] if not key.startswith(HEAD_PREFIXES)):
-        raise ValueError(
-            f"{args.model} must be a fine-tuned classifier, got one without weights for {', '.join(untrained)}: its "
-            "predictions would be random."
-        )
-    model.to(device)
-    tokenizer = load_tokenizer(args.model, None)
+    texts, pairs = texts_and_pairs(read_rows(args))
+    model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
     report = fit_equivalent_matrices(
         model,
         tokenizer,

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
+HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
   mhex report highlights --output pages
   mhex report highlights --output pages --labels reviews.csv --label-column stars --title "Reviews of 2026"
 """
 
 
-def add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `report` to a parser, with examples at the end of its help."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `mhex report`."""
     add = parser.add_argument
     add("source", type=Path, help="folder that `mhex highlight` wrote JSONL to, or a JSONL file of explanations")
     add("--output", type=Path, required=True, help="folder for the pages; an earlier report there is replaced")
@@ -28,35 +27,24 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", default="train", help="split of a dataset (default: %(default)s)")
 
 
-def run_report(args: argparse.Namespace) -> int:
-    """Writes the pages as the parsed options say; the exit status.
-
-    Raises:
-        OSError, ValueError: one sentence on what is wrong with the source, the labels or the output.
-    """
-    from ..corpus.report.pages import write_report
+def run(args: argparse.Namespace) -> int:
+    """Writes the pages and prints the index's path; 0."""
+    from ..corpus.report import write_report
     from ..corpus.report.reading import read_explanations
 
-    explanations = read_explanations(args.source)
-    labels = None if args.labels is None else _labels(args)
-    print(
-        write_report(
-            explanations, args.output, labels=labels, title=args.title, unit=args.unit, page_texts=args.page_texts
+    explanations, labels = read_explanations(args.source), None
+    if args.labels is not None:
+        from ..corpus import open_rows
+
+        # any column will do for the text, which is not looked at
+        source = open_rows(
+            args.labels,
+            text_column=args.label_column,
+            id_column=args.id_column,
+            label_column=args.label_column,
+            split=args.split,
         )
-    )
+        labels = {row.id: row.label for row in source}
+    options = {"labels": labels, "title": args.title, "unit": args.unit, "page_texts": args.page_texts}
+    print(write_report(explanations, args.output, **options))
     return 0
-
-
-def _labels(args: argparse.Namespace) -> Mapping[str, str | int | None]:
-    """The right labels by id, of all rows."""
-    from ..corpus import open_rows
-
-    # any column will do for the text, which is not looked at
-    source = open_rows(
-        args.labels,
-        text_column=args.label_column,
-        id_column=args.id_column,
-        label_column=args.label_column,
-        split=args.split,
-    )
-    return {row.id: row.label for row in source}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many texts: read from files or datasets, explanations shown or written as JSONL and one HTML page."""
+"""Explanations of some texts, shown on the terminal or written as JSONL and one HTML page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from ..corpus.atomic_files import check_folder
 from ..corpus.jsonl import write_jsonl
 from ..explain.explanation import Explanation
 from ..render import render_page, render_terminal
@@ -17,11 +18,11 @@ from ..render import render_page, render_terminal
 FORMATS = ("jsonl", "html")
 
 
-def check_formats(given: str, known: Sequence[str] = FORMATS) -> list[str]:
+def check_formats(names: str, known: Sequence[str] = FORMATS) -> list[str]:
     """The formats of a comma-separated list; ValueError for one that is not `known`."""
-    formats = [name.strip() for name in given.split(",") if name.strip()]
+    formats = [name.strip() for name in names.split(",") if name.strip()]
     if not formats or not set(formats) <= set(known):
-        raise ValueError(f"format must be one or more of {', '.join(known)}, got {given!r}.")
+        raise ValueError(f"format must be one or more of {', '.join(known)}, got {names!r}.")
     return formats
 
 
@@ -45,28 +46,17 @@ def write_explanations(
     """Writes `explanations.jsonl` and `report.html` to `directory`; the paths written.
 
     All explanations are held until the last is there: for some thousand texts.
-
-    Raises:
-        NotADirectoryError: `directory` is a file.
     """
-    if directory.exists() and not directory.is_dir():
-        raise NotADirectoryError(f"output must be a folder, got the file {directory}.")
+    check_folder(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    bar = track(
-        explanations,
-        "Explaining",
-        total=total,
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
-    found = list(bar)
-    written = []
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    documents = list(track(explanations, "Explaining", total, console=console, disable=quiet, transient=True))
+    paths = []
     if "jsonl" in formats:
-        written.append(directory / "explanations.jsonl")
-        write_jsonl(found, written[-1])
+        paths.append(directory / "explanations.jsonl")
+        write_jsonl(documents, paths[-1])
     if "html" in formats:
-        written.append(directory / "report.html")
-        page = render_page((each.to_dict() for each in found), title=title, unit=unit)
-        written[-1].write_text(page, "utf-8")
-    return written
+        paths.append(directory / "report.html")
+        page = render_page((explanation.to_dict() for explanation in documents), title=title, unit=unit)
+        paths[-1].write_text(page, "utf-8")
+    return paths

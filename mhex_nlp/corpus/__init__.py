@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole datasets: attribution columns for `datasets`, resumable jobs from file to file, texts shown on a terminal.
-
-Names only, handed on lazily (PEP 562): the command line reads its options from here before anything heavy is wanted.
-"""
+"""Whole datasets: attribution columns for `datasets`, resumable jobs from file to file, pages of many explanations."""
 
 from __future__ import annotations
 

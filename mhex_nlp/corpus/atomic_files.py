@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole, and on the disk, or not at all."""
+"""Files that are there whole, and on the disk, or not at all; and the folders that hold them."""
 
 from __future__ import annotations
 
@@ -44,5 +44,11 @@ def sync_folder(folder: Path) -> None:
 
 def temporary_for(name: str) -> str | None:
     """The name that a file was to get, if this is what a killed process left of it."""
-    found = re.fullmatch(rf"\.(.+)\.\d+{re.escape(_ENDING)}", name)
-    return found and found[1]
+    match = re.fullmatch(rf"\.(.+)\.\d+{re.escape(_ENDING)}", name)
+    return match and match[1]
+
+
+def check_folder(path: Path, argument: str = "output") -> None:
+    """NotADirectoryError where there is a file of that name."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{argument} must be a folder, got the file {path}.")

@@ -78,12 +78,12 @@ class ColumnOptions:
 def to_columns(rows: Sequence[ExplainedText | str], options: ColumnOptions) -> dict[str, pa.Array]:
     """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null."""
     names = options.types
-    found: dict[str, list[Any]] = {name: [] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
         values = {"error": row} if isinstance(row, str) else _values(row, options)
-        for name, column in found.items():
+        for name, column in columns.items():
             column.append(values.get(name[len(PREFIX) :]))
-    return {name: pa.array(column, names[name]) for name, column in found.items()}
+    return {name: pa.array(column, names[name]) for name, column in columns.items()}
 
 
 def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
 from ..explain.explainer import MhexExplainer
+from ..explain.request import Request
 from ..explain.targets import ClassName
 from ..inputs.texts import repair_surrogates, warn
 from .columns import PREFIX, ColumnOptions, to_columns
-from .explained_rows import ExplainedText, explain_rows, tokenise_rows
+from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
 from .readers.rows import row_problem
 
@@ -43,7 +45,8 @@ def highlight_dataset(
     >>> explained[0]["mhex_spans"], explained[0]["mhex_scores"]
 
     A `Dataset` is explained now, in constant memory and with the cache of `Dataset.map`: the same call on the same data
-    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read.
+    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (The function is
+    longer than 50 lines for the list of its arguments.)
 
     Args:
         dataset: a dataset whose `text_column` holds strings.
@@ -65,6 +68,24 @@ def highlight_dataset(
         ValueError: a column that is not there or would be overwritten, an option out of range, a row that cannot be
             explained (with errors="raise").
     """
+    _check_arguments(dataset, explainer, batch_size, errors)
+    options = ColumnOptions(unit, top_k, classes == "all")
+    request = explainer.request(target, foil, classes)
+    columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
+    _check_columns(dataset, columns)
+    explain = _Explain(explainer, request, columns, options, errors)
+    how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
+    how["features"] = _features(dataset, options)
+    if isinstance(dataset, Dataset):
+        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, request)]
+        how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+        return _explain_stored(dataset, explain, how)
+    streamed = dataset.with_format("arrow").map(explain, **how)
+    formatting = getattr(dataset, "_formatting", None)
+    return streamed.with_format(None if formatting is None else formatting.format_type)
+
+
+def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any) -> None:
     if not isinstance(dataset, Dataset | IterableDataset):
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
     if not isinstance(explainer, MhexExplainer):
@@ -73,53 +94,47 @@ def highlight_dataset(
         raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-    options: ColumnOptions = ColumnOptions(unit, top_k, classes == "all")
-    request = explainer.request(target, foil, classes)
-    columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
-    _check_columns(dataset, columns)
-    warned: list[bool] = []
 
-    def explain(table: pa.Table, indices: list[int]) -> pa.Table:
-        _check_names(table.column_names, columns)
-        halves = [table[name].to_pylist() for name in columns]
-        rows: list[ExplainedText | str] = [row_problem(row) or "" for row in zip(*halves, strict=True)]
-        sound = [place for place, problem in enumerate(rows) if not problem]
-        texts, *pairs = ([repair_surrogates(half[place]) for place in sound] for half in halves)
-        items = tokenise_rows(explainer, texts, pairs[0] if pairs else None)
-        for place, found in zip(sound, explain_rows(explainer, request, items), strict=True):
-            rows[place] = found
+
+def _explain_stored(dataset: Dataset, explain: _Explain, how: Mapping[str, Any]) -> Dataset:
+    """The dataset with the columns, in the format that it had."""
+    if not len(dataset):  # `map` would leave the columns out
+        return Dataset.from_dict({name: [] for name in how["features"]}, features=how["features"])
+    before: dict[str, Any] = dataset.format
+    explained = dataset.with_format("arrow").map(explain, desc="explain", **how)
+    shown = (
+        None if set(before["columns"]) == set(dataset.column_names) else [*before["columns"], *explain.options.types]
+    )
+    return explained.with_format(before["type"], shown, before["output_all_columns"], **before["format_kwargs"])
+
+
+@dataclass
+class _Explain:
+    """Adds the columns to a chunk of the dataset."""
+
+    explainer: MhexExplainer
+    request: Request
+    columns: list[str]
+    options: ColumnOptions
+    errors: str
+    warned: bool = False
+
+    def __call__(self, table: pa.Table, indices: list[int]) -> pa.Table:
+        _check_names(table.column_names, self.columns)
+        cells = [table[name].to_pylist() for name in self.columns]
+        problems = [row_problem(row) for row in zip(*cells, strict=True)]
+        texts, *pairs = ([repair_surrogates(cell) if isinstance(cell, str) else "" for cell in cs] for cs in cells)
+        items = tokenise_rows(self.explainer, texts, pairs[0] if pairs else None, problems)
+        rows = explain_rows(self.explainer, self.request, items)
         for index, row in zip(indices, rows, strict=True):
-            if isinstance(row, str) and errors == "raise":
+            if isinstance(row, str) and self.errors == "raise":
                 raise ValueError(f"row {index} of the dataset cannot be explained: {row}")
-            if not isinstance(row, str) and row.item.truncated and not warned:
-                warned.append(True)
+            if not isinstance(row, str) and row.item.truncated and not self.warned:
+                self.warned = True
                 warn(f"row {index}: {row.item.cut_note()} The column {PREFIX}truncated tells which others were cut.")
-        for name, column in to_columns(rows, options).items():
+        for name, column in to_columns(rows, self.options).items():
             table = table.append_column(name, column)
         return table
-
-    features = _features(dataset, options)
-    if isinstance(dataset, Dataset):
-        if not len(dataset):  # `map` would leave the columns out
-            return Dataset.from_dict({name: [] for name in features or ()}, features=features)
-        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, request)]
-        before: dict[str, Any] = dataset.format
-        found = dataset.with_format("arrow").map(
-            explain,
-            with_indices=True,
-            batched=True,
-            batch_size=batch_size,
-            features=features,
-            new_fingerprint=hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
-            desc="explain",
-        )
-        kept = None if set(before["columns"]) == set(dataset.column_names) else [*before["columns"], *options.types]
-        return found.with_format(before["type"], kept, before["output_all_columns"], **before["format_kwargs"])
-    streamed = dataset.with_format("arrow").map(
-        explain, with_indices=True, batched=True, batch_size=batch_size, features=features
-    )
-    formatting = getattr(dataset, "_formatting", None)
-    return streamed.with_format(None if formatting is None else formatting.format_type)
 
 
 def _check_columns(dataset: Dataset | IterableDataset, columns: list[str]) -> None:

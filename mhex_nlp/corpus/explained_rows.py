@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -49,7 +49,7 @@ class ExplainedText:
         """The class explained."""
         return self.numbers.targets[self.row]
 
-    @cached_property  # the summary and the columns both want them
+    @cached_property  # used by summary.py and columns.py
     def words(self) -> list[TokenGroup]:
         """The tokens by word; those of the template are in none."""
         return group_tokens(self.tokens, [token.word for token in self.tokens], self.item.sources)
@@ -68,35 +68,33 @@ class ExplainedText:
 
 
 def _row(numbers: Scores, row: int) -> Scores:
-    own = slice(row, row + 1)
-    return Scores(
-        numbers.scores[own],
-        None if numbers.class_scores is None else numbers.class_scores[own],
-        None if numbers.layer_scores is None else numbers.layer_scores[own],
-        numbers.sums[own],
-        numbers.bases[own],
-        numbers.targets[own],
-        numbers.logits[own],
-        numbers.explained[own],
-    )
+    """One row of a batch's numbers, as a batch of one."""
+    values: dict[str, Any] = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
+    values = {name: None if value is None else value[row : row + 1] for name, value in values.items()}
+    return Scores(**values)
 
 
 def tokenise_rows(
-    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str] | None
+    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str] | None, problems: Sequence[str | None]
 ) -> list[TokenisedText | str]:
-    """Checked texts tokenised; in the place of one that cannot be, the reason."""
-    if not texts:
-        return []
+    """Texts tokenised; for one that has a problem, or that cannot be tokenised, the reason."""
+
+    def tokenise(indices: Sequence[int]) -> list[TokenisedText]:
+        seconds = None if pairs is None else [pairs[index] for index in indices]
+        return list(explainer.tokenise([texts[index] for index in indices], seconds, start=None))
+
+    items: list[TokenisedText | str] = [problem or "" for problem in problems]
+    sound = [index for index, problem in enumerate(problems) if problem is None]
     try:
-        return list(explainer.tokenise(texts, pairs, start=None))
+        for index, item in zip(sound, tokenise(sound) if sound else (), strict=True):
+            items[index] = item
     except ValueError:  # one of them at least: find which
-        found: list[TokenisedText | str] = []
-        for index, text in enumerate(texts):
+        for index in sound:
             try:
-                found += explainer.tokenise([text], None if pairs is None else [pairs[index]], start=None)
+                items[index] = tokenise([index])[0]
             except ValueError as error:
-                found.append(str(error))
-        return found
+                items[index] = str(error)
+    return items
 
 
 def explain_rows(
@@ -107,7 +105,7 @@ def explain_rows(
     A text that the model or the request cannot explain alone (logits that are not finite, a foil that is predicted)
     gives a reason as well, and does not keep the others of its batch from being explained.
     """
-    found: list[ExplainedText | str] = [item if isinstance(item, str) else "" for item in items]
+    rows: list[ExplainedText | str] = [item if isinstance(item, str) else "" for item in items]
     sound = [index for index, item in enumerate(items) if not isinstance(item, str)]
     texts: list[Any] = [items[index] for index in sound]
     try:
@@ -118,13 +116,13 @@ def explain_rows(
             try:
                 batches += [([place], numbers) for _, numbers in explainer.attribute([item], request)]
             except ValueError as error:
-                found[sound[place]] = str(error)
+                rows[sound[place]] = str(error)
     for places, numbers in batches:
         predicted = numbers.logits.argmax(1).tolist()
         probabilities = request.table.probabilities(numbers.logits)
-        for row, place in enumerate(places):
+        for index, place in enumerate(places):
             item = texts[place]
-            chances = None if probabilities is None else tuple(probabilities[row])
+            chances = None if probabilities is None else tuple(probabilities[index])
             tokens = align_item(item, request.language)
-            found[sound[place]] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, request)
-    return found
+            rows[sound[place]] = ExplainedText(item, tokens, numbers, index, predicted[index], chances, request)
+    return rows

@@ -13,7 +13,7 @@ from ..models.weights_hash import model_hash
 
 
 def identity_of(explainer: MhexExplainer, request: Request) -> dict[str, Any]:
-    """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, what is asked."""
+    """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, the request."""
     labels = request.table.labels
     return {
         "library": __version__,

@@ -60,16 +60,10 @@ class CorpusSummary:
         truncated: bool,
         windowed: bool,
     ) -> None:
-        """Counts one text.
+        """Counts one text, explained for the class `target`; `predicted` is `None` for regression.
 
-        Args:
-            target: the class explained.
-            predicted: the class predicted; `None` for regression.
-            gold: the right one by name or id, where it is known.
-            words: each with its score.
-            special: the sum of magnitudes on special tokens.
-            truncated: whether it was cut at the model's length.
-            windowed: whether it was read in windows.
+        `gold` is the right class by name or id, where it is known, and `special` the sum of magnitudes on special
+        tokens.
         """
         self.texts += 1
         self.truncated += truncated
@@ -79,13 +73,13 @@ class CorpusSummary:
             if gold is not None:
                 self.confusion.setdefault(label_name(gold, self.labels), Counter())[predicted] += 1
         self.explained[target] += 1
-        own = self.words.setdefault(target, {})
+        of_class = self.words.setdefault(target, {})
         for text, score in words:
             size = abs(score)
             self.mass["all"] += size
             if all(unicodedata.category(character)[0] in "PS" for character in text):
                 self.mass["punctuation"] += size
-            _count(own, text.casefold(), 1, score, size)
+            _count(of_class, text.casefold(), 1, score, size)
         self.mass["all"] += special
         self.mass["special tokens"] += special
 
@@ -114,11 +108,11 @@ class CorpusSummary:
         for gold, row in record["confusion"].items():
             self.confusion.setdefault(gold, Counter()).update(row)
         for name, words in record["words"].items():
-            own = self.words.setdefault(name, {})
+            of_class = self.words.setdefault(name, {})
             for word, (count, score, size) in words.items():
-                _count(own, word, count, score, size)
-            if len(own) > 2 * _KEPT:
-                self.words[name] = _strongest(own, _KEPT)
+                _count(of_class, word, count, score, size)
+            if len(of_class) > 2 * _KEPT:
+                self.words[name] = _strongest(of_class, _KEPT)
 
     def report(self, top: int = 30) -> dict[str, Any]:
         """The summary as JSON: for each class its `top` words for and against it, by the sum of their scores."""
@@ -128,7 +122,7 @@ class CorpusSummary:
         classes = {}
         for label in self.labels:
             words = self.words.get(label, {})
-            order = sorted(words.items(), key=lambda each: (-each[1][1], each[0]))
+            order = sorted(words.items(), key=lambda entry: (-entry[1][1], entry[0]))
             classes[label] = {
                 "texts": self.explained.get(label, 0),
                 "predicted": self.predicted.get(label, 0),
@@ -149,18 +143,15 @@ class CorpusSummary:
 
 
 def _count(words: dict[str, list[float]], word: str, count: float, score: float, size: float) -> None:
-    found = words.get(word)
-    if found is None:
-        words[word] = [count, score, size]
-    else:
-        found[0] += count
-        found[1] += score
-        found[2] += size
+    sums = words.setdefault(word, [0, 0.0, 0.0])
+    sums[0] += count
+    sums[1] += score
+    sums[2] += size
 
 
 def _strongest(words: Mapping[str, Sequence[float]], most: int) -> dict[str, list[float]]:
     """Those with the largest sums of magnitudes, in order of the alphabet where these are equal."""
-    order = sorted(words.items(), key=lambda each: (-each[1][2], each[0]))[:most]
+    order = sorted(words.items(), key=lambda entry: (-entry[1][2], entry[0]))[:most]
     return {word: [values[0], *(round(value, 6) for value in values[1:])] for word, values in order}
 
 

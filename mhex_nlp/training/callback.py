@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
 from ..models.heads.head import trained
@@ -82,12 +82,10 @@ class MhexCallback(TrainerCallback):
         self._follow(trainer.model)
         return self
 
-    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_init_end(self, *args: Any, **kwargs: Any) -> None:
         self._follow(kwargs.get("model"))
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         model = require_heads(kwargs["model"])
         if getattr(model, "mhex_fit", None) is not None:
             logger.warning("The fitted matrices are dropped, since training changes the model: fit again afterwards.")
@@ -109,25 +107,19 @@ class MhexCallback(TrainerCallback):
         self._written = -1
         self._follow(model)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.step_begins()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.check_step()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.step_ends()
 
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is None:
             return
         if kwargs.get("eval_dataloader") is not self._loader:  # what an interrupted evaluation has left goes
@@ -135,17 +127,12 @@ class MhexCallback(TrainerCallback):
             self._watch.drop(training=False)
         self._watch.evaluated()
 
-    def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_predict(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.drop(training=False)
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any
     ) -> None:
         if self._watch is None or logs is None:
             return
@@ -162,13 +149,11 @@ class MhexCallback(TrainerCallback):
         if state.log_history:
             state.log_history[-1].update(figures)  # a copy of `logs` made before the callbacks ran
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if self.every == "evaluate":
             self._highlight(args, state, kwargs)
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if self.every == "epoch":
             self._highlight(args, state, kwargs)
 

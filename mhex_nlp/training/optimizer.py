@@ -20,13 +20,13 @@ def find_heads(model: nn.Module) -> MhexMixin | None:
 
 def require_heads(model: nn.Module) -> MhexMixin:
     """As `find_heads`; ValueError where there are none."""
-    found = find_heads(model)
-    if found is None:
+    heads = find_heads(model)
+    if heads is None:
         raise ValueError(
             f"model must have MHEX heads, got a {type(model).__name__} without any; make one with "
             "get_mhex_model(model) or AutoMhexModelForSequenceClassification.from_pretrained(...)."
         )
-    return found
+    return heads
 
 
 def mhex_param_groups(

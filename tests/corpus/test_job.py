@@ -56,7 +56,7 @@ def run(explainer, corpus, output, state=None, formats=FORMATS, **options):
         explainer,
         source,
         Path(output),
-        asked=explainer.request(),
+        request=explainer.request(),
         formats=formats,
         columns=ColumnOptions(),
         settings=settings,

@@ -26,17 +26,23 @@ pytestmark = pytest.mark.slow
 def model(tmp_path_factory):
     """Trained heads and a fit, on the disk."""
     folder = tmp_path_factory.mktemp("model")
-    found = train_heads(get_mhex_model(tiny_bert().eval(), MhexConfig(gate=True)))
-    fit_equivalent_matrices(found, tiny_tokenizer(), tiny_texts(60)[0], progress=False)
-    found.save_pretrained(folder)
+    model = train_heads(get_mhex_model(tiny_bert().eval(), MhexConfig(gate=True)))
+    fit_equivalent_matrices(model, tiny_tokenizer(), tiny_texts(60)[0], progress=False)
+    model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 
 
 def call(command, folder, status, **environment):
-    given = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
-    given |= {"TRITON_CACHE_DIR": str(folder), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=given, cwd=folder, capture_output=True, text=True, timeout=280)
+    variables = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        **environment,
+    }
+    variables |= {"TRITON_CACHE_DIR": str(folder), "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(SCRIPTS.parent)}
+    done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=280)
     assert done.returncode == status, done.stdout[-3000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 
@@ -45,28 +51,20 @@ def test_killed_three_times_and_resumed(model, tmp_path):
     """`scripts/check_resume.py` compares the outputs; docs/highlighting.md has its log of 20 kills."""
     options = ["--kills", "3", "--rows", "1000", "--part-rows", "40", "--part-seconds", "0.3"]
     command = [sys.executable, str(SCRIPTS / "check_resume.py"), "--model", str(model), *options]
-    told = call(command, tmp_path, 0)
-    assert "none lost and none twice" in told and told.count("parts finished") == 3
+    printed = call(command, tmp_path, 0)
+    assert "none lost and none twice" in printed and printed.count("parts finished") == 3
 
 
 def test_two_processes_give_the_scores_of_one(model, tmp_path, monkeypatch):
     texts, _ = tiny_texts(90)
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     options = ["--model", str(model), "--data", "texts.txt", "--part-rows", "10", "--format", "jsonl"]
-    script = str(SCRIPTS / "highlight.py")
     monkeypatch.chdir(tmp_path)
     assert main(["highlight", *options, "--output", "one"]) == 0
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--main_process_port=29531",
-    ]
-    told = call([*launch, script, *options, "--output", "two", "--num-processes", "2"], tmp_path, 0)
-    assert told.count("90 of 90 rows explained in 9 parts") == 1
+    many = ["--multi_gpu", "--num_processes", "2", "--main_process_port=29531"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *many, "-m", "mhex_nlp", "highlight"]
+    printed = call([*launch, *options, "--output", "two", "--num-processes", "2"], tmp_path, 0)
+    assert printed.count("90 of 90 rows explained in 9 parts") == 1
     ranks = {path.name.split("-")[1] for path in (tmp_path / "two").glob("part-*")}
     assert ranks == {"0", "1"}
     manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
@@ -98,19 +96,19 @@ def test_a_full_disk_and_a_read_only_one(model, tmp_path, small_disk, monkeypatc
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     command = [sys.executable, "-m", "mhex_nlp", "highlight", "--model", str(model), "--data", "texts.txt"]
     command += ["--part-rows", "20", "--format", "jsonl", "--output", str(small_disk / "out")]
-    told = call(command, tmp_path, 2)
-    sentence = [line for line in told.splitlines() if line.startswith("mhex highlight:")]
+    printed = call(command, tmp_path, 2)
+    sentence = [line for line in printed.splitlines() if line.startswith("mhex highlight:")]
     assert len(sentence) == 1 and "the disk is full; parts that are finished stay" in sentence[0]
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
     finished = sorted((small_disk / "out").glob("part-*.jsonl"))
     assert finished and all(len(list(read_jsonl(path))) == 20 for path in finished)
     before = {path.name: path.stat().st_mtime_ns for path in finished}
-    given = command[3:]
+    arguments = command[3:]
     subprocess.run(["mount", "-o", "remount,size=64m,ro", str(small_disk)], check=True)
     monkeypatch.chdir(tmp_path)
-    assert main(given) == 2
+    assert main(arguments) == 2
     assert "the disk is read-only" in capsys.readouterr().err
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert main(given) == 0
+    assert main(arguments) == 0
     assert "300 of 300 rows explained in 15 parts" in capsys.readouterr().out
     assert {name: (small_disk / "out" / name).stat().st_mtime_ns for name in before} == before

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mhex_nlp.cli.finetune import add_finetune_arguments
+from mhex_nlp.cli import main
+from mhex_nlp.cli.finetune import add_arguments
 from mhex_nlp.training import FinetuneConfig
 
 
@@ -45,16 +46,14 @@ def test_settings_are_checked(options: dict[str, Any], error: type[Exception], m
 @pytest.mark.parametrize(("given", "gate"), [([], None), (["--gate"], True), (["--no-gate"], False)])
 def test_gate_on_the_command_line(given: list[str], gate: bool | None) -> None:
     parser = argparse.ArgumentParser()
-    add_finetune_arguments(parser)
+    add_arguments(parser)
     args = parser.parse_args(["--model", "m", "--data", "d.csv", "--output-dir", "o", *given])
     assert args.gate is gate and args.loss_weight is None
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser(prog="mhex finetune")
-    add_finetune_arguments(parser)
     with pytest.raises(SystemExit):
-        parser.parse_args(["--help"])
+        main(["finetune", "--help"])
     text = capsys.readouterr().out
     assert "mhex finetune --model distilbert" in text
     for name in FinetuneConfig.__dataclass_fields__:

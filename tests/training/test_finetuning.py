@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from datasets import Dataset
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,33 +17,19 @@ from transformers import AutoTokenizer
 
 from helpers.tiny import save_checkpoint, tiny_bert, tiny_dataset, tiny_tokenizer
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
-from mhex_nlp.cli.finetune import main
+from mhex_nlp.cli import main
 from mhex_nlp.evaluation import metrics
 from mhex_nlp.training import FinetuneConfig, finetune
 
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("plain"))
-
-
-def settings(plain: Path, folder: Path, **options: Any) -> FinetuneConfig:
-    given = {"data": tiny_dataset(48), "validation": tiny_dataset(20, seed=1), "epochs": 2, "lr": 1e-3}
-    return FinetuneConfig(model=plain, output_dir=folder, **{**given, **options})
+Settings = Callable[..., FinetuneConfig]
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_it_learns_and_writes_a_model_that_loads(plain: Path, tmp_path: Path) -> None:
+def test_it_learns_and_writes_a_model_that_loads(plain: Path, tmp_path: Path, settings: Settings) -> None:
     report = finetune(settings(plain, tmp_path, data=tiny_dataset(256), epochs=8, lr=3e-3, head_lr=6e-3))
     assert report["accuracy"] > 0.9 > report["majority"] and report["head_accuracy"][1] > 0.9
     assert report["f1"] == pytest.approx(report["accuracy"], abs=0.05)
@@ -64,31 +49,37 @@ def test_it_learns_and_writes_a_model_that_loads(plain: Path, tmp_path: Path) ->
     assert model.config.id2label == {0: "negative", 1: "positive"}
 
 
-def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
+def test_accumulation_is_one_larger_batch(
+    tmp_path: Path, settings: Settings, fresh_accelerate: Callable[[], None]
+) -> None:
     plain = save_checkpoint(tmp_path / "plain", dropout=0.0)
     options = {"max_steps": 4, "data": tiny_dataset(64)}
     finetune(settings(plain, tmp_path / "one", batch_size=16, **options))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    fresh_accelerate()
     finetune(settings(plain, tmp_path / "four", batch_size=4, gradient_accumulation_steps=4, **options))
     one, four = weights(tmp_path / "one"), weights(tmp_path / "four")
     assert max((one[key] - four[key]).abs().max().item() for key in one) < 1e-4
 
 
-def test_gradient_checkpointing_and_bf16(plain: Path, tmp_path: Path) -> None:
+def test_gradient_checkpointing_and_bf16(
+    plain: Path, tmp_path: Path, settings: Settings, fresh_accelerate: Callable[[], None]
+) -> None:
     report = finetune(
         settings(plain, tmp_path / "bf16", max_steps=2, mixed_precision="bf16", gradient_checkpointing=True)
     )
     assert all(value.dtype == torch.float32 for value in weights(tmp_path / "bf16").values())
     assert report["loss"] > 0
-    AcceleratorState._reset_state(reset_partial_state=True)
+    fresh_accelerate()
     finetune(settings(plain, tmp_path / "plain", max_steps=3))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    fresh_accelerate()
     finetune(settings(plain, tmp_path / "saved", max_steps=3, gradient_checkpointing=True))
     plainly, saved = weights(tmp_path / "plain"), weights(tmp_path / "saved")
     assert max((plainly[key] - saved[key]).abs().max().item() for key in plainly) < 1e-6
 
 
-def test_trackers_get_every_figure(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trackers_get_every_figure(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
     finetune(settings(plain, tmp_path, epochs=1, log_with="tensorboard", logging_steps=1))
     events = EventAccumulator(str(tmp_path / "logs" / "mhex")).Reload()
     scalars = set(events.Tags()["scalars"])
@@ -115,7 +106,7 @@ def with_heads(tmp_path: Path) -> Path:
     ("options", "weight"), [({}, 0.7), ({"loss_weight": 0.2}, 0.2), ({"gate": False, "loss_weight": 0.0}, 0.0)]
 )
 def test_a_model_that_has_heads_keeps_them(
-    with_heads: Path, tmp_path: Path, options: dict[str, Any], weight: float
+    with_heads: Path, tmp_path: Path, options: dict[str, Any], weight: float, settings: Settings
 ) -> None:
     """Weights and settings; only what is given is changed."""
     report = finetune(settings(with_heads, tmp_path / "end", max_steps=1, lr=1e-6, **options))
@@ -126,16 +117,18 @@ def test_a_model_that_has_heads_keeps_them(
     assert report["loss"] == pytest.approx(report["task_loss"] + weight * report["supervision_loss"], abs=1e-5)
 
 
-def test_the_gate_of_trained_heads_stays(with_heads: Path, tmp_path: Path) -> None:
+def test_the_gate_of_trained_heads_stays(with_heads: Path, tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(ValueError, match="gate must stay False"):
         finetune(settings(with_heads, tmp_path / "end", gate=True))
 
 
-def test_fresh_heads_get_the_defaults(plain: Path, tmp_path: Path) -> None:
+def test_fresh_heads_get_the_defaults(plain: Path, tmp_path: Path, settings: Settings) -> None:
     assert finetune(settings(plain, tmp_path, max_steps=1))["mhex"] == MhexConfig().to_dict()
 
 
-def test_texts_are_cut_at_the_positions_of_the_model(plain: Path, tmp_path: Path) -> None:
+def test_texts_are_cut_at_the_positions_of_the_model(
+    plain: Path, tmp_path: Path, settings: Settings, fresh_accelerate: Callable[[], None]
+) -> None:
     """A tokenizer that knows no limit, and texts of more tokens than the model has positions."""
     start = tmp_path / "start"
     tiny_bert(max_position_embeddings=32).save_pretrained(start)
@@ -145,7 +138,7 @@ def test_texts_are_cut_at_the_positions_of_the_model(plain: Path, tmp_path: Path
     rows = tiny_dataset(8).map(lambda row: {"text": row["text"] * 8})
     assert max(len(ids) for ids in tokenizer(list(rows["text"]))["input_ids"]) > 64
     finetune(settings(start, tmp_path / "end", data=rows, validation=rows, max_steps=1))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    fresh_accelerate()
     with pytest.raises(ValueError, match="max_length must be .*32.*got 33"):
         finetune(settings(start, tmp_path / "more", max_length=33))
     with pytest.raises(ValueError, match="max_length must be .*3.*got 2"):
@@ -154,7 +147,9 @@ def test_texts_are_cut_at_the_positions_of_the_model(plain: Path, tmp_path: Path
         finetune(settings(plain, tmp_path / "more", max_length=65))
 
 
-def test_only_two_metrics_are_loaded(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_two_metrics_are_loaded(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     loaded, load = [], metrics.load
 
     def counting(name: str, **options: Any) -> Any:
@@ -170,7 +165,7 @@ def test_only_two_metrics_are_loaded(plain: Path, tmp_path: Path, monkeypatch: p
     }
 
 
-def test_a_classifier_of_other_classes_starts_anew(plain: Path, tmp_path: Path) -> None:
+def test_a_classifier_of_other_classes_starts_anew(plain: Path, tmp_path: Path, settings: Settings) -> None:
     rows = Dataset.from_dict({"text": list(tiny_dataset(12)["text"]), "label": ["x", "y", "z"] * 4})
     report = finetune(settings(plain, tmp_path, data=rows, validation=None, max_steps=1))
     assert report["labels"] == ["x", "y", "z"]
@@ -185,25 +180,30 @@ def test_a_classifier_of_other_classes_starts_anew(plain: Path, tmp_path: Path) 
         ({"label_column": "tone"}, "'tone'.*text, label"),
     ],
 )
-def test_refused_when_it_starts(plain: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_refused_when_it_starts(
+    plain: Path, tmp_path: Path, options: dict[str, Any], message: str, settings: Settings
+) -> None:
     with pytest.raises(ValueError, match=message):
         finetune(settings(plain, tmp_path, **options))
 
 
 def test_command_line(
-    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    plain: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_accelerate: Callable[[], None],
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     tiny_dataset(32).cast_column("label", tiny_dataset(2).features["label"]).to_json(tmp_path / "rows.jsonl")
     out = tmp_path / "out"
-    given = ["--model", str(plain), "--data", str(tmp_path / "rows.jsonl"), "--output-dir", str(out)]
-    assert main([*given, "--max-steps", "2", "--no-gate", "--batch-size", "8"]) == 0
+    command = ["finetune", "--model", str(plain), "--data", str(tmp_path / "rows.jsonl"), "--output-dir"]
+    assert main([*command, str(out), "--max-steps", "2", "--no-gate", "--batch-size", "8"]) == 0
     printed = capsys.readouterr().out
     assert "accuracy 0." in printed and "heads, first layer to last:" in printed
     report = json.loads((out / "metrics.json").read_text())
     assert report["settings"]["gate"] is False and report["settings"]["batch_size"] == 8 and report["step"] == 2
-    AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(SystemExit) as stopped:
-        main([*given[:-1], str(tmp_path / "other"), "--text-column", "body"])
+    fresh_accelerate()
+    assert main([*command, str(tmp_path / "other"), "--text-column", "body"]) == 2
     complaint = capsys.readouterr().err.strip().splitlines()[-1]
-    assert stopped.value.code == 2 and "text_column" in complaint and "text, label" in complaint
+    assert complaint.startswith("mhex finetune: ") and "text_column" in complaint and "text, label" in complaint

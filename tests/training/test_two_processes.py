@@ -43,20 +43,21 @@ if trainer.is_world_process_zero():
 """
 
 
-def launch(processes: int, script: Path, *arguments: str) -> None:
+def launch(processes: int, *command: str) -> None:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     many = ["--multi_gpu", "--main_process_port", str(port)] if processes > 1 else []
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), *many]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", str(script), *arguments]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), *many]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = {
         **os.environ,
         "ACCELERATE_USE_CPU": "true",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
     }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*launcher, *command], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -68,7 +69,7 @@ def test_trainer_gives_the_same_loss_and_gradient_norm(tmp_path: Path) -> None:
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        launch(processes, script, str(folder), str(processes))
+        launch(processes, str(script), str(folder), str(processes))
         history = json.loads((folder / "history.json").read_text())
         found.append([entry for entry in history if "grad_norm" in entry])
         assert [path.name for path in (folder / "highlights").glob("*.html")] == ["step-000002.html"]
@@ -81,7 +82,7 @@ def test_trainer_gives_the_same_loss_and_gradient_norm(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_finetune_follows_the_single_process(tmp_path: Path) -> None:
-    """20 steps of scripts/finetune.py, fp32, no dropout, the same global batches of 16 texts of varied length."""
+    """20 steps of `mhex finetune`, fp32, no dropout, the same global batches of 16 texts of varied length."""
     model = save_checkpoint(tmp_path / "plain", dropout=0.0)
     tiny_dataset(160).to_json(tmp_path / "rows.jsonl")
     tiny_dataset(21, seed=1).to_json(tmp_path / "validation.jsonl")  # 21 texts do not share out evenly
@@ -102,7 +103,7 @@ def test_finetune_follows_the_single_process(tmp_path: Path) -> None:
             "num-processes": processes,
         }
         flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        launch(processes, ROOT / "scripts" / "finetune.py", *flags)
+        launch(processes, "-m", "mhex_nlp", "finetune", *flags)
         reports.append(json.loads((out / "metrics.json").read_text()))
         events = EventAccumulator(str(out / "logs" / "mhex")).Reload()
         losses.append([event.value for event in events.Scalars("train/loss")])

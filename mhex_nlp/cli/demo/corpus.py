@@ -32,17 +32,7 @@ class CorpusSentence:
 def _read() -> tuple[CorpusSentence, ...]:
     lines = files("mhex_nlp.cli.demo").joinpath("corpus.jsonl").read_text(encoding="utf-8").split("\n")
     rows = (json.loads(line) for line in lines if line)
-    return tuple(
-        CorpusSentence(
-            id=row["id"],
-            text=row["text"],
-            label=row["label"],
-            domain=row["domain"],
-            split=row["split"],
-            spans=tuple((start, end) for start, end in row["spans"]),
-        )
-        for row in rows
-    )
+    return tuple(CorpusSentence(**{**row, "spans": tuple(map(tuple, row["spans"]))}) for row in rows)
 
 
 def load_corpus(split: str | None = None) -> list[CorpusSentence]:
@@ -55,30 +45,9 @@ def load_corpus(split: str | None = None) -> list[CorpusSentence]:
 def as_dataset(split: str | None = None) -> Dataset:
     """The same sentences as a Dataset with columns text, label (ClassLabel), id, domain and spans."""
     sentences = load_corpus(split)
-    from datasets import (
-        ClassLabel,
-        Dataset,
-        Features,
-        Value,
-    )  # here, so that importing this module stays fast
+    from datasets import ClassLabel, Dataset, Features, Value  # here, so that importing this module stays fast
 
-    features = Features(
-        {
-            "text": Value("string"),
-            "label": ClassLabel(names=list(LABELS)),
-            "id": Value("string"),
-            "domain": Value("string"),
-            "spans": [[Value("int32")]],
-        }
-    )
-    rows = [
-        {
-            "text": sentence.text,
-            "label": LABELS.index(sentence.label),
-            "id": sentence.id,
-            "domain": sentence.domain,
-            "spans": [list(span) for span in sentence.spans],
-        }
-        for sentence in sentences
-    ]
-    return Dataset.from_list(rows, features=features)
+    types = {"text": Value("string"), "label": ClassLabel(names=list(LABELS))}
+    types |= {"id": Value("string"), "domain": Value("string"), "spans": [[Value("int32")]]}
+    rows = {name: [getattr(sentence, name) for sentence in sentences] for name in types}
+    return Dataset.from_dict(rows, features=Features(types))

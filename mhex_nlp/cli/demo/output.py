@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's folder: files of others are never touched, and its model is replaced only by one that is complete."""
+"""The demo's folder: only an earlier demo is written over, and its model is replaced only by one that is complete."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ...corpus.atomic_files import check_folder
+
 MARKER = "mhex-demo.json"
-_WRITTEN = ("model", "report.html", "explanations.jsonl")
+_SCRATCH = ".mhex-demo-"
 
 
 def check_output(output: Path) -> None:
-    """Refuses a folder in which the demo would write over what it has not written itself.
+    """Refuses a folder that is neither empty nor an earlier demo's.
 
     Raises:
         NotADirectoryError: `output` is a file.
-        ValueError: files of these names are there and no demo's, or its model was changed since.
+        ValueError: it holds something else, or a model that was changed since.
     """
-    if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"output must be a folder, got the file {output}.")
-    there = [name for name in _WRITTEN if (output / name).exists()]
-    if not there:
+    check_folder(output)
+    names = sorted(path.name for path in output.glob("*") if not path.name.startswith(_SCRATCH))
+    if not names:
         return
-    marker = _marker(output)
-    if marker is None:
+    if MARKER not in names:
         raise ValueError(
-            f"output must be a folder where the demo may write {', '.join(_WRITTEN)}, got {output}, which holds "
-            f"{', '.join(there)} that it did not write; choose another folder."
+            f"output must be a new or empty folder, or that of an earlier demo, got {output}, which holds {names[0]}."
         )
-    if "model" in there and marker.get("model") != _digest(output / "model"):
+    if "model" in names and _digest(output / "model") not in (output / MARKER).read_text("utf-8"):
         raise ValueError(
             f"output must be a folder whose model the demo may replace, got {output}, whose model was changed after "
             "the demo had written it; choose another folder, or move the model away."
@@ -44,7 +43,7 @@ def check_output(output: Path) -> None:
 def scratch(output: Path) -> Iterator[Path]:
     """A folder inside `output` that is gone afterwards, whatever happens."""
     output.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".mhex-demo-", dir=output) as folder:
+    with TemporaryDirectory(prefix=_SCRATCH, dir=output) as folder:
         yield Path(folder)
 
 
@@ -55,28 +54,19 @@ def put_in_place(folder: Path, output: Path, settings: dict[str, Any]) -> None:
     report = json.loads(metrics.read_text("utf-8"))
     report["settings"]["output_dir"] = str(old)
     metrics.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    marker = json.dumps({**settings, "model": _digest(new)}, indent=2) + "\n"
     check_output(output)  # training took a while
+    marker = {**settings, "model": _digest(new)}
     if old.exists():
         old.rename(folder / "replaced")
-    (output / MARKER).write_text(marker, "utf-8")
+    (output / MARKER).write_text(json.dumps(marker, indent=2) + "\n", "utf-8")
     new.rename(old)
-
-
-def _marker(output: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads((output / MARKER).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _digest(folder: Path) -> str:
     """SHA-256 of all files in a folder, and of their names."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()

@@ -36,21 +36,14 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     Raises:
         FileNotFoundError: the encoder is not installed.
         NotADirectoryError: `output` is a file.
-        ValueError: `output` holds files of these names that are not a demo's.
+        ValueError: `output` is neither empty nor an earlier demo's.
     """
-    console = Console()
-    start = time.perf_counter()
+    console, start = Console(), time.perf_counter()
     check_output(output)
-    encoder = minilm_path()
-    import datasets
-    from transformers.utils import logging
-
+    encoder, held_out = minilm_path(), load_corpus("test")
     from ...explain.explainer import MhexExplainer
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    held_out = load_corpus("test")
+    _silence()
     figures: dict[str, Any] = {"texts": len(held_out)}
     with scratch(output) as folder:
         console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
@@ -67,24 +60,39 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     supervised = MhexExplainer(explainer.model, explainer.tokenizer, aggregation="mean")([s.text for s in held_out])
     figures |= {"accuracy": _accuracy(explanations, held_out), **_pointing(explanations, held_out)}
     figures["supervised_pointing"] = _pointing(supervised, held_out)["pointing"]
+    _print_results(console, figures, _chosen(explanations, held_out))
+    paths = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
+    for path in [*paths, output / "model"]:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    console.print(f"Done in {time.perf_counter() - start:.0f} s.", highlight=False)
+    return figures
 
+
+def _silence() -> None:
+    import datasets
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+def _print_results(console: Console, figures: dict[str, Any], explanations: Sequence[Explanation]) -> None:
     console.print()
-    for explanation in _chosen(explanations, held_out):
+    for explanation in explanations:
         render_terminal(explanation.to_dict(), console)
         console.print()
-    beside = f" (fine-tuned without heads: {figures['plain_accuracy']:.3f})" if comparison else ""
-    console.print(f"Accuracy on {len(held_out)} held-out sentences: {figures['accuracy']:.3f}{beside}", highlight=False)
+    plain = figures.get("plain_accuracy")
+    comparison = "" if plain is None else f" (fine-tuned without heads: {plain:.3f})"
+    console.print(
+        f"Accuracy on {figures['texts']} held-out sentences: {figures['accuracy']:.3f}{comparison}", highlight=False
+    )
     console.print(
         f"Top word is one that people marked: {figures['pointing']:.0%} of the sentences "
         f"(without the fit: {figures['supervised_pointing']:.0%}, a random word: {figures['random_pointing']:.0%}); "
         f"skill of the fit {figures['skill']:.2f}",
         highlight=False,
     )
-    written = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
-    for path in [*written, output / "model"]:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
-    console.print(f"Done in {time.perf_counter() - start:.0f} s.", highlight=False)
-    return figures
 
 
 def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) -> None:

@@ -26,7 +26,7 @@ from ...explain.request import Request
 from ...inputs.encoding import TokenisedText
 from ...inputs.texts import warn
 from ...render import render_summary
-from ..atomic_files import durable
+from ..atomic_files import check_folder, durable
 from ..columns import ColumnOptions
 from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
 from ..readers.rows import Row, RowSource
@@ -60,7 +60,7 @@ def run_job(
     source: RowSource,
     output: Path,
     *,
-    asked: Request,
+    request: Request,
     formats: Sequence[str],
     columns: ColumnOptions,
     settings: Mapping[str, Any],
@@ -71,11 +71,13 @@ def run_job(
 ) -> JobReport | None:
     """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
 
+    Longer than 50 lines for the list of its arguments.
+
     Args:
         explainer: how to explain.
         source: the rows.
         output: a folder: new, empty, or of an earlier run.
-        asked: what `explainer.request` made of the options.
+        request: what `explainer.request` made of the options.
         formats: "jsonl", "parquet", "html": the files of each part.
         columns: what stands in the columns of Parquet files.
         settings: what the output depends on, as JSON; a run with others is refused.
@@ -95,8 +97,7 @@ def run_job(
     ledger = Ledger(output, state.process_index)
     try:
         if state.is_main_process:
-            if output.exists() and not output.is_dir():
-                raise NotADirectoryError(f"output must be a folder, got the file {output}.")
+            check_folder(output)
             output.mkdir(parents=True, exist_ok=True)
             ledger.open(settings, overwrite)
         state.wait_for_everyone()
@@ -104,15 +105,14 @@ def run_job(
             ledger.acquire()
         finished, known = ledger.finished(), ledger.read_manifest().get("rows")
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            for part in _ahead(_parts(explainer, source, part_rows, finished, known, state)):
+            for part in _prefetch(_parts(explainer, source, part_rows, finished, known, state)):
                 if part.items is not None:
-                    record = _do(part, part.items, explainer, asked, formats, columns, output, state.process_index)
-                    ledger.add(record)
+                    ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
                     bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
         return _finish(ledger, explainer, settings) if state.is_main_process else None
     except OSError as error:
-        raise _told(error, output) from error
+        raise _explain_os_error(error, output) from error
     finally:
         ledger.release()
 
@@ -123,7 +123,7 @@ class SingleProcess:
     process_index, num_processes, is_main_process = 0, 1, True
 
     def wait_for_everyone(self) -> None:
-        """Nobody to wait for."""
+        """There is no other."""
 
 
 def _read(source: RowSource) -> Iterator[Row]:
@@ -150,34 +150,29 @@ def _parts(
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
         if not chunk:
-            beyond = [part for part in finished if part >= index]
-            if beyond:
-                raise ValueError(
-                    f"data must hold the rows that this output was begun with, got fewer: part {beyond[0]} has none "
-                    "any more. --overwrite begins anew."
-                )
+            if beyond := [part for part in finished if part >= index]:
+                raise _other_rows("", f"fewer: part {beyond[0]} has none any more")
             return
         if known is not None and chunk[-1].number >= known:
-            raise ValueError(
-                f"data must hold the {known} rows that this output was begun with, got more. --overwrite begins anew."
-            )
+            raise _other_rows(f"{known} ", "more")
         digest = _digest(chunk)
         if index in finished:
             if finished[index]["digest"] != digest:
-                raise ValueError(
-                    f"data must hold the rows that this output was begun with, got others among rows "
-                    f"{chunk[0].number} to {chunk[-1].number}. --overwrite begins anew."
-                )
+                raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
             yield _Part(index, chunk, digest, None)
         elif index % state.num_processes == state.process_index:
-            sound = [row for row in chunk if row.problem is None]
-            pairs = [row.text_pair or "" for row in sound] if any(row.text_pair is not None for row in sound) else None
-            found = iter(tokenise_rows(explainer, [row.text for row in sound], pairs))
-            items = [row.problem if row.problem is not None else next(found) for row in chunk]
-            yield _Part(index, chunk, digest, items)
+            pairs = [row.text_pair or "" for row in chunk] if any(row.text_pair is not None for row in chunk) else None
+            problems = [row.problem for row in chunk]
+            yield _Part(index, chunk, digest, tokenise_rows(explainer, [row.text for row in chunk], pairs, problems))
 
 
-def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
+def _other_rows(count: str, difference: str) -> ValueError:
+    return ValueError(
+        f"data must hold the {count}rows that this output was begun with, got {difference}. --overwrite begins anew."
+    )
+
+
+def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:
     """The same parts, of which the next is made while one is worked on: reading and tokenising need no model."""
     made: queue.Queue[_Part | BaseException | None] = queue.Queue(1)
     over = threading.Event()
@@ -199,13 +194,13 @@ def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
         except BaseException as error:
             put(error)
 
-    # a daemon: standard input may never say another word, and nobody should have to wait for it
+    # a daemon: a read of standard input may never end, and the program must not wait for it
     threading.Thread(target=make, name="mhex-tokenise", daemon=True).start()
     try:
-        while (found := made.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            yield found
+        while (part := made.get()) is not None:
+            if isinstance(part, BaseException):
+                raise part
+            yield part
     finally:
         over.set()
 
@@ -213,38 +208,35 @@ def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
 def _digest(rows: Sequence[Row]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
-        told = (row.id, row.text, row.text_pair, row.label, row.problem)
-        digest.update(json.dumps(told).encode() + b"\n")
+        cells = (row.id, row.text, row.text_pair, row.label, row.problem)
+        digest.update(json.dumps(cells).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _do(
+def _explain_part(
     part: _Part,
-    items: Sequence[TokenisedText | str],
     explainer: MhexExplainer,
-    asked: Request,
+    request: Request,
     formats: Sequence[str],
     columns: ColumnOptions,
-    folder: Path,
-    rank: int,
+    ledger: Ledger,
 ) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
-    summary, rows, explained, errors = CorpusSummary(asked.table.labels), [], [], []
-    for row, found in zip(part.rows, explain_rows(explainer, asked, items), strict=True):
-        if isinstance(found, str):
-            errors.append({"row": row.number, "id": row.id, "reason": found})
+    summary, rows, explained, errors = CorpusSummary(request.table.labels), [], [], []
+    for row, result in zip(part.rows, explain_rows(explainer, request, part.items or ()), strict=True):
+        if isinstance(result, str):
+            errors.append({"row": row.number, "id": row.id, "reason": result})
         else:
             rows.append(row)
-            explained.append(found)
-            summary.add(found, row.label)
+            explained.append(result)
+            summary.add(result, row.label)
     _warn_of_cuts(rows, explained)
-    files = write_part(folder, part_name(rank, part.index), rows, explained, formats, columns)
     return {
         "part": part.index,
-        "rank": rank,
+        "rank": ledger.rank,
         "rows": len(part.rows),
         "digest": part.digest,
-        "files": files,
+        "files": write_part(ledger.folder, part_name(ledger.rank, part.index), rows, explained, formats, columns),
         "errors": errors,
         "summary": summary.to_record(),
     }
@@ -252,15 +244,15 @@ def _do(
 
 def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> None:
     """Warns of the first text of a part that was cut; the closing line counts them all."""
-    cut = [(row, each) for row, each in zip(rows, explained, strict=True) if each.item.truncated]
+    cut = [(row.number, text.item) for row, text in zip(rows, explained, strict=True) if text.item.truncated]
     if cut:
-        row, each = cut[0]
+        number, item = cut[0]
         more = f" (and {len(cut) - 1} more from row {rows[0].number} to {rows[-1].number})" if len(cut) > 1 else ""
-        warn(f"row {row.number}{more}: {each.item.cut_note()}")
+        warn(f"row {number}{more}: {item.cut_note()}")
 
 
 def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any]) -> JobReport:
-    """Writes what is said of the whole: errors, summary, the manifest at last."""
+    """Writes the files about the whole: errors, summary, the manifest at last."""
     finished = ledger.finished()  # by now that of all processes
     ledger.remove_strays(finished)
     summary, parts, errors, rows = CorpusSummary(explainer.classes.labels), [], 0, 0
@@ -285,7 +277,7 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
     return JobReport(rows, summary.texts, summary.truncated, errors, len(parts))
 
 
-def _told(error: OSError, folder: Path) -> OSError:
+def _explain_os_error(error: OSError, folder: Path) -> OSError:
     """The error in one sentence that says what to do; those that speak for themselves as they are."""
     if error.errno is None:
         return error

@@ -22,7 +22,7 @@ from ..atomic_files import durable, sync_folder, temporary_for
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"
 _PART = re.compile(r"part-\d+-\d{5,}\.(jsonl|parquet|html)")
-_OURS = re.compile(
+_JOB_FILE = re.compile(
     "|".join([_PART.pattern, r"progress-\d+\.jsonl", *map(re.escape, (MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE))])
 )
 
@@ -50,14 +50,14 @@ class Ledger:
         """
         self.acquire()
         self._refuse_company()
-        self._remove(lambda name: _OURS.fullmatch(temporary_for(name) or "") is not None)
+        self._remove(lambda name: _JOB_FILE.fullmatch(temporary_for(name) or "") is not None)
         begun = (self.folder / MANIFEST).exists()
         if not begun and (strange := sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".lock-"))):
             raise ValueError(
                 f"output must be a new or empty folder, or one of an earlier run, got {self.folder} with {strange[0]}."
             )
         if overwrite:
-            self._remove(lambda name: _OURS.fullmatch(name) is not None and name != MANIFEST)
+            self._remove(lambda name: _JOB_FILE.fullmatch(name) is not None and name != MANIFEST)
         manifest = self.read_manifest() if begun and not overwrite else {}
         finished = self.finished()
         if finished:
@@ -71,9 +71,9 @@ class Ledger:
         named = {name for part in finished.values() for name in part["files"]}
         self._remove(lambda name: _PART.fullmatch(name) is not None and name not in named)
 
-    def _remove(self, wanted: Callable[[str], bool]) -> None:
+    def _remove(self, condition: Callable[[str], bool]) -> None:
         for path in list(self.folder.iterdir()):
-            if wanted(path.name):
+            if condition(path.name):
                 path.unlink(missing_ok=True)
 
     def _refuse_company(self) -> None:
@@ -113,22 +113,22 @@ class Ledger:
         """The manifest; ValueError where it cannot be read or is newer than we read."""
         path = self.folder / MANIFEST
         try:
-            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            schema = found["schema"]
+            manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            schema = manifest["schema"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is not a manifest of a highlight job: {error}; --overwrite begins anew."
             ) from error
         if schema != SCHEMA:
             raise ValueError(f"{path} has schema {schema!r}; this version reads {SCHEMA!r}.")
-        return found
+        return manifest
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """By part, what a second run must know of it: `digest` of its rows, its `files`, and `line`, its place.
 
         Reads every line that there is.
         """
-        found = {}
+        parts = {}
         for path in sorted(self.folder.glob("progress-*.jsonl")):
             with open(path, "rb") as file:
                 start = 0
@@ -136,9 +136,9 @@ class Ledger:
                     record = _read_line(line)
                     if record and all(_size(self.folder / name) == size for name, size in record["files"].items()):
                         kept = {key: record[key] for key in ("digest", "files")}
-                        found[int(record["part"])] = {**kept, "line": (path, start)}
+                        parts[int(record["part"])] = {**kept, "line": (path, start)}
                     start += len(line)
-        return dict(sorted(found.items()))
+        return dict(sorted(parts.items()))
 
     def records(self, finished: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The whole records of what `finished` gave, in the order of the parts, one at a time."""
@@ -187,15 +187,18 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in json.loads(json.dumps(settings)).items():
-        found |= {f"{key} {inner}": each for inner, each in value.items()} if isinstance(value, dict) else {key: value}
-    return found
+        flat |= {f"{key} {name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     old, new = _flat(before), _flat(now)
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    if changed:
-        told = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed)
-        raise ValueError(f"{folder} was begun with other settings: {told}. --overwrite begins anew.")
+    changes = [
+        f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    if changes:
+        raise ValueError(f"{folder} was begun with other settings: {'; '.join(changes)}. --overwrite begins anew.")

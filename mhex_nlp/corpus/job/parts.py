@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part files of a job: some rows of the input, explained, in each format that is asked for."""
+"""The part files of a job: some rows of the input, explained, in each format of the job."""
 
 from __future__ import annotations
 
@@ -34,20 +34,11 @@ def write_part(
     formats: Sequence[str],
     options: ColumnOptions,
 ) -> dict[str, int]:
-    """Writes the files of a part; their names and sizes in bytes.
-
-    Args:
-        folder: where.
-        name: of the files, without suffix.
-        rows: the part's rows that were explained, in the order of the input.
-        explained: what came of each.
-        formats: some of FORMATS.
-        options: what stands in the columns of Parquet files, and the unit of HTML pages.
-    """
+    """Writes the files of a part, whose rows that were explained come in the input's order; their names and bytes."""
     sizes = {}
     documents: list[dict[str, Any]] = []
     if {"jsonl", "html"} & set(formats):
-        documents = [each.explanation(row.id).to_dict() for row, each in zip(rows, explained, strict=True)]
+        documents = [text.explanation(row.id).to_dict() for row, text in zip(rows, explained, strict=True)]
     for kind in formats:
         path = folder / f"{name}.{kind}"
         with durable(path) as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,38 +14,24 @@ _PAUSE = 10.0  # seconds between two plain lines
 
 
 class JobProgress:
-    """Texts a second and time left, on stderr; of this process, which does a share like any other.
-
-    Args:
-        shown: `False` says nothing at all.
-        processes: how many share the work.
-    """
+    """Texts a second and time left, on stderr; of this process, which does a share like any of `processes`."""
 
     def __init__(self, shown: bool = True, processes: int = 1) -> None:
         self._processes, self._shown = processes, shown
-        self._texts, self._start, self._told = 0, time.perf_counter(), time.perf_counter()
+        self._texts, self._start, self._last_line = 0, time.perf_counter(), time.perf_counter()
         self._first_share: float | None = None
         self._bar: Progress | None = None
         if shown and sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("Explaining"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[told]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+            self._bar = Progress(TextColumn("Explaining"), *columns, console=Console(stderr=True), transient=True)
 
     def __enter__(self) -> JobProgress:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=1.0, told="")
+            self._task = self._bar.add_task("", total=1.0, speed="")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -54,12 +40,12 @@ class JobProgress:
         self._texts += texts
         now = time.perf_counter()
         speed = self._texts * self._processes / max(now - self._start, 1e-9)
-        told = f"{self._texts * self._processes:,} texts, {speed:,.0f} texts/s"
+        shown = f"{self._texts * self._processes:,} texts, {speed:,.0f} texts/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=share or 0.0, told=told)
-        elif self._shown and now - self._told >= _PAUSE:
-            self._told = now
-            print(f"{told}{self._left(now, share)}", file=sys.stderr, flush=True)
+            self._bar.update(self._task, completed=share or 0.0, speed=shown)
+        elif self._shown and now - self._last_line >= _PAUSE:
+            self._last_line = now
+            print(f"{shown}{self._left(now, share)}", file=sys.stderr, flush=True)
 
     def _left(self, now: float, share: float | None) -> str:
         """What a rerun skipped was read in no time, so time left counts from the first share that was seen."""

@@ -8,12 +8,11 @@ import csv
 import io
 import json
 import sys
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .rows import Columns, Row, RowSource
+from .rows import Row, RowColumns, RowSource
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_CELL = 1 << 24  # characters; what goes on for longer is a quote that was not closed
@@ -22,48 +21,28 @@ _LONGEST_CELL = 1 << 24  # characters; what goes on for longer is a quote that w
 class _LineRows(RowSource):
     """Rows of a file, or of standard input (`path` is None), that is read line by line; a line ends at a newline.
 
-    Args:
-        path: the file.
-        given: what to call it in a sentence.
-        kind: of its content.
-        columns: which are read.
+    `shown` is what a sentence calls it.
     """
 
-    def __init__(self, path: Path | None, given: str, kind: str, columns: Columns) -> None:
-        self._size = None if path is None else path.stat().st_size
-        identity = {"kind": kind} if path is None else {"kind": kind, "bytes": self._size}
-        super().__init__(given if path is None else path.name, identity)
-        self._path, self._given, self._columns = path, given, columns
-        self._read, self._begun = 0, False
-
-    @abstractmethod
-    def _rows(self, start: int) -> Iterator[Row]: ...
+    def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:
+        size = None if path is None else path.stat().st_size
+        identity = {"kind": kind} if path is None else {"kind": kind, "bytes": size}
+        super().__init__(shown if path is None else path.name, identity, columns)
+        self._path, self._shown, self._kind = path, shown, kind
+        self._extent, self._begun = size, False
 
     def read(self, start: int = 0) -> Iterator[Row]:
-        none = True
-        for row in self._rows(start):
-            none = False
+        row = None
+        for row in super().read(start):
             yield row
-        if none and self._path is None:  # a file was looked at when it was opened
-            raise ValueError(f"data must have at least one row, got none in {self._given}.")
-
-    def share_read(self) -> float | None:
-        if self._size is None:
-            return None
-        return min(1.0, self._read / self._size) if self._size else 1.0
-
-    def check(self) -> bool:
-        try:
-            return super().check()
-        finally:
-            self._read = 0
+        if row is None and self._path is None:  # a file was looked at when it was opened
+            raise ValueError(f"data must have at least one row, got none in {self._shown}.")
 
     def _lines(self) -> Iterator[bytes]:
         """The lines with their ends, without a byte order mark."""
-        self._read = 0
         with self._open() as lines:
             for number, line in enumerate(lines):
-                self._read += len(line)
+                self._done += len(line)
                 if number == 0:
                     line = line.removeprefix(_BOM)
                 if line:
@@ -85,18 +64,18 @@ class _LineRows(RowSource):
 class TextRows(_LineRows):
     """One text a line, blank lines too, so that a row's number and 1 is its line."""
 
-    def __init__(self, path: Path | None, given: str, kind: str, columns: Columns) -> None:
-        columns.check(["text"], given)
-        super().__init__(path, given, kind, columns)
+    def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:
+        columns.check(["text"], shown)
+        super().__init__(path, shown, kind, columns)
 
     def _rows(self, start: int) -> Iterator[Row]:
         for number, line in enumerate(self._lines(), start):
             try:
                 text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
             except UnicodeDecodeError:
-                yield self._columns.problem_row(number, "the line is not UTF-8")
+                yield self.columns.problem_row(number, "the line is not UTF-8")
             else:
-                yield self._columns.row(number, {"text": text})
+                yield self.columns.row(number, {"text": text})
 
 
 class JsonLineRows(_LineRows):
@@ -104,25 +83,24 @@ class JsonLineRows(_LineRows):
 
     def check(self) -> bool:
         """Reads on to the first object, which has the columns."""
-        found = False
-        for each in self._objects():
-            found = True
-            if isinstance(each, dict):
-                self._columns.check(list(each), self._given)
+        entry = None
+        for entry in self._objects():
+            if isinstance(entry, dict):
+                self.columns.check(list(entry), self._shown)
                 break
-        self._read = 0
-        return found
+        self._done = 0
+        return entry is not None
 
     def _rows(self, start: int) -> Iterator[Row]:
         checked = False
-        for number, found in enumerate(self._objects(), start):
-            if isinstance(found, str):
-                yield self._columns.problem_row(number, found)
+        for number, entry in enumerate(self._objects(), start):
+            if isinstance(entry, str):
+                yield self.columns.problem_row(number, entry)
                 continue
             if not checked:
-                self._columns.check(list(found), self._given)
+                self.columns.check(list(entry), self._shown)
                 checked = True
-            yield self._columns.row(number, found)
+            yield self.columns.row(number, entry)
 
     def _objects(self) -> Iterator[dict[str, Any] | str]:
         for line in self._lines():
@@ -133,56 +111,56 @@ class JsonLineRows(_LineRows):
 def _json_object(line: bytes) -> dict[str, Any] | str:
     """The object of a line, or what is wrong with it."""
     try:
-        found = json.loads(line.decode())
+        value = json.loads(line.decode())
     except UnicodeDecodeError:
         return "the line is not UTF-8"
     except json.JSONDecodeError as error:
         return f"the line is not JSON ({error.msg} at character {error.pos + 1})"
     except (ValueError, RecursionError) as error:  # an integer of 5000 digits, a thousand brackets
         return f"the line cannot be read as JSON ({error})"
-    return found if isinstance(found, dict) else f"the line must be a JSON object, got {found!r:.80}"
+    return value if isinstance(value, dict) else f"the line must be a JSON object, got {value!r:.80}"
 
 
 class TableRows(_LineRows):
     """CSV or TSV with a header; every cell stays the text it is."""
 
     def _rows(self, start: int) -> Iterator[Row]:
-        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # of the process; there is no other
-        self._ended = False
-        reader = csv.reader(self._text_lines(), delimiter="\t" if self._is_tsv else ",", strict=True)
         header: list[str] | None = None
-        places: dict[str, int] = {}
+        positions: dict[str, int] = {}
         number = start
+        for cells in self._cells():
+            if header is None:
+                if isinstance(cells, str):
+                    raise ValueError(f"data must be well-formed, got {self._shown!r}, where {cells}.")
+                header = cells
+                self.columns.check(header, self._shown)
+                positions = {name: header.index(name) for name in self.columns.names}
+                continue
+            if isinstance(cells, str):
+                yield self.columns.problem_row(number, cells)
+            elif len(cells) > len(header):  # which of them belong to which column nobody knows
+                yield self.columns.problem_row(number, f"row has {len(cells)} cells, the header {len(header)}")
+            else:
+                by_name = {name: cells[at] for name, at in positions.items() if at < len(cells)}
+                yield self.columns.row(number, by_name)
+            number += 1
+
+    def _cells(self) -> Iterator[list[str] | str]:
+        """The cells of each row that is not empty, the header's too, or what is wrong with the lines of a row."""
+        self._ended = False
+        reader = csv.reader(self._text_lines(), delimiter="\t" if self._kind == "tsv" else ",", strict=True)
         while True:
             first = reader.line_num + 1
             try:
-                cells = next(reader, None)
+                with _long_cells():
+                    cells = next(reader, None)
             except csv.Error as error:
-                problem = self._malformed(error, first, reader.line_num)
-                if header is None:
-                    raise ValueError(f"data must be well-formed, got {self._given!r}, where {problem}.") from error
-                yield self._columns.problem_row(number, problem)
-                number += 1
+                yield self._malformed(error, first, reader.line_num)
                 continue
             if cells is None:
                 return
-            if not cells:  # an empty line
-                continue
-            if header is None:
-                header = cells
-                self._columns.check(header, self._given)
-                places = {name: header.index(name) for name in self._columns.names}
-                continue
-            if len(cells) > len(header):  # which of them belong to which column nobody knows
-                yield self._columns.problem_row(number, f"row has {len(cells)} cells, the header {len(header)}")
-            else:
-                found = {name: cells[place] for name, place in places.items() if place < len(cells)}
-                yield self._columns.row(number, found)
-            number += 1
-
-    @property
-    def _is_tsv(self) -> bool:
-        return self.identity["kind"] == "tsv"
+            if cells:
+                yield cells
 
     def _text_lines(self) -> Iterator[str]:
         for number, line in enumerate(self._lines(), 1):
@@ -190,7 +168,7 @@ class TableRows(_LineRows):
                 text = line.decode()
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"data must be UTF-8 text, got other bytes in {self._given!r}, line {number} ({error.reason}); "
+                    f"data must be UTF-8 text, got other bytes in {self._shown!r}, line {number} ({error.reason}); "
                     "save it as UTF-8."
                 ) from error
             if "\r" in text and "\r" in text.rstrip("\r\n"):  # ends a row too, where it is not quoted
@@ -203,10 +181,21 @@ class TableRows(_LineRows):
         """What is wrong with the lines of a row; ValueError where nobody can tell where the row ends."""
         if self._ended or "field limit" in str(error):  # the rows after it went into the cell
             raise ValueError(
-                f"data must close every quote, got {self._given!r} with one that is open from line {first} on."
+                f"data must close every quote, got {self._shown!r} with one that is open from line {first} on."
             ) from error
         lines = f"line {first} is" if first == last else f"lines {first} to {last} are"
-        return f"{lines} not well-formed {self.identity['kind'].upper()} ({error})"
+        return f"{lines} not well-formed {self._kind.upper()} ({error})"
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    """Lets the csv module read long cells; its limit is the process's, so it is put back."""
+    limit = csv.field_size_limit()
+    csv.field_size_limit(max(limit, _LONGEST_CELL))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 def holds_json_lines(path: Path) -> bool:

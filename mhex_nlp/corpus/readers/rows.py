@@ -6,12 +6,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...inputs.texts import repair_surrogates
 
-if TYPE_CHECKING:
-    pass
+_PARTS = {"the text": "text", "the second text": "text_pair", "the label": "label"}  # how problems call the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,7 @@ class Row:
         text_pair: a pair's second half.
         label: the cell of the label column; `None` where there is no such column or cell.
         problem: why the row cannot be explained, in one sentence.
+        rationale: the cell of the rationale column as it stands in the source.
     """
 
     number: int
@@ -33,6 +33,7 @@ class Row:
     text_pair: str | None
     label: str | int | None
     problem: str | None = None
+    rationale: Any = None
 
 
 class RowSource(ABC):
@@ -41,81 +42,115 @@ class RowSource(ABC):
     Args:
         name: what to call it; no path of this machine.
         identity: what tells two sources apart before they are read, as JSON.
+        columns: those that make a row.
         total: how many rows there are, where that is known without reading them.
     """
 
-    def __init__(self, name: str, identity: Mapping[str, Any], total: int | None = None) -> None:
-        self.name, self.total = name, total
+    def __init__(self, name: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None) -> None:
+        self.name, self.columns, self.total = name, columns, total
         self.identity: dict[str, Any] = {"name": name, **identity}
+        self._extent = total  # in rows; of a file that is read line by line in bytes
+        self._done = 0  # of the extent
 
     @abstractmethod
+    def _rows(self, start: int) -> Iterator[Row]:
+        """The rows, noting in `_done` how much of the extent is read."""
+
     def read(self, start: int = 0) -> Iterator[Row]:
         """All rows, numbered from `start`.
 
         Raises:
             ValueError: the source cannot be read on; the sentence says why.
         """
+        self._done = 0
+        yield from self._rows(start)
 
-    @abstractmethod
     def share_read(self) -> float | None:
-        """How much of the source the running pass has read, from 0 to 1; `None` where nobody knows."""
+        """How much of the source the running pass has read, from 0 to 1; `None` where that is not known."""
+        if self._extent is None:
+            return None
+        return min(1.0, self._done / self._extent) if self._extent else 1.0
 
     def __iter__(self) -> Iterator[Row]:
         return self.read()
 
     def check(self) -> bool:
         """Whether there is a row; ValueError where a column is not there."""
-        return next(self.read(), None) is not None
+        try:
+            return next(self.read(), None) is not None
+        finally:
+            self._done = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a source that make a row, by their names in the source."""
+class RowColumns:
+    """The columns of a source that make a row, by their names in the source.
+
+    `needs_label` makes a problem of a label that is neither a class name nor an integer.
+    """
 
     text: str
     text_pair: str | None = None
     id: str | None = None
     label: str | None = None
+    rationale: str | None = None
+    needs_label: bool = False
 
     @property
     def names(self) -> list[str]:
         """Those that are read, each once."""
-        return list(dict.fromkeys(name for _, name in self._given()))
+        return list(dict.fromkeys(name for _, name in self._by_argument()))
 
-    def check(self, there: Sequence[str], source: str) -> None:
-        """ValueError where one is not among those `there`, or is there twice; it names the argument and the source."""
-        for argument, name in self._given():
-            if name not in there:
-                raise ValueError(f"{argument} must name a column of {source!r}, got {name!r}; it has {_listed(there)}.")
-            if list(there).count(name) > 1:
+    def check(self, known: Sequence[str], source: str) -> None:
+        """ValueError where one is not among the `known` ones, or is there twice; it names argument and source."""
+        for argument, name in self._by_argument():
+            if name not in known:
+                listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+                raise ValueError(f"{argument} must name a column of {source!r}, got {name!r}; it has {listed}.")
+            if list(known).count(name) > 1:
                 raise ValueError(f"{argument} must name one column of {source!r}, got {name!r}, which it has twice.")
 
     def row(self, number: int, cells: Mapping[str, Any]) -> Row:
         """The row of these cells; one that is not there is empty."""
-        halves: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
-        problem = row_problem(halves)
-        name, label = (
-            _id(cells.get(self.id)) if self.id else None,
-            _label(cells.get(self.label)) if self.label else None,
-        )
+        texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
+        row_id = _id(cells.get(self.id)) if self.id else None
+        label = _label(cells.get(self.label)) if self.label else None
+        problem = row_problem(texts)
+        if self.needs_label and problem is None:
+            problem = _label_problem(cells.get(self.label or ""))
         if problem is not None:
-            return self.problem_row(number, problem, name, label)
+            return self.problem_row(number, problem, row_id, label)
         return Row(
             number,
-            str(number) if name is None else name,
-            repair_surrogates(halves[0]),
-            repair_surrogates(halves[1]) if len(halves) > 1 else None,
+            str(number) if row_id is None else row_id,
+            repair_surrogates(texts[0]),
+            repair_surrogates(texts[1]) if len(texts) > 1 else None,
             label,
+            rationale=cells.get(self.rationale) if self.rationale else None,
         )
 
     @staticmethod
-    def problem_row(number: int, problem: str, name: str | None = None, label: str | int | None = None) -> Row:
+    def problem_row(number: int, problem: str, row_id: str | None = None, label: str | int | None = None) -> Row:
         """A row that cannot be explained."""
-        return Row(number, str(number) if name is None else name, "", None, label, problem)
+        return Row(number, str(number) if row_id is None else row_id, "", None, label, problem)
 
-    def _given(self) -> list[tuple[str, str]]:
-        named = {"text": self.text, "text_pair": self.text_pair, "id": self.id, "label": self.label}
-        return [(f"{ours}_column", theirs) for ours, theirs in named.items() if theirs is not None]
+    def _by_argument(self) -> list[tuple[str, str]]:
+        columns = {name: getattr(self, name) for name in ("text", "text_pair", "id", "label", "rationale")}
+        return [(f"{name}_column", column) for name, column in columns.items() if column is not None]
+
+
+def complete_rows(source: RowSource, split: str) -> Iterator[Row]:
+    """The rows of a source, each of which must be usable.
+
+    Raises:
+        ValueError: a row with a problem; the sentence names the column, the split and the row.
+    """
+    for row in source:
+        if row.problem is not None:
+            parts = (part for words, part in _PARTS.items() if row.problem.startswith(words))
+            column = next((f"column {getattr(source.columns, part)!r} of " for part in parts), "")
+            raise ValueError(f"{column}split {split!r}, row {row.number} (counted from 0): {row.problem}.")
+        yield row
 
 
 def text_problem(value: Any, name: str = "the text") -> str | None:
@@ -127,10 +162,16 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
     return None if value.strip() else f"{name} is empty"
 
 
-def row_problem(halves: Sequence[Any]) -> str | None:
+def row_problem(texts: Sequence[Any]) -> str | None:
     """The first problem of a text, or of a pair's two halves; `None` where there is none."""
-    found = map(text_problem, halves, ("the text", "the second text"))
-    return next((problem for problem in found if problem is not None), None)
+    problems = map(text_problem, texts, ("the text", "the second text"))
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _label_problem(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "the label is missing"
+    return None if isinstance(value, str | int) else f"the label must be a class name or an integer, got {value!r:.80}"
 
 
 def _id(cell: Any) -> str | None:
@@ -149,7 +190,3 @@ def _label(cell: Any) -> str | int | None:
     if isinstance(cell, float) and cell.is_integer():  # a column of integers that had an empty cell
         return int(cell)
     return str(cell)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report's index tells of its texts: a short row for each, counts, and the words that decide with examples."""
+"""What a report's index shows of its texts: a short row for each, counts, and the words that decide with examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SNIPPET = 120  # code points of a text in the index's list
 
 
 @dataclass
-class Group:
+class AnswerGroup:
     """Texts of one answer: predicted as `predicted`, and where it is known labelled `gold`."""
 
     index: int
@@ -128,11 +128,11 @@ class Gathering:
     def report(self) -> dict[str, Any]:
         """The summary of all texts, with (number, page) of up to `EXAMPLES` texts for each word."""
         summary = self.summary.report(top=WORDS)
-        for label, each in summary["classes"].items():
+        for label, words in summary["classes"].items():
             for side, sign in (("for", -1), ("against", 1)):
-                for word in each[side]:
-                    found = sorted(self.examples.get((label, word["word"]), []), key=lambda one: sign * one[0])
-                    word["examples"] = [(number, page) for score, number, page in found[:EXAMPLES] if score * sign < 0]
+                for word in words[side]:
+                    texts = sorted(self.examples.get((label, word["word"]), []), key=lambda text: sign * text[0])
+                    word["examples"] = [(number, page) for score, number, page in texts[:EXAMPLES] if score * sign < 0]
         return summary
 
 

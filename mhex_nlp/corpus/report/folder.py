@@ -7,11 +7,11 @@ import os
 import re
 from pathlib import Path
 
-from ..atomic_files import durable, temporary_for
+from ..atomic_files import check_folder, durable, temporary_for
 
 INDEX = "index.html"
 _MARKER = "mhex-report.txt"
-_OURS = re.compile(r"index\.html|mhex-report\.txt|texts/g\d+-\d+\.html")
+_REPORT_FILE = re.compile(r"index\.html|mhex-report\.txt|texts/g\d+-\d+\.html")
 
 
 def page_name(group: int, number: int) -> str:
@@ -29,11 +29,9 @@ class ReportFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"output_dir must be a folder, got the file {self.path}.")
-        there = self._names()
-        marked = _MARKER in there
-        if strange := [name for name in there if not (marked and _is_ours(name))]:
+        check_folder(self.path, "output_dir")
+        names = self._names()
+        if strange := [name for name in names if _MARKER not in names or not _is_report_file(name)]:
             raise ValueError(
                 f"output_dir must be a new folder, an empty one or that of an earlier report, got {self.path}, which "
                 f"holds {strange[0]}."
@@ -51,15 +49,15 @@ class ReportFolder:
     def finish(self) -> None:
         """The report is whole: removes what an earlier one, or a run that was stopped, has left."""
         for name in self._names():
-            if name not in self._written and _is_ours(name):
+            if name not in self._written and _is_report_file(name):
                 (self.path / name).unlink()
 
     def _names(self) -> list[str]:
-        found = (each for each in self.path.rglob("*") if each.is_symlink() or not each.is_dir())
-        return sorted(each.relative_to(self.path).as_posix() for each in found)
+        paths = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted(path.relative_to(self.path).as_posix() for path in paths)
 
 
-def _is_ours(name: str) -> bool:
+def _is_report_file(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     whole = f"{folder}/{temporary_for(file) or file}".lstrip("/")
-    return _OURS.fullmatch(whole) is not None
+    return _REPORT_FILE.fullmatch(whole) is not None

@@ -13,7 +13,7 @@ from typing import Any
 from ...explain.explanation import Explanation
 from ...inputs.texts import warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
-from .counts import Entry, Gathering, Group
+from .counts import AnswerGroup, Entry, Gathering
 from .folder import INDEX, ReportFolder, page_name
 
 Labels = Mapping[str, str | int | None] | Iterable[str | int | None]
@@ -49,11 +49,7 @@ def write_report(
             a bad `unit` or `page_texts`.
         NotADirectoryError: `output_dir` is a file.
     """
-    check_unit(unit)
-    if not isinstance(title, str):
-        raise TypeError(f"title must be a string, got {type(title).__name__}.")
-    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
-        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
+    _check_arguments(unit, title, page_texts)
     pairs = _with_labels(explanations, labels)
     first = next(pairs, None)
     if first is None:
@@ -71,6 +67,14 @@ def write_report(
     folder.write(INDEX, _index(gathering, pages, example, title))
     folder.finish()
     return folder.path / INDEX
+
+
+def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
+    check_unit(unit)
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a string, got {type(title).__name__}.")
+    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
+        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
 
 
 def _index(gathering: Gathering, pages: _Pages, example: Explanation, title: str) -> str:
@@ -95,14 +99,14 @@ class _Pages:
 
     def __init__(self, folder: ReportFolder, unit: str, size: int, title: str) -> None:
         self.folder, self.unit, self.size, self.title = folder, unit, size, title
-        self.groups: dict[tuple[str | None, str | None], Group] = {}
+        self.groups: dict[tuple[str | None, str | None], AnswerGroup] = {}
         self.names: list[str] = []  # of all pages, in the order in which they were begun
         self._open: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, entry: Entry) -> int:
         """Puts a text on a page; the number of that page among `names`."""
         key = (entry.gold, entry.explanation.label)
-        group = self.groups.setdefault(key, Group(len(self.groups), *key))
+        group = self.groups.setdefault(key, AnswerGroup(len(self.groups), *key))
         if group.count % self.size == 0:
             if group.pages:
                 self._write(group, more=True)
@@ -121,7 +125,7 @@ class _Pages:
         for group in self.groups.values():
             self._write(group, more=False)
 
-    def _write(self, group: Group, more: bool) -> None:
+    def _write(self, group: AnswerGroup, more: bool) -> None:
         number = len(group.pages)
         page = render_report_page(
             self._open.pop(group.index),
@@ -140,8 +144,8 @@ def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> 
     """Explanations with their labels, in step."""
     if labels is None or isinstance(labels, Mapping):
         known: Mapping[str, Any] = labels or {}
-        checked = (_checked(each, index) for index, each in enumerate(explanations))
-        return ((each, _label(known.get(each.id), index)) for index, each in enumerate(checked))
+        checked = (_checked(explanation, index) for index, explanation in enumerate(explanations))
+        return ((explanation, _label(known.get(explanation.id), index)) for index, explanation in enumerate(checked))
     if isinstance(labels, str):
         raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
     rows = zip_rows(explanations, labels=labels)

@@ -23,15 +23,15 @@ def read_explanations(source: Path) -> Iterator[Explanation]:
 
 
 def _files_of_job(folder: Path) -> list[Path]:
-    wanted = f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}"
+    must_be = f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}"
     if not folder.exists():
-        raise FileNotFoundError(f"{wanted}: no such file.")
+        raise FileNotFoundError(f"{must_be}: no such file.")
     try:
         manifest = Ledger(folder, 0).read_manifest()
     except FileNotFoundError:
         if (single := folder / "explanations.jsonl").is_file():
             return [single]
-        raise ValueError(f"{wanted} without {MANIFEST}.") from None
+        raise ValueError(f"{must_be} without {MANIFEST}.") from None
     if not manifest.get("complete"):
         raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
     names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]

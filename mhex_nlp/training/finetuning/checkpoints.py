@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of `finetune`: found, checked before anything is loaded, resumed from."""
+"""Checkpoints of `finetune`: looked up, checked before anything is loaded, resumed from."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def check_checkpoints(config: FinetuneConfig) -> Path | None:
         if not complete:
             raise ValueError(f"resume_from='latest' needs a checkpoint in {folder}, got none.")
         return complete[max(complete)]
-    given = Path(config.resume_from)
-    if not given.is_dir():
-        raise FileNotFoundError(f"resume_from must be 'latest' or a checkpoint folder, got {str(given)!r}.")
-    if not (given / _STATE).is_file():
+    checkpoint = Path(config.resume_from)
+    if not checkpoint.is_dir():
+        raise FileNotFoundError(f"resume_from must be 'latest' or a checkpoint folder, got {str(checkpoint)!r}.")
+    if not (checkpoint / _STATE).is_file():
         raise ValueError(
-            f"resume_from must be a checkpoint of finetune, such as {folder / 'checkpoint_0'}, got {str(given)!r}, "
-            "which holds no state of a training run; a model is trained further as model=."
+            f"resume_from must be a checkpoint of finetune, such as {folder / 'checkpoint_0'}, got "
+            f"{str(checkpoint)!r}, which holds no state of a training run; a model is trained further as model=."
         )
-    return given
+    return checkpoint
 
 
 def resume(accelerator: Accelerator, config: FinetuneConfig, checkpoint: Path) -> None:
@@ -65,6 +65,6 @@ def resume(accelerator: Accelerator, config: FinetuneConfig, checkpoint: Path) -
 
 
 def _numbered(folder: Path) -> dict[int, Any]:
-    places = folder.iterdir() if folder.is_dir() else ()
-    found = {place: re.fullmatch(r"checkpoint_(\d+)", place.name) for place in places}
-    return {int(match[1]): place for place, match in found.items() if match}
+    paths = folder.iterdir() if folder.is_dir() else ()
+    matches = {path: re.fullmatch(r"checkpoint_(\d+)", path.name) for path in paths}
+    return {int(match[1]): path for path, match in matches.items() if match}

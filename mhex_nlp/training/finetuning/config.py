@@ -34,13 +34,16 @@ class FinetuneConfig:
 
     Args:
         model: name or folder of a model; heads are added where it has none.
-        data: see `load_splits`: a file, a folder, a hub dataset or a `datasets` object.
+        data: a CSV, TSV, JSON, JSONL or Parquet file, a folder, the name of a hub dataset, or a `datasets` object.
         output_dir: gets the model, the tokenizer, `metrics.json` and `checkpoints/`.
-        validation: a source of its own for validation.
+        validation: a source of its own for validation; by default the data's own split, else a share of the texts.
         config_name: configuration of a hub dataset.
-        train_split, validation_split: names of the data's splits.
+        train_split: name of the training split.
+        validation_split: name of the validation split.
         validation_share: part of the training split that validates where there is no validation split.
-        text_column, text_pair_column, label_column: their names in the data.
+        text_column: column of the text.
+        text_pair_column: column of a second text, such as a hypothesis.
+        label_column: column of the label.
         max_length: tokens a text is cut at; by default what the model takes.
         gate: heads scale what attention adds; `False` leaves the heads to read only. By default as a checkpoint with
             heads says, which cannot be changed, else `True`.
@@ -130,13 +133,13 @@ class FinetuneConfig:
         if self.mixed_precision is not None and self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {self.mixed_precision!r}.")
 
-    def _typed(self, name: str, kind: Any, told: str) -> Any:
+    def _typed(self, name: str, kind: Any, kind_name: str) -> Any:
         """The value, `None` only where that is the default."""
         value = getattr(self, name)
         if value is None and FinetuneConfig.__dataclass_fields__[name].default is None:
             return None
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise TypeError(f"{name} must be {told}, got {value!r}.")
+            raise TypeError(f"{name} must be {kind_name}, got {value!r}.")
         return value
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled texts for training: files or hub datasets in, checked and tokenised splits out."""
+"""Labelled texts for training: files or datasets in, checked and tokenised splits out."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets.exceptions import DatasetGenerationError
 
-from ...corpus.readers.splits import Source, checked_columns, column_values
-from ...corpus.readers.splits import read_source as read_source
+from ..._version import __version__
+from ...corpus.readers.opening import STANDARD_INPUT, Opener, open_split, split_openers
+from ...corpus.readers.records import DatasetRows
+from ...corpus.readers.rows import RowColumns, RowSource, complete_rows
+
+Source: TypeAlias = str | PathLike[str] | Dataset | DatasetDict
 
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_CHUNK = 10_000  # labels that are Python objects at the same time
 
 
 def load_splits(
@@ -27,12 +39,13 @@ def load_splits(
     validation_share: float = 0.1,
     seed: int = 42,
 ) -> DatasetDict:
-    """Splits "train" and "validation" with the columns `text`, `text_pair` (if asked for) and `label`, a ClassLabel.
+    """Splits "train" and "validation" with the columns `text`, `text_pair` (if named) and `label`, a ClassLabel.
 
     Args:
-        source: name of a hub dataset, a local folder, a CSV, TSV, JSON, JSONL or Parquet file, or a dataset at hand.
+        source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
         text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers,
-            booleans or a ClassLabel; class ids follow the sorted values. Validation labels are matched by name.
+            booleans or a ClassLabel; class ids follow the sorted values, as numbers where all are integers. Validation
+            labels are matched by name.
         validation: a source of its own for the validation split.
         config_name: configuration of a hub dataset.
         train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
@@ -40,27 +53,28 @@ def load_splits(
             `seed`, each class in proportion where every class has rows enough.
 
     Raises:
-        FileNotFoundError, TypeError: as `read_source`.
+        FileNotFoundError, TypeError: as `open_rows`.
         ValueError: a file that cannot be read, a missing column or split (the sentence lists those there are), an empty
             or missing text or label (with its row), labels of a kind that are no classes, fewer than two classes, or
             more classes than half the rows, a share that leaves no row for training.
     """
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
-    columns = {"text": text_column, "text_pair": text_pair_column, "label": label_column}
-    wanted = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
-    splits = read_source(source, config_name)
-    chosen = {"train": _split(splits, train_split, source)}
+    columns = RowColumns(text_column, text_pair_column, label=label_column, needs_label=True)
+    names = [name for name in (text_column, text_pair_column, label_column) if name is not None]
+    if len(columns.names) < len(names):
+        raise ValueError(f"text, text pair and label must be columns of their own, got {names}.")
+    openers = _openers(source, config_name)
+    splits = {"train": _load(source, openers, train_split, columns, "train_split")}
     if validation is not None:
-        there = read_source(validation, config_name)
-        only = next(iter(there)) if len(there) == 1 else validation_split or "validation"
-        chosen["validation"] = _split(there, only, validation)
+        others = _openers(validation, config_name)
+        only = next(iter(others)) if len(others) == 1 else validation_split or "validation"
+        splits["validation"] = _load(validation, others, only, columns, "validation_split")
     else:
-        name = validation_split or next((name for name in _VALIDATION_NAMES if name in splits), None)
+        name = validation_split or next((name for name in _VALIDATION_NAMES if name in openers), None)
         if name is not None:
-            chosen["validation"] = _split(splits, name, source)
-    checked = {name: checked_columns(dataset, wanted, name) for name, dataset in chosen.items()}
-    encoded = DatasetDict(_encode(checked, label_column))
+            splits["validation"] = _load(source, openers, name, columns, "validation_split")
+    encoded = DatasetDict(_encode(splits, label_column))
     return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
 
 
@@ -74,20 +88,64 @@ def tokenise_splits(splits: DatasetDict, tokenizer: Any, max_length: int | None 
     return splits.map(tokenise, batched=True, remove_columns=texts, desc="tokenise")
 
 
-def _split(splits: DatasetDict, name: str, source: Source) -> Dataset:
-    if name not in splits:
-        where = source if isinstance(source, str | PathLike) else type(source).__name__
-        raise ValueError(f"{where} has no split {name!r}; it has {', '.join(splits)}.")
-    if not len(splits[name]):
-        raise ValueError(f"split {name!r} must have at least one row, got none.")
-    return splits[name]
+def _openers(source: Source, config_name: str | None) -> dict[str, Opener]:
+    if isinstance(source, str | PathLike):
+        if str(source) == STANDARD_INPUT:
+            raise ValueError("data must be a file, a folder or a dataset for training, got standard input.")
+        return split_openers(source, config_name=config_name, stream=False)
+    if isinstance(source, Dataset):
+        source = DatasetDict(train=source)
+    if not isinstance(source, DatasetDict):
+        raise TypeError(f"data must be a path, a name, a Dataset or a DatasetDict, got {type(source).__name__}.")
+    return {
+        split: partial(DatasetRows, dataset, "dataset", {"split": split}, f"the {split} split")
+        for split, dataset in source.items()
+    }
+
+
+def _load(source: Source, openers: dict[str, Opener], split: str, columns: RowColumns, argument: str) -> Dataset:
+    """One split with the columns `text`, `text_pair` and `label`, every row of which has all of them."""
+    name = str(source) if isinstance(source, str | PathLike) else f"the {type(source).__name__}"
+    rows = open_split(openers, split, columns, name, argument)
+    if not isinstance(rows, DatasetRows):
+        return _written(rows, split, name)
+    for _ in complete_rows(rows, split):
+        pass
+    ours = {columns.text: "text", columns.text_pair: "text_pair", columns.label: "label"}
+    return rows.dataset.rename_columns({theirs: ours[theirs] for theirs in columns.names if theirs != ours[theirs]})
+
+
+def _written(source: RowSource, split: str, name: str) -> Dataset:
+    """The rows of files as a dataset in the cache, labels by their names; made once for the same files."""
+    columns = ["text", "text_pair", "label"] if source.columns.text_pair else ["text", "label"]
+
+    def examples() -> Iterator[dict[str, Any]]:
+        kinds: set[str] = set()
+        for row in complete_rows(source, split):
+            kinds.add(type(row.label).__name__)
+            if len(kinds) > 1:
+                raise ValueError(f"labels must be of one type, got {' and '.join(sorted(kinds))}.")
+            yield {column: getattr(row, column) for column in columns} | {"label": str(row.label)}
+
+    path = Path(name)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    state = json.dumps([__version__, stats, split, repr(source.columns)])
+    try:
+        return Dataset.from_generator(
+            examples,
+            features=Features({column: Value("string") for column in columns}),
+            fingerprint=hashlib.sha256(state.encode()).hexdigest()[:16],
+        )
+    except DatasetGenerationError as error:  # which says less than its cause
+        raise error.__cause__ or error from None
 
 
 def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]:
     """The same splits with one ClassLabel over all of them; validation labels are matched by the classes' names."""
     feature = splits["train"].features["label"]
     for name, dataset in splits.items():
-        if isinstance(dataset.features["label"], ClassLabel) and -1 in column_values(dataset, "label"):
+        if isinstance(dataset.features["label"], ClassLabel) and -1 in _labels(dataset):
             raise ValueError(f"split {name!r} must be labelled, got rows with label -1.")
     names = feature.names if isinstance(feature, ClassLabel) else _class_names(splits["train"], label_column)
     if len(names) < 2:
@@ -95,12 +153,13 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
     ids = {name: index for index, name in enumerate(names)}
     encoded = {}
     for split, dataset in splits.items():
-        given = dataset.features["label"]
-        if isinstance(given, ClassLabel) and given.names == names:
+        feature = dataset.features["label"]
+        if isinstance(feature, ClassLabel) and feature.names == names:
             encoded[split] = dataset
             continue
-        own = given.int2str if isinstance(given, ClassLabel) else str
-        labels = [own(label) for label in column_values(dataset, "label")]
+        labels = [
+            feature.int2str(label) if isinstance(feature, ClassLabel) else str(label) for label in _labels(dataset)
+        ]
         if unseen := sorted(set(labels) - ids.keys()):
             raise ValueError(
                 f"the labels of the {split} split must occur in training, which has {_shortened(names)}, got "
@@ -112,17 +171,22 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
     return encoded
 
 
+def _labels(dataset: Dataset) -> Iterator[Any]:
+    for batch in dataset.select_columns(["label"]).iter(_CHUNK):
+        yield from batch["label"]
+
+
 def _class_names(train: Dataset, label_column: str) -> list[str]:
     """The classes of plain labels, sorted: integers as numbers."""
-    labels = set(column_values(train, "label"))
-    if len({type(label) for label in labels}) > 1:
-        raise ValueError("labels must be of one type, got strings and integers.")
+    labels = {str(label) for label in _labels(train)}
     if len(labels) > 2 and len(labels) > len(train) / 2:
         raise ValueError(
             f"label_column must name a column of classes, got {label_column!r} with {len(labels)} different values in "
             f"{len(train)} rows (a ClassLabel would say that they are classes)."
         )
-    return [str(label) for label in sorted(labels)]
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", label) for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
 
 
 def _shortened(names: list[str]) -> str:

@@ -40,8 +40,8 @@ class Evaluator:
             parts.append([tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu() for tensor in gathered])
         model.train(training)
         logits, head_logits, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        given = {"predictions": logits.argmax(-1).tolist(), "references": labels.tolist()}
-        values = {key: value for metric in self.metrics.values() for key, value in metric.compute(**given).items()}
+        pairs = {"predictions": logits.argmax(-1).tolist(), "references": labels.tolist()}
+        values = {key: value for metric in self.metrics.values() for key, value in metric.compute(**pairs).items()}
         task_loss = torch.nn.functional.cross_entropy(logits, labels)
         supervision_loss = deep_supervision_loss(head_logits, labels, self.config)
         weight = MhexConfig.of(self.config.mhex).loss_weight

@@ -30,24 +30,21 @@ class Progress:
         vars(self).update(state)
 
 
+@dataclass
 class Run:
     """The moving parts of one training run."""
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        config: FinetuneConfig,
-        model: Any,
-        optimizer: Any,
-        scheduler: Any,
-        progress: Progress,
-        steps: int,
-        bar: Any,
-    ) -> None:
-        self.accelerator, self.config, self.model = accelerator, config, model
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.progress, self.steps, self.bar = progress, steps, bar
-        self.sums = torch.zeros(len(_LOSSES) + 1, device=accelerator.device)  # the losses, and batches
+    accelerator: Accelerator
+    config: FinetuneConfig
+    model: Any
+    optimizer: Any
+    scheduler: Any
+    progress: Progress
+    steps: int
+    bar: Any
+
+    def __post_init__(self) -> None:
+        self.sums = torch.zeros(len(_LOSSES) + 1, device=self.accelerator.device)  # the losses, and batches
 
     def epoch(self, batches: Any) -> None:
         """The rest of one epoch, or of the run."""
@@ -64,8 +61,8 @@ class Run:
                 self.scheduler.step()
                 self.optimizer.zero_grad()
             losses = [getattr(output, name) for name in _LOSSES]
-            found = [self.sums.new_zeros(()) if loss is None else loss.detach().float() for loss in losses]
-            self.sums += torch.stack([*found, self.sums.new_ones(())])
+            values = [self.sums.new_zeros(()) if loss is None else loss.detach().float() for loss in losses]
+            self.sums += torch.stack([*values, self.sums.new_ones(())])
             progress.batch += 1
             if not accelerator.sync_gradients:
                 continue

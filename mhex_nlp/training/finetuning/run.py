@@ -27,6 +27,11 @@ from .data import load_splits, tokenise_splits
 from .evaluator import Evaluator
 from .loop import Progress, Run
 
+_SPLIT_OPTIONS = (
+    *("text_column", "label_column", "text_pair_column", "validation", "config_name", "train_split"),
+    *("validation_split", "validation_share", "seed"),
+)
+
 
 def finetune(config: FinetuneConfig) -> dict[str, Any]:
     """Trains as `config` says, in this process or as one of those `accelerate launch` started.
@@ -48,63 +53,72 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
     with accelerator.main_process_first():  # the others find it in the cache
-        splits = load_splits(
-            config.data,
-            config.text_column,
-            config.label_column,
-            config.text_pair_column,
-            validation=config.validation,
-            config_name=config.config_name,
-            train_split=config.train_split,
-            validation_split=config.validation_split,
-            validation_share=config.validation_share,
-            seed=config.seed,
-        )
-        labels = splits["train"].features["label"].names
-        tokenizer, model = _tokenizer_and_model(config, labels)
-        longest = longest_input(tokenizer, model.config, find_site(model.config.model_type))
-        splits = tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest))
-    loaders = _loaders(splits, tokenizer, config, accelerator)
-    optimizer = torch.optim.AdamW(mhex_param_groups(model, config.lr, config.head_lr, config.weight_decay))
-    model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, *loaders)
-
-    # accelerate steps the scheduler once for each process
-    steps_per_epoch = math.ceil(len(train_loader) / config.gradient_accumulation_steps)
-    steps, rounds = config.max_steps or steps_per_epoch * config.epochs, accelerator.num_processes
-    warmup = round(config.warmup * steps)
-    scheduler = accelerator.prepare(get_scheduler("linear", optimizer, warmup * rounds, steps * rounds))
-
-    progress = Progress()
-    accelerator.register_for_checkpointing(progress)
-    set_seed(config.seed, device_specific=True)  # dropout differs between processes, weights did not
+        splits, tokenizer, model = _load(config)
+    labels = splits["train"].features["label"].names
+    run, train_loader, eval_loader = _prepare(
+        accelerator, config, model, _loaders(splits, tokenizer, config, accelerator)
+    )
     if checkpoint is not None:
         resume(accelerator, config, checkpoint)
     if config.log_with is not None:
         tracked = {name: value if value is not None else "default" for name, value in config.to_dict().items()}
         accelerator.init_trackers("mhex", tracked)
+    history = _train(run, train_loader, eval_loader)
+    mhex = accelerator.unwrap_model(run.model).mhex_config.to_dict()
+    report = {**history[-1], "labels": labels, "history": history, "mhex": mhex, "settings": config.to_dict()}
+    _write(accelerator, run.model, tokenizer, report, Path(config.output_dir))
+    accelerator.end_training()
+    return report
 
-    evaluator = Evaluator(accelerator, accelerator.unwrap_model(model).config)
+
+def _load(config: FinetuneConfig) -> tuple[DatasetDict, Any, Any]:
+    """The tokenised splits, the tokenizer and the model."""
+    options = {name: getattr(config, name) for name in _SPLIT_OPTIONS}
+    splits = load_splits(config.data, **options)
+    tokenizer, model = _tokenizer_and_model(config, splits["train"].features["label"].names)
+    longest = longest_input(tokenizer, model.config, find_site(model.config.model_type))
+    return tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest)), tokenizer, model
+
+
+def _prepare(accelerator: Accelerator, config: FinetuneConfig, model: Any, loaders: Any) -> tuple[Run, Any, Any]:
+    """The run, and the loaders of training and validation, for the processes that share them."""
+    optimizer = torch.optim.AdamW(mhex_param_groups(model, config.lr, config.head_lr, config.weight_decay))
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, *loaders)
+    # accelerate steps the scheduler once for each process
+    steps_per_epoch = math.ceil(len(train_loader) / config.gradient_accumulation_steps)
+    steps, rounds = config.max_steps or steps_per_epoch * config.epochs, accelerator.num_processes
+    warmup = round(config.warmup * steps)
+    scheduler = accelerator.prepare(get_scheduler("linear", optimizer, warmup * rounds, steps * rounds))
+    progress = Progress()
+    accelerator.register_for_checkpointing(progress)
+    set_seed(config.seed, device_specific=True)  # dropout differs between processes, weights did not
+    bar = tqdm(total=steps, desc="finetune", disable=not sys.stderr.isatty())
+    return Run(accelerator, config, model, optimizer, scheduler, progress, steps, bar), train_loader, eval_loader
+
+
+def _train(run: Run, train_loader: Any, eval_loader: Any) -> list[dict[str, Any]]:
+    """All epochs that are left to do; the figures after each epoch."""
+    accelerator, progress = run.accelerator, run.progress
+    evaluator = Evaluator(accelerator, accelerator.unwrap_model(run.model).config)
     history = progress.history
-    bar = tqdm(total=steps, initial=progress.step, desc="finetune", disable=not sys.stderr.isatty())
-    run = Run(accelerator, config, model, optimizer, scheduler, progress, steps, bar)
-    while progress.step < steps:
+
+    def evaluate() -> None:
+        history.append({"step": progress.step, **evaluator(run.model, eval_loader)})
+        run.report("validation", history[-1])
+
+    run.bar.n = run.bar.initial = progress.step
+    while progress.step < run.steps:
         train_loader.set_epoch(progress.epoch)
         run.epoch(skip_first_batches(train_loader, progress.batch) if progress.batch else train_loader)
         if progress.batch == len(train_loader):  # not where max_steps ended the run in between
             progress.epoch, progress.batch = progress.epoch + 1, 0
-        history.append({"step": progress.step, **evaluator(model, eval_loader)})
-        run.report("validation", history[-1])
-        if config.save_steps is None:
+        evaluate()
+        if run.config.save_steps is None:
             run.save()
     if not history or history[-1]["step"] != progress.step:  # resumed at the very end, from a checkpoint of a step
-        history.append({"step": progress.step, **evaluator(model, eval_loader)})
-        run.report("validation", history[-1])
-    bar.close()
-    mhex = accelerator.unwrap_model(model).mhex_config.to_dict()
-    report = {**history[-1], "labels": labels, "history": history, "mhex": mhex, "settings": config.to_dict()}
-    _write(accelerator, model, tokenizer, report, Path(config.output_dir))
-    accelerator.end_training()
-    return report
+        evaluate()
+    run.bar.close()
+    return history
 
 
 def _accelerator(config: FinetuneConfig) -> Accelerator:
@@ -135,8 +149,8 @@ def _accelerator(config: FinetuneConfig) -> Accelerator:
 
 def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
-    given = {name: getattr(config, name) for name in ("gate", "loss_weight", "faithfulness_weight")}
-    chosen = {name: value for name, value in given.items() if value is not None}  # the rest is the checkpoint's
+    settings = {name: getattr(config, name) for name in ("gate", "loss_weight", "faithfulness_weight")}
+    chosen = {name: value for name, value in settings.items() if value is not None}  # the rest is the checkpoint's
     if chosen.get("faithfulness_weight"):
         chosen["mask_token_id"] = tokenizer.mask_token_id
     model = AutoMhexModelForSequenceClassification.from_pretrained(
