@@ -37,10 +37,13 @@ HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 
 
 
 def direct_flow(
-    layers: Sequence[Any], start: torch.Tensor, place: torch.Tensor | None = None
+    layers: Sequence[Any], start: torch.Tensor, position: torch.Tensor | None = None, matrix: Any = None
 ) -> tuple[torch.Tensor, ...]:
-    """Every layer's attention flow into the pooled position itself, without what reaches it through other positions."""
-    return tuple(flow for layer in layers for flow in attention_flow([layer], start, place))
+    """Every layer's attention flow into the pooled position itself, without what reaches it through other positions.
+
+    `matrix` is `None` in models without a fit.
+    """
+    return tuple(flow for layer in layers for flow in attention_flow([layer], start, position))
 
 
 class Collected:
@@ -60,7 +63,7 @@ class Collected:
                 for start in range(0, len(train), 64):
                     chunk = train[start : start + 64]
                     rows += source.rows(chunk, None, range(start, start + len(chunk)), case.seed)
-                self.features = [states for states, _ in source._states([text.item for text in texts])]
+                self.features = [features for features, _ in source._features([text.item for text in texts])]
         finally:
             forward_pass.attention_flow = usual
         self.positions = [text.item.content_positions(False) for text in texts]
