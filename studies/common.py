@@ -141,7 +141,8 @@ def timed_rounds(
             runs[name]()
             sync()
             seconds[name].append(time.perf_counter() - start)
-        print(f"round {number + 1}: " + ", ".join(f"{name} {s[-1]:.3f} s" for name, s in seconds.items()), flush=True)
+        last = [f"{name} {times[-1]:.3f} s" for name, times in seconds.items() if number < rounds[name]]
+        print(f"round {number + 1}: {', '.join(last)}", flush=True)
     return {name: np.asarray(values) for name, values in seconds.items()}
 
 
