@@ -18,7 +18,7 @@ from mhex_nlp import MhexConfig, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.cli import main
 from mhex_nlp.corpus.jsonl import read_jsonl
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -41,17 +41,17 @@ def call(command, folder, status, **environment):
         "ACCELERATE_USE_CPU": "true",
         **environment,
     }
-    variables |= {"TRITON_CACHE_DIR": str(folder), "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(SCRIPTS.parent)}
+    variables |= {"TRITON_CACHE_DIR": str(folder), "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=280)
     assert done.returncode == status, done.stdout[-3000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 
 
 def test_killed_three_times_and_resumed(model, tmp_path):
-    """`scripts/check_resume.py` compares the outputs; docs/highlighting.md has its log of 20 kills."""
-    options = ["--kills", "3", "--rows", "1000", "--part-rows", "40", "--part-seconds", "0.3"]
-    command = [sys.executable, str(SCRIPTS / "check_resume.py"), "--model", str(model), *options]
-    printed = call(command, tmp_path, 0)
+    """`studies/resume.py` compares the outputs; docs/results/resume.md is its log of 20 kills."""
+    options = ["--kills", "3", "--rows", "1000", "--part-rows", "40", "--part-seconds", "0.3", "--output", "log.md"]
+    command = [sys.executable, "-m", "studies.resume", "--model", str(model), *options]
+    printed = call(command, tmp_path, 0, PYTHONPATH=str(ROOT))
     assert "none lost and none twice" in printed and printed.count("parts finished") == 3
 
 

@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
-from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from mhex_nlp import (
     AutoMhexModelForSequenceClassification,
@@ -26,6 +23,8 @@ from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.evaluation.model_values import ModelValues
 from mhex_nlp.evaluation.text_values import TextValues
 
+from ..common import train as fine_tune
+from ..common import write_json
 from . import data as corpus
 from . import settings, store
 
@@ -60,10 +59,10 @@ class Case:
             ValueError: a model or a fit that is there was made with other settings.
         """
         trained, fitted = self.folder / "trained", self.folder / "fitted"
-        asked = settings.training(self.data, self.train_texts)
+        options = settings.training(self.data, self.train_texts)
         if not trained.is_dir():
-            store.write_whole(trained, lambda folder: self._train(folder, asked))
-        _check(trained / "settings.json", asked, "trained")
+            store.write_whole(trained, lambda folder: self._train(folder, options))
+        _check(trained / "settings.json", options, "trained")
         if not fitted.is_dir():
             store.write_whole(fitted, self._fit)
         _check(fitted / "settings.json", {"fit": settings.FIT}, "fitted")
@@ -111,11 +110,11 @@ class Case:
         if len(self._drawn.get(removal, [])) < count:
             shuffled = self.parts[1].first(len(self.parts[1]), self.seed).texts
             known, values = self._drawn.get(removal, []), self.values(removal)
-            found = [text for text in (values.of(text) for text in shuffled[: 2 * count + 20]) if text.n > 1]
-            self._drawn[removal] = known + found[len(known) :]  # those known keep what the model said of them
+            drawn = [text for text in (values.of(text) for text in shuffled[: 2 * count + 20]) if text.n > 1]
+            self._drawn[removal] = known + drawn[len(known) :]  # those known keep what the model said of them
         return self._drawn[removal][:count]
 
-    def _train(self, folder: Path, asked: dict[str, Any]) -> None:
+    def _train(self, folder: Path, options: dict[str, Any]) -> None:
         train, test, names = self.parts
         set_seed(self.seed)
         tokenizer = AutoTokenizer.from_pretrained(minilm_path())
@@ -132,41 +131,29 @@ class Case:
             label2id={name: index for index, name in enumerate(names)},
         )
         steps = -(-len(train) // settings.BATCH) * settings.EPOCHS
-        with tempfile.TemporaryDirectory() as scratch:
-            arguments = TrainingArguments(
-                scratch,
-                learning_rate=settings.LR,
-                per_device_train_batch_size=settings.BATCH,
-                per_device_eval_batch_size=64,
-                num_train_epochs=settings.EPOCHS,
-                warmup_steps=min(settings.WARMUP_STEPS, steps // 4),
-                weight_decay=settings.WEIGHT_DECAY,
-                train_sampling_strategy="group_by_length",
-                seed=self.seed,
-                report_to="none",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                use_cpu=not torch.cuda.is_available(),
-            )
-            trainer = Trainer(
-                model,
-                arguments,
-                train_dataset=encode(train),
-                data_collator=DataCollatorWithPadding(tokenizer),
-                optimizers=(torch.optim.AdamW(mhex_param_groups(model, settings.LR), lr=settings.LR), None),
-            )
-            start = time.perf_counter()
-            trainer.train()
-            seconds = time.perf_counter() - start
-            order = np.argsort([len(text) for text in test.texts])  # little padding
-            ordered = corpus.Texts([test.texts[i] for i in order], [test.labels[i] for i in order])
-            found = trainer.predict(encode(ordered))  # grouped by length too, so its labels have its order
-        accuracy = float((found.predictions.argmax(-1) == found.label_ids).mean())
+        trainer, seconds = fine_tune(
+            model,
+            tokenizer,
+            encode(train),
+            lr=settings.LR,
+            batch=settings.BATCH,
+            epochs=settings.EPOCHS,
+            warmup_steps=min(settings.WARMUP_STEPS, steps // 4),
+            weight_decay=settings.WEIGHT_DECAY,
+            seed=self.seed,
+            groups=mhex_param_groups(model, settings.LR),
+            train_sampling_strategy="group_by_length",
+        )
+        order = np.argsort([len(text) for text in test.texts])  # little padding
+        ordered = corpus.Texts([test.texts[i] for i in order], [test.labels[i] for i in order])
+        predicted = trainer.predict(encode(ordered))  # grouped by length too, so its labels have its order
+        accuracy = float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _write(folder / "settings.json", asked)
-        _write(folder / "result.json", {"accuracy": accuracy, "test_texts": len(test), "seconds": round(seconds, 1)})
+        write_json(folder / "settings.json", options)
+        write_json(
+            folder / "result.json", {"accuracy": accuracy, "test_texts": len(test), "seconds": round(seconds, 1)}
+        )
         print(f"{self.name} trained: accuracy {accuracy:.4f} on {len(test)}, {seconds:.0f} s", flush=True)
 
     def _fit(self, folder: Path) -> None:
@@ -178,20 +165,16 @@ class Case:
         )
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _write(folder / "settings.json", {"fit": settings.FIT})
-        _write(folder / "result.json", report.to_dict())
+        write_json(folder / "settings.json", {"fit": settings.FIT})
+        write_json(folder / "result.json", report.to_dict())
         low, high = report.skill_interval
         print(f"{self.name} fitted: skill {report.skill:.3f} [{low:.3f}, {high:.3f}], {report.seconds} s", flush=True)
 
 
-def _check(path: Path, asked: dict[str, Any], kind: str) -> None:
-    found = json.loads(path.read_text("utf-8"))
-    if found != json.loads(json.dumps(asked)):
+def _check(path: Path, options: dict[str, Any], kind: str) -> None:
+    known = json.loads(path.read_text("utf-8"))
+    if known != json.loads(json.dumps(options)):
         raise ValueError(
-            f"{path.parent} was {kind} with {found}, and the settings now are {asked}: remove that folder (and what "
+            f"{path.parent} was {kind} with {known}, and the settings now are {options}: remove that folder (and what "
             "hangs on it) or put the settings back."
         )
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")

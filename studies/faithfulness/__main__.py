@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How faithful, plausible and dear MHEX's scores are beside other methods: MiniLM on SST-2 and AG News, three seeds.
 
-    python scripts/study_faithfulness.py --data path/to/data --work path/to/work --output docs/faithfulness.json
+    python -m studies.faithfulness --data path/to/data --work path/to/work \\
+        --output docs/results/faithfulness.json --page docs/faithfulness.md
 
 `--data` holds sst2 (train.tsv, test.tsv), ag_news (raw_split_fit.csv, raw_split_eval.csv) and sst_trees (test.jsonl).
 Models and per-text figures are kept in `--work`; what is there is not done again, so the study can be stopped at any
-time. After each unit of work the means go to `--output`, and as tables between two marker comments of the page of the
-same name with .md. Settings are constants in faithfulness/settings.py.
+time and goes on with the unit of work it was in. After each unit the means go to `--output`, and as tables between two
+marker comments of `--page`. Settings are constants in settings.py.
 
 Tables: A removal of top tokens, B agreement with Shapley values, C parameter randomisation, D plausibility, E cost.
 """
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from faithfulness import extras, measuring, report, settings
-from faithfulness.models import Case
-from transformers import logging
+from mhex_nlp.evaluation.text_values import TextValues
+
+from ..common import be_quiet, make_parser
+from . import extras, measuring, report, settings
+from .models import Case
 
 
 def units(args: argparse.Namespace, cases: dict[tuple[str, int], Case]) -> Iterator[None]:
@@ -47,53 +50,45 @@ def units(args: argparse.Namespace, cases: dict[tuple[str, int], Case]) -> Itera
         yield from table_d(args, case)
 
 
-def table_a(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    if "A" not in args.tables:
-        return
-    texts = case.texts(args.texts)
-    targets = measuring.targets_of(case, texts)
-    for method in settings.METHODS_A:
+def measured(
+    case: Case, methods: Sequence[str], texts: Sequence[TextValues], targets: Sequence[int], removal: str = "mask"
+) -> Iterator[None]:
+    for method in methods:
         for variant in measuring.variants(method):
             measuring.score(case, variant, texts, targets)
-            measuring.measure(case, variant, texts, targets, "mask")
+            measuring.measure(case, variant, texts, targets, removal)
         yield
-    deleted = case.texts(args.texts, "deletion")
-    for method in settings.METHODS_DELETION:
-        for variant in measuring.variants(method):
-            measuring.measure(case, variant, deleted, targets, "deletion")
-        yield
+
+
+def table_a(args: argparse.Namespace, case: Case) -> Iterator[None]:
+    if "A" in args.tables:
+        texts = case.texts(args.texts)
+        targets = measuring.targets_of(case, texts)
+        yield from measured(case, settings.METHODS_A, texts, targets)
+        yield from measured(case, settings.METHODS_DELETION, case.texts(args.texts, "deletion"), targets, "deletion")
 
 
 def table_b(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    if "B" not in args.tables:
-        return
-    texts = case.texts(args.table_b_texts)
-    targets = measuring.targets_of(case, texts)
-    measuring.reference(case, texts, targets)
-    measuring.measure(case, "shapley", texts, targets, "mask")
-    yield
-    for method in (*settings.METHODS_A, *settings.METHODS_B):
-        for variant in measuring.variants(method):
-            measuring.score(case, variant, texts, targets)
-            measuring.measure(case, variant, texts, targets, "mask")
-        yield
+    if "B" in args.tables:
+        texts = case.texts(args.table_b_texts)
+        targets = measuring.targets_of(case, texts)
+        yield from measured(case, ("shapley", *settings.METHODS_A, *settings.METHODS_B), texts, targets)
 
 
 def table_d(args: argparse.Namespace, case: Case) -> Iterator[None]:
     if "D" not in args.tables or case.data != "sst2":
         return
-    chosen = extras.gold_texts(case, min(settings.PLAUSIBLE_TEXTS, args.texts))
+    chosen = measuring.gold_texts(case, min(settings.PLAUSIBLE_TEXTS, args.texts))
     for method in settings.METHODS_D:
         for variant in measuring.variants(method):
-            extras.plausibility(case, variant, chosen)
+            measuring.plausibility(case, variant, chosen)
         yield
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the models and of the figures of each text")
-    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", choices=settings.DATA, help="one of the data sets")
     parser.add_argument("--tables", default=",".join(settings.TABLES), help="such as A,B")
     parser.add_argument("--seeds", default=",".join(map(str, settings.SEEDS)))
@@ -106,17 +101,15 @@ def main() -> None:
         parser.error(f"--tables must be among {','.join(settings.TABLES)}, got {','.join(sorted(unknown))}.")
     if min(args.texts, args.table_b_texts) < 2:
         parser.error(f"--texts and --table-b-texts must be at least 2, got {args.texts} and {args.table_b_texts}.")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    be_quiet()
     warnings.filterwarnings("ignore", message=".*Explained in part.*")  # cut for all methods alike
     sets = [args.only] if args.only else list(settings.DATA)
     cases = {
         (data, seed): Case(data, seed, args.data, args.work, args.train_texts) for seed in args.seeds for data in sets
     }
     for _ in units(args, cases):
-        report.write(args.work, args.output, args.texts, args.table_b_texts)
-    report.write(args.work, args.output, args.texts, args.table_b_texts)
-    print(f"written: {args.output} and {args.output.with_suffix('.md')}", flush=True)
+        report.write(args)
+    report.write(args)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..common import SENTIMENT, read_sst2
+
 Span = tuple[int, int]
 _NEUTRAL = 2  # of the treebank's five labels
 
@@ -49,19 +51,12 @@ def read(folder: Path, data: str) -> tuple[Texts, Texts, list[str]]:
         ValueError: an unknown data set, or a row that is not as described.
     """
     if data == "sst2":
-        return *(_tabbed(folder / data / f"{part}.tsv") for part in ("train", "test")), ["negative", "positive"]
+        parts = (read_sst2(folder / data / f"{part}.tsv") for part in ("train", "test"))
+        return *(Texts(list(part["text"]), list(part["label"])) for part in parts), SENTIMENT
     if data == "ag_news":
         names = ["World", "Sports", "Business", "Sci/Tech"]
         return *(_news(folder / data / f"raw_split_{part}.csv", len(names)) for part in ("fit", "eval")), names
     raise ValueError(f"data must be 'sst2' or 'ag_news', got {data!r}.")
-
-
-def _tabbed(path: Path) -> Texts:
-    """No header; a sentence, a tab, 0 or 1."""
-    rows = [line.rsplit("\t", 1) for line in path.read_text("utf-8").split("\n") if line]
-    if any(len(row) != 2 or row[1] not in ("0", "1") for row in rows):
-        raise ValueError(f"{path.name} must hold a sentence, a tab and 0 or 1 a line.")
-    return Texts([text for text, _ in rows], [int(label) for _, label in rows])
 
 
 def _news(path: Path, classes: int) -> Texts:
@@ -76,7 +71,7 @@ def _news(path: Path, classes: int) -> Texts:
 
 def read_gold(folder: Path) -> list[GoldText]:
     """Test sentences of the treebank that take a side and have a word that people, shown it alone, put on that side."""
-    found = []
+    sentences = []
     for line in (folder / "sst_trees" / "test.jsonl").read_text("utf-8").splitlines():
         row = json.loads(line)
         if row["binary_label"] is None:
@@ -87,5 +82,5 @@ def read_gold(folder: Path) -> list[GoldText]:
                 spans.append((start, start + len(token)))
             start += len(token) + 1
         if spans:
-            found.append(GoldText(" ".join(row["tokens"]), int(row["binary_label"]), spans))
-    return found
+            sentences.append(GoldText(" ".join(row["tokens"]), int(row["binary_label"]), spans))
+    return sentences

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills `mhex highlight` again and again, and checks that in the end nothing tells.
+"""Kills `mhex highlight` again and again, and checks that the output is that of an undisturbed run.
 
-    python scripts/check_resume.py --model demo-output/model --kills 20 --log docs/resume.md
-    python scripts/check_resume.py --model demo-output/model --kills 20 --processes 2 --log docs/resume-2.md
+    python -m studies.resume --model demo-output/model --kills 20 --output docs/results/resume.md
+    python -m studies.resume --model demo-output/model --kills 4 --processes 2 \\
+        --output docs/results/resume-two-processes.md
 
 A corpus is made of the embedded sentences, with bad rows among them. One run goes through undisturbed. Another is
 killed with SIGKILL at random moments (most of them while parts are written, some while it starts), started again with
@@ -16,22 +17,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
-import torch
 
-import mhex_nlp
+from mhex_nlp import Explanation, __version__
 from mhex_nlp.cli.demo.corpus import load_corpus
 from mhex_nlp.corpus.job.ledger import Ledger
+from mhex_nlp.corpus.jsonl import read_jsonl
+
+from .common import cpu_environment, highlight_command, machine, make_parser
 
 HIDDEN = {"manifest.json"}  # says when and by whom
 
@@ -45,9 +47,7 @@ def write_corpus(path: Path, rows: int) -> None:
             file.write(json.dumps({"text": text, "key": f"row-{index}", "label": index % 2}) + "\n")
 
 
-def command(args: argparse.Namespace, corpus: Path, output: Path) -> list[str]:
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(args.processes)]
-    start = [sys.executable, "-m"] if args.processes == 1 else [*launch, f"--main_process_port={args.port}", "-m"]
+def start(args: argparse.Namespace, corpus: Path, output: Path) -> subprocess.Popen[bytes]:
     options = {
         "--model": args.model,
         "--data": corpus,
@@ -56,22 +56,10 @@ def command(args: argparse.Namespace, corpus: Path, output: Path) -> list[str]:
         "--output": output,
         "--format": "jsonl,parquet",
         "--part-rows": args.part_rows,
-        "--num-processes": args.processes,
     }
-    return [*start, "mhex_nlp", "highlight", *(str(each) for pair in options.items() for each in pair)]
-
-
-def start(args: argparse.Namespace, corpus: Path, output: Path) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(mhex_nlp.__file__).parents[1]),
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    environment |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(args.threads)}
     return subprocess.Popen(
-        command(args, corpus, output),
-        env=environment,
+        highlight_command(options, args.processes, args.port),
+        env=cpu_environment(args.threads),
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -88,10 +76,15 @@ def stamps(output: Path) -> dict[str, tuple[int, int]]:
     return {name: ((output / name).stat().st_mtime_ns, (output / name).stat().st_ino) for name in names}
 
 
+def check_untouched(before: dict[str, Any], after: dict[str, Any]) -> None:
+    if any(after[name] != before[name] for name in before):
+        raise SystemExit("a finished part was written again")
+
+
 def finish(process: subprocess.Popen[bytes]) -> None:
-    told, _ = process.communicate()
+    printed, _ = process.communicate()
     if process.returncode != 1:  # 1: done, and some rows were bad
-        raise SystemExit(f"the job ended with status {process.returncode}:\n{told.decode()}")
+        raise SystemExit(f"the job ended with status {process.returncode}:\n{printed.decode()}")
 
 
 def kill_all(pid: int) -> None:
@@ -109,8 +102,8 @@ def kill(args: argparse.Namespace, corpus: Path, output: Path, draw: random.Rand
     if early:
         time.sleep(draw.uniform(0, 4))
     else:
-        wanted = before + draw.randint(1, 4)
-        while lines(output) < wanted and process.poll() is None:
+        target = before + draw.randint(1, 4)
+        while lines(output) < target and process.poll() is None:
             time.sleep(0.005)
         time.sleep(draw.uniform(0, args.part_seconds))
     done = process.poll() is not None
@@ -122,42 +115,36 @@ def kill(args: argparse.Namespace, corpus: Path, output: Path, draw: random.Rand
     return f"{lines(output)} parts finished; {state}"
 
 
-def documents(folder: Path) -> dict[str, Any]:
+def read_explanations(folder: Path) -> dict[str | None, Explanation]:
     """Every explanation by id."""
-    found = {}
+    explanations = {}
     for path in sorted(folder.glob("part-*.jsonl")):
-        for line in path.read_text("utf-8").split("\n")[:-1]:
-            document = json.loads(line)
-            if document["id"] in found:
-                raise SystemExit(f"{document['id']} is in the output twice")
-            found[document["id"]] = document
-    return found
+        for explanation in read_jsonl(path):
+            if explanation.id in explanations:
+                raise SystemExit(f"{explanation.id} is in the output twice")
+            explanations[explanation.id] = explanation
+    return explanations
 
 
-def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
+def difference(one: dict[str | None, Explanation], other: dict[str | None, Explanation]) -> float:
     """The largest difference of scores, by their scale; SystemExit where anything else differs."""
     if one.keys() != other.keys():
         raise SystemExit("other ids than in the undisturbed run")
     worst = 0.0
     for key, a in one.items():
         b = other[key]
-        for name in ("text", "target", "truncated", "windows"):
-            if a[name] != b[name]:
+        for name in ("text", "target", "label", "truncated", "windows"):
+            if getattr(a, name) != getattr(b, name):
                 raise SystemExit(f"{key}: another {name}")
-        if a["prediction"]["label"] != b["prediction"]["label"]:
-            raise SystemExit(f"{key}: another prediction")
-        places = [[(t["start"], t["end"], t["word"]) for t in each["tokens"]] for each in (a, b)]
-        if places[0] != places[1]:
+        if [(t.start, t.end, t.word) for t in a.tokens] != [(t.start, t.end, t.word) for t in b.tokens]:
             raise SystemExit(f"{key}: other offsets")
-        scores = [[t["score"] for t in each["tokens"]] for each in (a, b)]
-        scale = max(1.0, *(abs(score) for score in scores[0]))
-        worst = max(worst, *(abs(x - y) / scale for x, y in zip(*scores, strict=True)))
+        scale = max(1.0, np.abs(a.scores).max())
+        worst = max(worst, float(np.abs(np.subtract(a.scores, b.scores)).max() / scale))
     return worst
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a model with trained heads")
+    parser = make_parser(__doc__, model=True, page=False, output="Markdown file of the log")
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--part-rows", type=int, default=50)
     parser.add_argument("--part-seconds", type=float, default=1.0, help="a kill comes that long after a part at most")
@@ -166,15 +153,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--port", type=int, default=29517)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log", type=Path)
     args = parser.parse_args()
     draw = random.Random(args.seed)
-    told = [
+    log = [
         f"# {args.kills} times killed and resumed, {args.processes} process{'es' if args.processes > 1 else ''}",
         "",
-        f"{args.rows:,} rows in parts of {args.part_rows}; {platform.machine()}, {os.cpu_count()} cores, "
-        f"{args.threads} thread(s) a process, torch {torch.__version__.partition('+')[0]}, mhex_nlp "
-        f"{mhex_nlp.__version__}, seed {args.seed}. Made by `scripts/check_resume.py`.",
+        f"{args.rows:,} rows in parts of {args.part_rows}; {machine()}, {os.cpu_count()} cores, {args.threads} "
+        f"thread(s) a process, mhex_nlp {__version__}, seed {args.seed}. Made by `studies/resume.py`.",
         "",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -185,16 +170,13 @@ def main() -> None:
         for number in range(args.kills):
             before = stamps(output)
             moment = kill(args, corpus, output, draw, early=number % 5 == 4)
-            after = stamps(output)
-            if any(after[name] != before[name] for name in before):
-                raise SystemExit("a finished part was written again")
-            told.append(f"{number + 1}. {moment}")
-            print(told[-1], flush=True)
+            check_untouched(before, stamps(output))
+            log.append(f"{number + 1}. {moment}")
+            print(log[-1], flush=True)
         finish(start(args, corpus, output))
-        after = stamps(output)
-        if any(after[name] != before[name] for name in before):
-            raise SystemExit("a finished part was written again")
-        worst = difference(documents(whole), documents(output))
+        check_untouched(before, stamps(output))
+        killed = read_explanations(output)
+        worst = difference(read_explanations(whole), killed)
         names = {path.name for each in (whole, output) for path in each.iterdir() if path.name[0] != "."} - HIDDEN
         same = [name for name in sorted(names) if (whole / name).read_bytes() == (output / name).read_bytes()]
         if (args.processes == 1 and len(same) < len(names)) or worst > 1e-4 or list(output.glob(".part-*")):
@@ -202,15 +184,14 @@ def main() -> None:
                 f"not the same: {sorted(names - set(same))[:5]}, scores differ by {worst:.2e} of their scale"
             )
         errors = len((output / "errors.jsonl").read_text().splitlines())
-        told += [
+        log += [
             "",
-            f"In the end {len(documents(output)):,} explanations and {errors} bad rows, none lost and none twice; "
+            f"In the end {len(killed):,} explanations and {errors} bad rows, none lost and none twice; "
             f"{len(same)} of {len(names)} files bit-equal to those of the undisturbed run; largest difference of a "
             f"score {worst:.1e} of its scale; no finished part was written again.",
         ]
-    print("\n".join(told[-1:]))
-    if args.log is not None:
-        args.log.write_text("\n".join(told) + "\n", "utf-8")
+    print("\n".join(log[-1:]))
+    args.output.write_text("\n".join(log) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

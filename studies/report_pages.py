@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How large a report is, how soon its index is seen, and how smoothly its list scrolls, in a real Chromium.
 
-    python scripts/benchmark_report.py --output docs/report_speed.json
+    python -m studies.report_pages --output docs/results/report_speed.json
 
 Writes a report of made-up texts, opens its index from the disk as a reader does, and scrolls through the whole list by
 a screen a frame, so that every text is loaded. A frame's time is the distance between two of the browser's animation
@@ -11,21 +11,19 @@ it stands what no other work shows in, the processor time that the page's main t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
-
 from mhex_nlp import Explanation, write_report
+from mhex_nlp.explain.parts import ClassRef, Method, ModelRef, Prediction, Token
+
+from .common import chromium, machine, make_parser, write_json
 
 WORDS = (  # noqa: SIM905
     "the a film plot was and very music acting it with of in long short first second half scene story but not more "
@@ -35,6 +33,9 @@ TONES = {
     "negative": ["dull", "awful", "broken", "rude", "poor"],
     "positive": ["superb", "lovely", "kind", "warm", "fine"],
 }
+METHOD = Method("mhex", "model", "fitted", "centred", False, "mask", True, 0.5, 0.5)
+CLS, SEP = (Token("", piece, None, None, None, None, True, 0.0) for piece in ("[CLS]", "[SEP]"))
+VIEW = {"width": 1280, "height": 900}
 FIRST_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") done(entry.startTime);
 }).observe({ type: "paint", buffered: true }))"""
@@ -69,68 +70,42 @@ FILTER = """(word) => {
 
 def explanations(count: int, words: int, seed: int = 0) -> Iterator[Explanation]:
     """Texts of about `words` words, a token each, of two classes."""
-    draw = random.Random(seed)
+    draw, labels = random.Random(seed), list(TONES)
     for number in range(count):
-        label = draw.choice(("negative", "positive"))
+        label = draw.choice(labels)
         chosen = [draw.choice(WORDS) for _ in range(words + draw.randint(-5, 5))]
-        for place in draw.sample(range(len(chosen)), 2):
-            chosen[place] = draw.choice(TONES[label])
-        tokens, start = [_special("[CLS]")], 0
+        for position in draw.sample(range(len(chosen)), 2):
+            chosen[position] = draw.choice(TONES[label])
+        tokens, start = [CLS], 0
         for index, word in enumerate(chosen):
-            place = {
-                "text": word,
-                "piece": word,
-                "start": start,
-                "end": start + len(word),
-                "sequence": 0,
-                "word": index,
-            }
             score = draw.uniform(0.5, 1.5) if word in TONES[label] else draw.uniform(-0.2, 0.2)
-            tokens.append({**place, "special": False, "score": score})
+            tokens.append(Token(word, word, start, start + len(word), 0, index, False, score))
             start += len(word) + 1
-        tokens.append(_special("[SEP]"))
-        probability = draw.uniform(0.5, 1)
-        ids = {"negative": 0, "positive": 1}
-        other = "positive" if label == "negative" else "negative"
-        yield Explanation.from_dict(
-            {
-                "schema": "mhex-explanation/1",
-                "id": str(number),
-                "text": " ".join(chosen),
-                "text_pair": None,
-                "prediction": {
-                    "label": label,
-                    "id": ids[label],
-                    "probability": probability,
-                    "probabilities": {label: probability, other: 1 - probability},
-                },
-                "target": {"label": label, "id": ids[label]},
-                "foil": None,
-                "method": {
-                    **{"name": "mhex", "explains": "model", "aggregation": "fitted", "contrast": "centred"},
-                    **{"non_negative": False, "removal": "mask", "fitted": True, "skill": 0.5, "r2": 0.5},
-                },
-                "model": {"name": "made-up", "revision": None},
-                "library": "mhex_nlp",
-                "heads": None,
-                "tokens": tokens,
-                "sum": sum(token["score"] for token in tokens),
-                "base_value": 0.0,
-                "truncated": False,
-                "windows": 1,
-                "notes": [],
-            }
+        probability, class_id = draw.uniform(0.5, 1), labels.index(label)
+        shares = dict.fromkeys(labels, 1 - probability) | {label: probability}
+        yield Explanation(
+            id=str(number),
+            text=" ".join(chosen),
+            text_pair=None,
+            prediction=Prediction(label, class_id, probability, shares),
+            target=ClassRef(label, class_id),
+            foil=None,
+            method=METHOD,
+            model=ModelRef("made-up", None),
+            library="mhex_nlp",
+            heads=None,
+            tokens=(*tokens, SEP),
+            sum=sum(token.score for token in tokens),
+            base_value=0.0,
+            truncated=False,
+            windows=1,
+            notes=(),
         )
 
 
-def _special(piece: str) -> dict[str, Any]:
-    place = dict.fromkeys(("start", "end", "sequence", "word"))
-    return {"text": "", "piece": piece, **place, "special": True, "score": 0.0}
-
-
-def try_once(browser: Browser, index: Path, count: int) -> dict[str, Any]:
+def try_once(browser: Any, index: Path, count: int) -> dict[str, Any]:
     """One fresh tab."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=VIEW)
     page = context.new_page()
     page.goto(index.as_uri(), wait_until="commit")
     paint = page.evaluate(FIRST_PAINT)
@@ -151,9 +126,9 @@ def try_once(browser: Browser, index: Path, count: int) -> dict[str, Any]:
     }
 
 
-def main_thread(browser: Browser, index: Path) -> dict[str, float]:
+def main_thread(browser: Any, index: Path) -> dict[str, float]:
     """Milliseconds of processor time of the page's main thread, a step of one screen."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=VIEW)
     page = context.new_page()
     page.goto(index.as_uri())
     session = context.new_cdp_session(page)
@@ -161,9 +136,9 @@ def main_thread(browser: Browser, index: Path) -> dict[str, float]:
 
     def ticks() -> float:
         return next(
-            1000 * float(each["value"])
-            for each in session.send("Performance.getMetrics")["metrics"]
-            if each["name"] == "TaskDuration"
+            1000 * float(metric["value"])
+            for metric in session.send("Performance.getMetrics")["metrics"]
+            if metric["name"] == "TaskDuration"
         )
 
     spent, before, further = [], ticks(), True
@@ -178,39 +153,23 @@ def main_thread(browser: Browser, index: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, page=False)
     parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--words", type=int, default=25)
     parser.add_argument("--tries", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="JSON file")
     args = parser.parse_args()
-    path = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    if path is None:
-        parser.error("no chromium, chromium-browser or google-chrome on the PATH")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         made = list(explanations(args.texts, args.words))
         draw = random.Random(1)
-        labels = [each.label if draw.random() < 0.9 else draw.choice(("negative", "positive")) for each in made]
-        begun = time.perf_counter()
+        labels = [e.label if draw.random() < 0.9 else draw.choice(list(TONES)) for e in made]
+        start = time.perf_counter()
         index = write_report(made, Path(folder) / "report", labels=labels)
-        seconds = time.perf_counter() - begun
-        sizes = [each.stat().st_size for each in index.parent.rglob("*") if each.is_file()]
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-            version = browser.version
-            tries = [try_once(browser, index, args.texts) for _ in range(args.tries)]
-            busy = main_thread(browser, index)
-            browser.close()
+        seconds = time.perf_counter() - start
+        sizes = [path.stat().st_size for path in index.parent.rglob("*") if path.is_file()]
+        tries = [try_once(browser, index, args.texts) for _ in range(args.tries)]
         result = {
-            "machine": {
-                "processor": platform.machine(),
-                "cores": os.cpu_count(),
-                "system": platform.system(),
-                "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-            },
-            "chromium": version,
+            "machine": f"{machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}",
+            "chromium": browser.version,
             "texts": args.texts,
             "words": args.words,
             "files": len(sizes),
@@ -221,13 +180,11 @@ def main() -> None:
                 name: min(each[name] for each in tries)
                 for name in ("first_contentful_paint_ms", "longest_frame_ms", "longest_filter_ms")
             },
-            "main_thread": busy,
+            "main_thread": main_thread(browser, index),
             "tries": tries,
         }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.output is not None:
-        args.output.write_text(text + "\n", "utf-8")
+    print(json.dumps(result, indent=1))
+    write_json(args.output, result)
 
 
 if __name__ == "__main__":

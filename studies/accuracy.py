@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does fine-tuning with MHEX heads cost accuracy? MiniLM on sentence-level SST-2, plain and with heads, same steps.
+
+    python -m studies.accuracy --data path/to/sst2 --output docs/results/accuracy.json --page docs/accuracy.md
+
+`--data` holds train.tsv and test.tsv, a sentence, a tab and 0 or 1 a line. Runs that are in the output are not done
+again, so it can be stopped at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+
+from mhex_nlp import AutoMhexModelForSequenceClassification, mhex_param_groups
+from mhex_nlp.cli.demo.encoder import minilm_path
+
+from . import common
+
+PLAN = [(2000, seed) for seed in (0, 1, 2)] + [(6920, 0)]
+KINDS = {
+    "plain": "plain fine-tuning",
+    "heads": "with heads, their rate 20 times the backbone's",
+    "heads, one rate": "with heads, one common rate",
+}
+LR, BATCH, EPOCHS, WARMUP, MAX_LENGTH = 5e-5, 32, 1, 0.1, 64
+
+
+def run(kind: str, data: Dataset, test: Dataset, tokenizer: Any, seed: int) -> dict[str, Any]:
+    """Trains one model and gives its hits on each test sentence."""
+    set_seed(seed)
+    auto = AutoModelForSequenceClassification if kind == "plain" else AutoMhexModelForSequenceClassification
+    model = auto.from_pretrained(minilm_path(), num_labels=2)
+    trainer, seconds = common.train(
+        model,
+        tokenizer,
+        data,
+        lr=LR,
+        batch=BATCH,
+        epochs=EPOCHS,
+        warmup_steps=round(WARMUP * -(-len(data) // BATCH) * EPOCHS),
+        weight_decay=0.01,
+        seed=seed,
+        groups=mhex_param_groups(model, LR) if kind == "heads" else None,
+    )
+    hits = trainer.predict(test).predictions.argmax(-1) == np.array(test["label"])
+    return {"accuracy": float(hits.mean()), "seconds": round(seconds, 1), "hits": np.packbits(hits).tobytes().hex()}
+
+
+def difference(runs: dict[str, Any], size: int, kind: str, count: int) -> dict[str, Any]:
+    """Accuracy of `kind` less the plain model's over all seeds, with its paired interval over texts."""
+
+    def hits(key: str) -> np.ndarray:
+        packed = np.frombuffer(bytes.fromhex(runs[key]["hits"]), np.uint8)
+        return np.unpackbits(packed)[:count].astype(float)
+
+    seeds = [seed for texts, seed in PLAN if texts == size]
+    return common.mean_interval(
+        np.mean([hits(f"{size}/{s}/{kind}") - hits(f"{size}/{s}/plain") for s in seeds], axis=0)
+    )
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    runs, count = report["runs"], report["test_texts"]
+    rows = []
+    for size in dict.fromkeys(texts for texts, _ in PLAN):
+        seeds = [seed for texts, seed in PLAN if texts == size]
+        if not all(f"{size}/{seed}/{kind}" in runs for seed in seeds for kind in KINDS):
+            continue
+        cells = []
+        for kind in KINDS:
+            accuracies = [runs[f"{size}/{seed}/{kind}"]["accuracy"] for seed in seeds]
+            by_seed = f" ({', '.join(f'{value:.3f}' for value in accuracies)})" if len(accuracies) > 1 else ""
+            cells.append(f"{np.mean(accuracies):.3f}{by_seed}")
+        for kind in ("heads", "heads, one rate"):
+            gain = difference(runs, size, kind, count)
+            cells.append(common.span(gain["mean"], gain["interval95"], signed=True))
+        rows.append([f"{size:,}", str(len(seeds)), *cells])
+    return [
+        f"{report['model']} fine-tuned on {report['data']}: {EPOCHS} epoch, batch {BATCH}, learning rate {LR:g}, "
+        f"same seed, same steps, same order. Accuracy on the {count:,} test sentences (commonest class: "
+        f"{report['majority']:.3f}); differences with 95 % paired bootstrap intervals over those sentences. "
+        f"{report['machine']}; made by `studies/accuracy.py`.",
+        "",
+        *common.grid(["training texts", "seeds", *KINDS.values(), "heads − plain", "one rate − plain"], rows),
+    ]
+
+
+def main() -> None:
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    args = parser.parse_args()
+    common.be_quiet()
+    tokenizer = AutoTokenizer.from_pretrained(minilm_path())
+
+    def encode(rows: Dataset) -> Dataset:
+        return rows.map(
+            lambda batch: tokenizer(batch["text"], truncation=True, max_length=MAX_LENGTH),
+            batched=True,
+            remove_columns=["text"],
+        )
+
+    data, test = (encode(common.read_sst2(args.data / f"{part}.tsv")) for part in ("train", "test"))
+    report: dict[str, Any] = {
+        "model": common.MINILM,
+        "data": "SST-2, sentence level",
+        "test_texts": len(test),
+        "majority": float(max(np.mean(test["label"]), 1 - np.mean(test["label"]))),
+        "settings": {"lr": LR, "batch": BATCH, "epochs": EPOCHS, "warmup": WARMUP, "max_length": MAX_LENGTH},
+        "machine": common.machine(),
+        "runs": json.loads(args.output.read_text("utf-8"))["runs"] if args.output.exists() else {},
+    }
+    for size, seed in PLAN:
+        chosen = data.shuffle(seed=seed).select(range(min(size, len(data))))
+        for kind in KINDS:
+            key = f"{size}/{seed}/{kind}"
+            if key not in report["runs"]:
+                report["runs"][key] = run(kind, chosen, test, tokenizer, seed)
+                common.write_json(args.output, report)
+                print(key, f"{report['runs'][key]['accuracy']:.4f}", flush=True)
+    common.write_page(args.page, table(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The study's figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..common import grid, span
+from . import settings
+
+Figure = dict[str, Any]
+MEASURED = ("comprehensiveness", "sufficiency")
+SHORT = {"integrated_gradients": "integrated gradients", "mhex_fitted": "MHEX, fitted"}
+TITLES = {
+    "comprehensiveness": "comprehensiveness ↑",
+    "sufficiency": "sufficiency ↓",
+    "spearman": "Spearman to Shapley ↑",
+    "auprc": "AUPRC ↑",
+}
+
+
+def render(report: dict[str, Any]) -> list[str]:
+    """All tables there are figures for."""
+    if not report["models"]:
+        return ["No figures yet."]
+    lines = [
+        f"{report['model']} with heads; {report['machine']}. Made by `studies/faithfulness`. Means with 95 % "
+        "bootstrap intervals over (text, seed) pairs, n of them; differences (Δ) are paired.",
+        "",
+        *_models(report["models"]),
+    ]
+    for data, removals in report["A"].items():
+        for removal, table in removals.items():
+            title = {"mask": "by [MASK]", "deletion": "by deletion, on the same scores"}[removal]
+            lines += [
+                "",
+                f"### A. {settings.NAMES[data]}: top tokens removed {title}",
+                "",
+                *_compared(table, MEASURED),
+            ]
+    for data, table in report["B"].items():
+        lines += ["", f"### B. {settings.NAMES[data]}: agreement with Shapley values", "", *_table_b(table)]
+    if report["C"]:
+        lines += ["", "### C. Parameter randomisation", "", *_table_c(report["C"])]
+    if report["D"]:
+        lines += ["", "### D. Plausibility: words of the Stanford Sentiment Treebank", "", *_table_d(report["D"])]
+    if report["E"]:
+        lines += ["", "### E. Cost", "", *_table_e(report["E"])]
+    return lines
+
+
+def cell(figure: Figure | None, signed: bool = False) -> str:
+    """0.463 [0.402, 0.523], or a dash."""
+    return "–" if figure is None else span(figure["mean"], figure["interval95"], signed=signed)
+
+
+def _models(models: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, one in models.items():
+        data, _, seed = name.rpartition("-")
+        skill = span(one["skill"], one["skill_interval"])
+        accuracy = f"{one['accuracy']:.3f} (n = {one['test_texts']:,})"
+        rows.append(
+            [settings.NAMES[data], seed, accuracy, skill, f"{one['fit_texts']:,}", f"{one['fit_seconds']:.0f} s"]
+        )
+    return grid(["data", "seed", "accuracy", "skill of the fit", "texts of the fit", "time of the fit"], rows)
+
+
+def _compared(methods: dict[str, Any], names: Sequence[str], seconds: dict[str, float] | None = None) -> list[str]:
+    """A row a method: each figure with its differences to the rivals, the pairs of text and seed."""
+    head, rows = ["scores"], []
+    for name in names:
+        head += [TITLES[name], *(f"Δ to {SHORT[rival]}" for rival in settings.RIVALS)]
+    for method, row in methods.items():
+        cells = [settings.LABELS[method]]
+        for name in names:
+            cells += [cell(row[name])]
+            cells += [cell(row.get(f"{name} - {rival}"), signed=True) for rival in settings.RIVALS]
+        cells += [] if seconds is None else [f"{seconds.get(method, 0):.3f}"]
+        rows.append([*cells, f"{row[names[0]]['n']} (seeds {', '.join(map(str, row['seeds']))})"])
+    return grid([*head, *([] if seconds is None else ["seconds a text"]), "n"], rows)
+
+
+def _table_b(table: dict[str, Any]) -> list[str]:
+    truth = table["reference"]
+    return [
+        f"Reference: Shapley values of the centred logit, {settings.PERMUTATIONS} antithetic permutations, seed "
+        f"{table['seed']}, {truth['texts']} texts; split-half reliability {cell(truth['reliability'])}, by "
+        f"Spearman-Brown {cell(truth['corrected'])}. Seconds a text are those of this run, on a machine that may "
+        "have been shared.",
+        "",
+        *_compared(table["methods"], ("spearman", *MEASURED), table["seconds_per_text"]),
+    ]
+
+
+def _table_c(report: dict[str, Any]) -> list[str]:
+    lines = [
+        "Mean signed Spearman between the scores and those after one part was drawn anew, content tokens, the same "
+        "class; interval over texts, in brackets the mean of each draw. Near 0 is what is wanted.",
+        "",
+    ]
+    rows = []
+    for data, methods in report.items():
+        for method, parts in methods.items():
+            cells = [settings.NAMES[data], settings.LABELS[method]]
+            for part in settings.RANDOMISED:
+                one = parts.get(part)
+                each = f" ({', '.join(f'{value:+.2f}' for value in one['each'])})" if one else ""
+                cells.append(cell(one, signed=True) + each)
+            rows.append([*cells, str(max(one["n"] for one in parts.values()))])
+    return [*lines, *grid(["data", "scores", *settings.RANDOMISED.values(), "n"], rows)]
+
+
+def _table_d(table: dict[str, Any]) -> list[str]:
+    share = "" if table["marked_share"] is None else f" They are {cell(table['marked_share'])} of the tokens."
+    return [
+        "AUPRC against the words that people, shown the word alone, put on the side of the sentence; sentences that "
+        f"the SST-2 models classify as people do, scores for that class.{share}",
+        "",
+        *_compared(table["methods"], ("auprc",)),
+    ]
+
+
+def _table_e(report: dict[str, Any]) -> list[str]:
+    rows = []
+    for data, one in report.items():
+        plain, attributions, explainer = (
+            f"{one[f'{name}_ms']:.2f} ms" for name in ("plain", "attributions", "explainer")
+        )
+        ratio, count = span(one["ratio"], one["interval95"]), f"{one['texts']} texts × {one['rounds']} rounds"
+        rows.append([settings.NAMES[data], plain, attributions, ratio, explainer, f"{one['forward_passes']:g}", count])
+    head = ["data", "plain forward, a text", "with attributions", "ratio", "whole explainer", "forward passes", "n"]
+    return ["Medians of rounds in random order; the ratio's interval over rounds.", "", *grid(head, rows)]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the heads cost on the packaged MiniLM: time and memory beside the plain model, paired in one run.
+
+    python -m studies.overhead --output docs/results/overhead.json --page docs/overhead.md
+
+Time: medians of paired ratios, the two models taking turns, with a 95 % bootstrap interval of the median. Memory: the
+most a pass holds above the weights, from the allocations torch.profiler records (CUDA: torch's own counters).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from mhex_nlp import MhexConfig, get_mhex_model, mhex_param_groups
+from mhex_nlp.cli.demo.corpus import load_corpus
+from mhex_nlp.cli.demo.encoder import minilm_path
+
+from .common import MINILM, Run, be_quiet, grid, machine, make_parser, ratio, span, timed_rounds, write_json, write_page
+
+
+def compare(plain: Run, heads: Run, rounds: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ratios of time and of peak memory, heads to plain."""
+    runs = {"plain": plain, "heads": heads}
+    seconds = timed_rounds(runs, dict.fromkeys(runs, rounds), warm_up=3, device=device)
+    milliseconds = round(1000 * float(np.median(seconds["plain"])), 2)
+    time = {**ratio(seconds["heads"], seconds["plain"]), "plain_ms": milliseconds, "rounds": rounds}
+    memory = [peak_memory(run, device) for run in (plain, heads)]
+    return time, {"ratio": round(memory[1] / memory[0], 4), "plain_bytes": memory[0]}
+
+
+def peak_memory(run: Run, device: torch.device) -> int:
+    """Bytes that one call holds at most beyond what was there before."""
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        profiler.export_chrome_trace(f"{folder}/trace.json")
+        events = json.loads(Path(folder, "trace.json").read_text("utf-8"))["traceEvents"]
+    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]")
+    return int(np.cumsum([size for _, size in changes]).max())
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    texts, tokens = figures["batch"]
+    rows = []
+    for name, key in (("forward pass with attributions", "forward"), ("training step (AdamW)", "training step")):
+        cells = []
+        for kind in ("gates", "reading"):
+            time = figures[f"{key}, {kind}"]
+            cells.append(f"{span(time['ratio'], time['interval95'])}, n = {time['rounds']}")
+        memory = f"{key.split()[0]} memory"
+        cells += [f"{figures[f'{memory}, {kind}']['ratio']:.3f}" for kind in ("gates", "reading")]
+        rows.append([name, *cells])
+    kinds = ("with gates", "heads only read")
+    plain = [figures[f"{key}, gates"]["plain_ms"] for key in ("forward", "training step")]
+    return [
+        f"{figures['model']}; batches of {texts} texts of {tokens} tokens, padded; {figures['machine']}. Ratios to the "
+        "plain model in the same run, medians of paired rounds in random order with 95 % bootstrap intervals; made by "
+        "`studies/overhead.py`.",
+        "",
+        *grid(["", *(f"{what}, {kind}" for what in ("time", "extra memory") for kind in kinds)], rows),
+        "",
+        f"The plain forward pass took {plain[0]:.0f} ms, the plain training step {plain[1]:.0f} ms.",
+    ]
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--length", type=int, default=64, help="tokens each text is padded or cut to")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    be_quiet()
+    torch.manual_seed(0)
+    device = torch.device(args.device)
+    tokenizer = AutoTokenizer.from_pretrained(minilm_path())
+    texts = [" ".join(s.text for s in load_corpus()[i::32][:6]) for i in range(args.batch_size)]
+    batch = tokenizer(texts, truncation=True, max_length=args.length, padding="max_length", return_tensors="pt")
+    batch = batch.to(device)
+    labels = torch.arange(args.batch_size, device=device) % 2
+    plain = AutoModelForSequenceClassification.from_pretrained(minilm_path(), num_labels=2).to(device)
+
+    def forward(model: Any, **options: Any) -> Run:
+        def run() -> None:
+            with torch.inference_mode():
+                model(**batch, **options)
+
+        return run
+
+    def step(model: Any, groups: Any) -> Run:
+        optimizer = torch.optim.AdamW(groups, lr=1e-6)
+
+        def run() -> None:
+            optimizer.zero_grad()
+            model(**batch, labels=labels).loss.backward()
+            optimizer.step()
+
+        return run
+
+    figures: dict[str, Any] = {
+        "model": f"{MINILM}, 22.7 M parameters, float32",
+        "batch": [args.batch_size, args.length],
+        "seed": 0,
+        "machine": machine(device),
+    }
+    for gate in (True, False):
+        model = get_mhex_model(plain, MhexConfig(gate=gate))
+        with torch.no_grad():
+            for head in model.mhex:  # as after training; a zero matrix would be no cheaper, but fairer is better
+                head.w1.normal_(std=0.02)
+        kind = "gates" if gate else "reading"
+        plain.eval(), model.eval()
+        passes = forward(plain), forward(model, output_attributions=True)
+        figures[f"forward, {kind}"], figures[f"forward memory, {kind}"] = compare(*passes, args.rounds, device)
+        bare = type(plain)(plain.config).to(device).train()
+        headed = get_mhex_model(type(plain)(plain.config), model.mhex_config).to(device).train()
+        steps = step(bare, bare.parameters()), step(headed, mhex_param_groups(headed, 1e-6))
+        time, memory = compare(*steps, max(10, args.rounds // 3), device)
+        figures[f"training step, {kind}"], figures[f"training memory, {kind}"] = time, memory
+    write_json(args.output, figures)
+    write_page(args.page, table(figures))
+
+
+if __name__ == "__main__":
+    main()

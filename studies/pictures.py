@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures of README and guide: two sentences highlighted, and explanations side by side.
+
+    ./scripts/demo.sh
+    .venv/bin/pip install '.[bench]'
+    python -m studies.pictures --model demo-output/model --output pictures
+
+Writes a page for each picture (highlight, methods, versions, classes, and models where there is `--other-model`) and
+photographs it with playwright and a chromium. `--methods` takes one to three names that `mhex evaluate` knows.
+"""
+
+from __future__ import annotations
+
+from mhex_nlp import Explanation, MhexExplainer, ScoredText, compare_explanations
+from mhex_nlp.evaluation.benchmark import available_methods
+from mhex_nlp.evaluation.model_values import ModelValues
+from mhex_nlp.render import render_page
+
+from .common import chromium, make_parser
+
+TEXT = "The staff were kind, but the room was noisy and the bed was awful."
+REVISED = "The staff were kind, but the room was quiet and the bed was awful."
+OTHER = "Slow service, but the cake was superb and the staff were lovely."
+
+
+def scored_by(explainer: MhexExplainer, explanation: Explanation, methods: list[str]) -> list[ScoredText]:
+    """The same text and target, scored by other methods."""
+    values = ModelValues(explainer.model, explainer.tokenizer)
+    text = values.of(explanation.text)
+    places = [(text.tokens[group[0]].start, text.tokens[group[-1]].end) for group in text.units]
+    return [
+        ScoredText(
+            explanation.text,
+            [(*place, score) for place, score in zip(places, scores, strict=True)],
+            method.label,
+            label=explanation.label,
+            probability=explanation.probability,
+            target=explanation.target.label,
+        )
+        for method in available_methods(values, explainer, methods)
+        for scores in method.explain([text], [explanation.target.id])
+    ]
+
+
+def main() -> None:
+    parser = make_parser(__doc__, model=True, page=False, output="folder of the pages and pictures")
+    parser.add_argument("--other-model")
+    parser.add_argument("--methods", nargs="+", default=["captum_integrated_gradients"])
+    parser.add_argument("--scheme", choices=["light", "dark"], default="light")
+    args = parser.parse_args()
+    explainer = MhexExplainer.from_pretrained(args.model)
+    explanation, other = explainer([TEXT, OTHER])
+    comparisons = {
+        "methods": [explanation, *scored_by(explainer, explanation, args.methods)],
+        "versions": [explanation, explainer(REVISED)],
+        "classes": [explainer(TEXT, target=label) for label in explainer.classes.labels[:2]],
+    }
+    if args.other_model:
+        models = explainer, MhexExplainer.from_pretrained(args.other_model)
+        comparisons["models"] = [each(TEXT, target=explanation.target.label) for each in models]
+    args.output.mkdir(parents=True, exist_ok=True)
+    page = render_page([explanation.to_dict(), other.to_dict()], title="Why?")
+    (args.output / "highlight.html").write_text(page, "utf-8")
+    for name, explanations in comparisons.items():
+        compare_explanations(explanations, title=name.capitalize()).to_html(args.output / f"{name}.html")
+    with chromium() as browser:
+        for name in ("highlight", *comparisons):
+            file, width = args.output / f"{name}.html", 720 if name == "highlight" else 1280
+            view = {"viewport": {"width": width, "height": 400}, "color_scheme": args.scheme}
+            tab = browser.new_page(**view, device_scale_factor=2 if name == "highlight" else 1)
+            tab.goto(file.resolve().as_uri())
+            tab.screenshot(path=str(file.with_suffix(".png")), full_page=True)
+            tab.close()
+            print(file, file.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the fit should read and how it should weigh: features, rows and penalties tried one by one on the same texts.
+
+    python -m studies.readout --data path/to/data --work path/to/work --output docs/results/readout.json
+
+Needs `--work` of `studies.faithfulness` with tables A and B of the case done: its fine-tuned model, the scores of
+integrated gradients and the reference Shapley values. Each way is solved in closed form on the same rows and measured
+like any other method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mhex_nlp import AutoMhexModelForSequenceClassification
+from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
+from mhex_nlp.evaluation.metrics.ranking import rank_agreement
+from mhex_nlp.evaluation.text_values import TextValues, perturb
+from mhex_nlp.inputs.tokenizer import load_tokenizer
+from mhex_nlp.models import forward as forward_pass
+from mhex_nlp.models.heads.attention_flow import attention_flow
+from mhex_nlp.training.fitting import skill as judging
+from mhex_nlp.training.fitting.equations import EquationSource
+from mhex_nlp.training.fitting.ridge import RidgeStream
+from mhex_nlp.training.fitting.skill import Rows
+
+from .common import be_quiet, grid, machine, make_parser, mean_interval, span, write_json, write_page
+from .faithfulness import measuring, settings
+from .faithfulness.models import Case
+
+HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+
+
+def direct_flow(
+    layers: Sequence[Any], start: torch.Tensor, position: torch.Tensor | None = None, matrix: Any = None
+) -> tuple[torch.Tensor, ...]:
+    """Every layer's attention flow into the pooled position itself, without what reaches it through other positions.
+
+    `matrix` is `None` in models without a fit.
+    """
+    return tuple(flow for layer in layers for flow in attention_flow([layer], start, position))
+
+
+class Collected:
+    """Rows of the fit, and features of the texts that are explained."""
+
+    def __init__(self, case: Case, count: int, texts: list[TextValues], roll: bool) -> None:
+        folder = case.folder / "trained"
+        model = AutoMhexModelForSequenceClassification.from_pretrained(folder).eval()
+        source = EquationSource(model, load_tokenizer(str(folder)), "mask", MASKS, 4096)
+        usual = forward_pass.attention_flow
+        forward_pass.attention_flow = usual if roll else direct_flow
+        try:
+            with torch.inference_mode():
+                train = case.parts[0].first(count, case.seed).texts
+                self.layout = source.layout = source.find_layout(train[0], None)
+                rows: list[Rows] = []
+                for start in range(0, len(train), 64):
+                    chunk = train[start : start + 64]
+                    rows += source.rows(chunk, None, range(start, start + len(chunk)), case.seed)
+                self.features = [features for features, _ in source._features([text.item for text in texts])]
+        finally:
+            forward_pass.attention_flow = usual
+        self.positions = [text.item.content_positions(False) for text in texts]
+        self.held, self.rows = rows[:HELD_OUT], rows[HELD_OUT:]
+
+    def columns(self, kinds: str) -> torch.Tensor:
+        """Indices of the features of the kinds: s(tates), a(ttention flow); the constant always."""
+        layout, chosen, start = self.layout, [0], 1
+        for width, flow in zip(layout.widths, layout.flow_widths, strict=True):
+            chosen += range(start, start + width) if "s" in kinds else ()
+            chosen += range(start + width, start + width + flow) if "a" in kinds else ()
+            start += width + flow
+        return torch.tensor(chosen)
+
+    def parts(self, kinds: str) -> list[int]:
+        pairs = zip(self.layout.widths, self.layout.flow_widths, strict=True)
+        sizes = [size for state, flow in pairs for size, kind in ((state, "s"), (flow, "a")) if kind in kinds and size]
+        return [1, *sizes]
+
+
+def weighted(row: Rows, how: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The regression's rows of a text: "differences", as the package has them, or other ways."""
+    sums, values = row.sums, row.values
+    if how == "differences":
+        return row.equations()
+    if how == "no whole text":
+        return sums[:-1], values[:-1]
+    share = (row.sizes / row.sizes[-1])[:, None].float()
+    if how == "Shapley kernel":
+        weight = torch.where(share < 1, (share * (1 - share) * float(row.sizes[-1])).clamp(min=1e-9).rsqrt(), 1.0)
+        return sums * weight, values * weight
+    if how == "less the even spread":
+        return (sums - share * sums[-1])[:-1], (values - share * values[-1])[:-1]
+    return sums, values
+
+
+def solve(collected: Collected, kinds: str, how: str, common: bool) -> tuple[torch.Tensor, float, float]:
+    """Weights, skill and strength of the best of STRENGTHS on the held-out texts."""
+    columns, parts = collected.columns(kinds), collected.parts(kinds)
+    classes = collected.rows[0].values.shape[1]
+    stream = RidgeStream([len(columns)] if common else parts, classes)
+    for row in collected.rows:
+        sums, values = weighted(row, how)
+        stream.add(sums[:, columns], values)
+    held = [Rows(row.sums[:, columns], row.values, row.sizes, row.target) for row in collected.held]
+    tried = ((stream.solve(strength), strength) for strength in STRENGTHS)
+    return max(((w, judging.skill(w, held), strength) for w, strength in tried), key=lambda each: each[1])
+
+
+def explain(
+    collected: Collected, kinds: str, weights: torch.Tensor, texts: list[TextValues], targets: list[int]
+) -> list[np.ndarray]:
+    """(n_i,) centred scores of each text."""
+    columns, scores = collected.columns(kinds), []
+    for features, positions, target, text in zip(collected.features, collected.positions, targets, texts, strict=True):
+        phi = torch.zeros(len(features), weights.shape[1], dtype=torch.float64)
+        phi[positions] = features[positions][:, columns].double() @ weights
+        scores.append(text.unit_scores((phi[:, target] - phi.mean(1)).numpy()))
+    return scores
+
+
+def measure(case: Case, texts: list[TextValues], targets: list[int], scores: list[np.ndarray]) -> dict[str, Any]:
+    """Mean and interval of each figure over the texts."""
+    ours = perturb(texts, scores, targets)
+    rival = perturb(texts, measuring.scores(case, "integrated_gradients")[: len(texts)], targets)
+    truth = measuring.scores(case, "shapley")[: len(texts)]
+    comprehensive = [comprehensiveness(each.full, each.without) for each in (ours, rival)]
+    sufficient = [sufficiency(each.full, each.only) for each in (ours, rival)]
+    figures = {
+        "spearman": rank_agreement(scores[: len(truth)], truth),
+        "comprehensiveness": comprehensive[0],
+        "sufficiency": sufficient[0],
+        "comprehensiveness less IG's": comprehensive[0] - comprehensive[1],
+        "sufficiency less IG's": sufficient[0] - sufficient[1],
+    }
+    return {name: mean_interval(values) for name, values in figures.items()}
+
+
+# what it is called, direct or rolled-out flow, kinds of features, rows, one penalty for all features
+WAYS = (
+    ("states", True, "s", "differences", False),
+    ("attention flow into the pooled position", False, "a", "differences", False),
+    ("rolled-out attention flow", True, "a", "differences", False),
+    ("states and attention flow into the pooled position", False, "sa", "differences", False),
+    ("states and rolled-out attention flow (kept)", True, "sa", "differences", False),
+    ("... one penalty for all features", True, "sa", "differences", True),
+    ("... subsets alone instead of differences", True, "sa", "subsets", False),
+    ("... such, without the row of the whole text", True, "sa", "no whole text", False),
+    ("... such, weighted by the Shapley kernel", True, "sa", "Shapley kernel", False),
+    ("... such, less the even spread", True, "sa", "less the even spread", False),
+)
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    names = ("spearman", "comprehensiveness less IG's", "sufficiency less IG's")
+    rows = []
+    for name, row in report["ways"].items():
+        cells = [span(row[key]["mean"], row[key]["interval95"], signed=True) for key in names]
+        rows.append([name, f"{row['skill']:.3f}", *cells])
+    head = ["skill", "Spearman to Shapley ↑", "Δ comprehensiveness to IG ↑", "Δ sufficiency to IG ↓"]
+    return [
+        f"{report['case']}: {report['train_texts']} texts of the fit, {MASKS} masks each, {report['texts']} texts "
+        f"explained, {report['reference_texts']} of them with reference Shapley values; 95 % bootstrap intervals; "
+        "differences to integrated gradients with 50 steps are paired. Strength chosen by skill on "
+        f"{HELD_OUT} held-out texts. Made by `studies/readout.py`.",
+        "",
+        *grid(["features and rows", *head], rows),
+    ]
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--case", default="sst2-0")
+    parser.add_argument("--train-texts", type=int, default=3000)
+    parser.add_argument("--texts", type=int, default=150)
+    args = parser.parse_args()
+    be_quiet()
+    data, _, seed = args.case.rpartition("-")
+    case = Case(data, int(seed), args.data, args.work)
+    texts = case.texts(args.texts)
+    targets = measuring.targets_of(case, texts)
+    report: dict[str, Any] = {
+        "model": settings.MODEL,
+        "case": args.case,
+        "seed": case.seed,
+        "train_texts": args.train_texts - HELD_OUT,
+        "texts": len(texts),
+        "reference_texts": min(len(measuring.scores(case, "shapley")), len(texts)),
+        "machine": machine(),
+    }
+    ways: dict[str, Any] = {}
+    for roll in (False, True):
+        collected = Collected(case, args.train_texts, texts, roll)
+        for name, rolled, kinds, how, common in WAYS:
+            if rolled is roll:
+                weights, skill, strength = solve(collected, kinds, how, common)
+                scores = explain(collected, kinds, weights, texts, targets)
+                ways[name] = {"skill": skill, "strength": strength, **measure(case, texts, targets, scores)}
+                print(f"{name}: skill {skill:.3f} at {strength:g}", flush=True)
+    report["ways"] = {name: ways[name] for name, *_ in WAYS}
+    write_json(args.output, report)
+    write_page(args.page, table(report))
+
+
+if __name__ == "__main__":
+    main()
