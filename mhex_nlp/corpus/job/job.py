@@ -161,9 +161,7 @@ def _parts(
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
             yield _Part(index, chunk, digest, None)
         elif index % state.num_processes == state.process_index:
-            pairs = [row.text_pair or "" for row in chunk] if any(row.text_pair is not None for row in chunk) else None
-            problems = [row.problem for row in chunk]
-            yield _Part(index, chunk, digest, tokenise_rows(explainer, [row.text for row in chunk], pairs, problems))
+            yield _Part(index, chunk, digest, tokenise_rows(explainer, chunk))
 
 
 def _other_rows(count: str, difference: str) -> ValueError:

@@ -99,11 +99,11 @@ class RowColumns:
     @property
     def names(self) -> list[str]:
         """Those that are read, each once."""
-        return list(dict.fromkeys(name for _, name in self._by_argument()))
+        return list(dict.fromkeys(name for _, name in self.by_argument()))
 
     def check(self, known: Sequence[str], source: str) -> None:
         """ValueError where one is not among the `known` ones, or is there twice; it names argument and source."""
-        for argument, name in self._by_argument():
+        for argument, name in self.by_argument():
             if name not in known:
                 listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
                 raise ValueError(f"{argument} must name a column of {source!r}, got {name!r}; it has {listed}.")
@@ -117,7 +117,8 @@ class RowColumns:
         texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
         row_id = _id(cells.get(self.id) if self.id else None, number)
         label = _label(cells.get(self.label)) if self.label else None
-        problem = row_problem(texts)
+        problems = map(text_problem, texts, ("the text", "the second text"))
+        problem = next((problem for problem in problems if problem is not None), None)
         if self.needs_label and problem is None:
             problem = _label_problem(cells.get(self.label or ""))
         if problem is not None:
@@ -131,7 +132,8 @@ class RowColumns:
             rationale=cells.get(self.rationale) if self.rationale else None,
         )
 
-    def _by_argument(self) -> list[tuple[str, str]]:
+    def by_argument(self) -> list[tuple[str, str]]:
+        """Those that are read, after the argument that names each."""
         columns = {name: getattr(self, name) for name in ("text", "text_pair", "id", "label", "rationale")}
         return [(f"{name}_column", column) for name, column in columns.items() if column is not None]
 
@@ -153,12 +155,6 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
     if not isinstance(value, str):
         return f"{name} must be a string, got {value!r:.80}"
     return None if value.strip() else f"{name} is empty"
-
-
-def row_problem(texts: Sequence[Any]) -> str | None:
-    """The first problem of a text, or of a pair's two halves; `None` where there is none."""
-    problems = map(text_problem, texts, ("the text", "the second text"))
-    return next((problem for problem in problems if problem is not None), None)
 
 
 def _label_problem(value: Any) -> str | None:
