@@ -109,7 +109,7 @@ def _corpus(args: argparse.Namespace) -> tuple[list[str], None, list[Any]]:
 
 
 def _data(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
-    rows = read_rows(args, args.rationale_column)
+    rows = read_rows(args)
     rationales = None
     if args.rationale_column is not None:
         where = f"column {args.rationale_column!r} of split {args.split!r}"

@@ -12,12 +12,7 @@ from ..jsonl import read_jsonl
 
 
 def read_explanations(source: Path) -> Iterator[Explanation]:
-    """Explanations one by one; where they come from is checked at once.
-
-    Raises:
-        FileNotFoundError: nothing of that name.
-        ValueError: a folder without a finished job that wrote JSONL, or what is no explanation (with file and line).
-    """
+    """Explanations one by one; that there is a file, or a finished job that wrote JSONL, is checked at once."""
     files = [source] if source.is_file() else _files_of_job(source)
     return (explanation for file in files for explanation in read_jsonl(file))
 
