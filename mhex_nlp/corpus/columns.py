@@ -49,9 +49,6 @@ class ColumnOptions:
         unit: "words" or "tokens".
         top_k: only that many units a text, those with the largest magnitudes, in reading order.
         all_classes: every class's scores as well.
-
-    Raises:
-        ValueError: another unit, or a `top_k` below 1.
     """
 
     unit: str = "words"

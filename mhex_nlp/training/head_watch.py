@@ -41,10 +41,6 @@ class RunningMeans:
             share, weight = total + share.to(total.device), weights + weight.to(total.device)
         self._sums[name] = share, weight
 
-    def clear(self) -> None:
-        """Begins anew."""
-        self._sums = {}
-
     def take(self) -> dict[str, list[float]]:
         """The means since the last call, each as a flat list, and begins anew."""
         sums, self._sums = self._sums, {}
@@ -91,7 +87,7 @@ class HeadWatch:
 
     def step_begins(self) -> None:
         """An optimiser step of the trainer begins."""
-        self._running[True].clear()
+        self._running[True] = RunningMeans()
         self._labelled = self._unlabelled = False
 
     def check_step(self) -> None:
@@ -113,7 +109,7 @@ class HeadWatch:
 
     def drop(self, training: bool) -> None:
         """Forgets the means of one phase."""
-        self._means[training].clear()
+        self._means[training] = RunningMeans()
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._gates = []  # gradient checkpointing leaves those of its recomputation
@@ -127,9 +123,9 @@ class HeadWatch:
     @torch.no_grad()
     def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         gates, self._gates = self._gates, []
-        means = self._running[module.training]
         if not module.training and module is self.model:  # replicas of DataParallel make one pass together
-            means.clear()
+            self._running[False] = RunningMeans()
+        means = self._running[module.training]
         if not isinstance(output, MhexOutput):  # return_dict=False
             return
         labels = kwargs.get("labels")

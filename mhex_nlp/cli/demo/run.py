@@ -32,11 +32,6 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     Returns:
         the printed figures: accuracies on the held-out sentences, the skill of the fit, and the share of sentences
         whose top word lies in the words that people marked, also without the fit and for a word drawn at random.
-
-    Raises:
-        FileNotFoundError: the encoder is not installed.
-        NotADirectoryError: `output` is a file.
-        ValueError: `output` is neither empty nor an earlier demo's.
     """
     console, start = Console(), time.perf_counter()
     check_output(output)

@@ -28,12 +28,7 @@ _JOB_FILE = re.compile(
 
 
 class Ledger:
-    """The records of the parts that are finished, of all processes, and the file that this one adds to.
-
-    Args:
-        folder: the output folder.
-        rank: of this process.
-    """
+    """The records of the parts that are finished, of all processes, and the file that this one, `rank`, adds to."""
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder, self.rank = folder, rank

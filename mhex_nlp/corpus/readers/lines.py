@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,14 @@ class _LineRows(RowSource):
                 if line:
                     yield line
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[Iterable[bytes]]:
+    def _open(self) -> AbstractContextManager[Iterable[bytes]]:
         if self._path is not None:
-            with open(self._path, "rb") as file:
-                yield file
-            return
+            return open(self._path, "rb")
         if self._begun:
             raise ValueError("data must be a file where it is read more than once, got standard input.")
         self._begun = True
         stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
-        yield (line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line for line in stream)
+        return nullcontext(line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line for line in stream)
 
 
 class TextRows(_LineRows):
@@ -171,7 +168,7 @@ class TableRows(_LineRows):
         return f"{lines} not well-formed {self._kind.upper()} ({error})"
 
 
-@contextlib.contextmanager
+@contextmanager
 def _long_cells() -> Iterator[None]:
     """Lets the csv module read long cells; its limit is the process's, so it is put back."""
     limit = csv.field_size_limit()

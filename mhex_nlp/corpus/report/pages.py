@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Integral
@@ -149,25 +149,20 @@ class _Pages:
         group.entries = []
 
 
-def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Any:
+def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Iterator[tuple[Explanation, Any]]:
     """Explanations with their labels, in step."""
-    if labels is None or isinstance(labels, Mapping):
-        known: Mapping[str, Any] = labels or {}
-        checked = (_checked(explanation, index) for index, explanation in enumerate(explanations))
-        return ((explanation, _label(known.get(explanation.id), index)) for index, explanation in enumerate(checked))
     if isinstance(labels, str):
         raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
-    rows = zip_rows(explanations, labels=labels)
-    return ((_checked(row["texts"], index), _label(row["labels"], index)) for index, row in enumerate(rows))
-
-
-def _checked(value: Any, index: int) -> Explanation:
-    if not isinstance(value, Explanation):
-        raise TypeError(f"explanations must hold Explanation objects, got {type(value).__name__} at {index}.")
-    return value
-
-
-def _label(value: Any, index: int) -> Any:
-    if value is not None and not isinstance(value, str | Integral):
-        raise TypeError(f"labels must be names, ids or None, got {type(value).__name__} at {index}.")
-    return value
+    rows: Iterator[Mapping[str, Any]]
+    if labels is None or isinstance(labels, Mapping):
+        rows = ({"texts": explanation} for explanation in explanations)
+    else:
+        rows = zip_rows(explanations, labels=labels)
+    for index, row in enumerate(rows):
+        explanation = row["texts"]
+        if not isinstance(explanation, Explanation):
+            raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
+        label = labels.get(explanation.id) if isinstance(labels, Mapping) else row.get("labels")
+        if label is not None and not isinstance(label, str | Integral):
+            raise TypeError(f"labels must be names, ids or None, got {type(label).__name__} at {index}.")
+        yield explanation, label
