@@ -272,7 +272,7 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
         file.write(render_summary({**counts, **answers}, pages).encode())
     head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
     ledger.write_json(MANIFEST, {**head, "settings": dict(settings), **counts, "parts": parts})
-    return JobReport(rows, summary.texts, summary.truncated, errors, len(parts))
+    return JobReport(**counts, parts=len(parts))
 
 
 def _explain_os_error(error: OSError, folder: Path) -> OSError:

@@ -73,24 +73,21 @@ class TextRows(_LineRows):
 class JsonLineRows(_LineRows):
     """One JSON object a line; blank lines are no rows."""
 
+    _checked = False
+
     def check(self) -> bool:
         """Reads on to the first object, which has the columns."""
         entry = None
-        for entry in self._entries():
+        for entry in self.entries():
             if isinstance(entry, dict):
                 break
         self._done = 0
         return entry is not None
 
     def _entries(self) -> Iterator[Mapping[str, Any] | str]:
-        checked = False
         for line in self._lines():
             if line.strip():
-                entry = _json_object(line)
-                if not checked and isinstance(entry, dict):
-                    self.columns.check(list(entry), self._shown)
-                    checked = True
-                yield entry
+                yield _json_object(line)
 
 
 def _json_object(line: bytes) -> dict[str, Any] | str:

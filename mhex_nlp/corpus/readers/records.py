@@ -129,19 +129,13 @@ class StreamedRows(RowSource):
         self._dataset, self._id_column = dataset, _class_id_column(dataset.features, columns)
 
     def _entries(self) -> Iterator[Mapping[str, Any] | str]:
-        for example in self._examples():
-            if not self._checked:
-                self.columns.check(list(example), self._shown)
-                self._checked = True
-            self._done += 1
-            yield _labelled(example, self._id_column)
-
-    def _examples(self) -> Iterator[dict[str, Any]]:
         from datasets.exceptions import DatasetsError
         from pyarrow import ArrowException
 
         try:
-            yield from self._dataset
+            for example in self._dataset:
+                self._done += 1
+                yield _labelled(example, self._id_column)
         except (ValueError, ArrowException, DatasetsError) as error:
             reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
             raise ValueError(f"data must be readable to its end, got {self._shown!r}: {reason}.") from error

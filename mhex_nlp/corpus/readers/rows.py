@@ -47,6 +47,8 @@ class RowSource(ABC):
         total: how many rows there are, where that is known without reading them.
     """
 
+    _checked = True  # False where only the first row tells which columns there are
+
     def __init__(
         self, name: str, shown: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None
     ) -> None:
@@ -62,7 +64,11 @@ class RowSource(ABC):
     def entries(self) -> Iterator[Mapping[str, Any] | str]:
         """The cells of each row by column, or what is wrong with it; ValueError where the source cannot be read on."""
         self._done = 0
-        yield from self._entries()
+        for entry in self._entries():
+            if not self._checked and not isinstance(entry, str):
+                self.columns.check(list(entry), self._shown)
+                self._checked = True
+            yield entry
 
     def share_read(self) -> float | None:
         """How much of the source the running pass has read, from 0 to 1; `None` where that is not known."""
