@@ -44,8 +44,8 @@ def highlight_dataset(
     >>> explained[0]["mhex_spans"], explained[0]["mhex_scores"]
 
     A `Dataset` is explained now, in constant memory and with the cache of `Dataset.map`: the same call on the same data
-    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (The function is
-    longer than 50 lines for the list of its arguments.)
+    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (Long because of its
+    many arguments.)
 
     Args:
         dataset: a dataset whose `text_column` holds strings.

@@ -71,7 +71,7 @@ def run_job(
 ) -> JobReport | None:
     """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
 
-    Longer than 50 lines for the list of its arguments.
+    Long because of its many arguments.
 
     Args:
         explainer: how to explain.
