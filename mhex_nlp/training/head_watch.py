@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..models.heads.head import GateActivation
 from ..models.outputs import MhexOutput
@@ -78,12 +78,12 @@ class HeadWatch:
         self._labelled, self._unlabelled = False, False  # passes of the step that runs now
         self._gates: list[Tensor] = []  # of the forward pass that runs now
         gates = [module for module in self.model.modules() if isinstance(module, GateActivation)]
-        handles = [
-            self.model.register_forward_pre_hook(_Hook(self._begin)),
-            self.model.register_forward_hook(_Hook(self._end), with_kwargs=True),
-            *(gate.register_forward_hook(_Hook(self._gate)) for gate in gates),
-        ]
-        self.remove: Callable[[], object] = weakref.finalize(self, _take_off, handles)
+        hooks = ExitStack()
+        hooks.enter_context(self.model.register_forward_pre_hook(_Hook(self._begin)))
+        hooks.enter_context(self.model.register_forward_hook(_Hook(self._end), with_kwargs=True))
+        for gate in gates:
+            hooks.enter_context(gate.register_forward_hook(_Hook(self._gate)))
+        self.remove: Callable[[], object] = weakref.finalize(self, hooks.close)
 
     def step_begins(self) -> None:
         """An optimiser step of the trainer begins."""
@@ -157,8 +157,3 @@ class HeadWatch:
             values["gate_std"] = max(square - shift**2, 0.0) ** 0.5
             values["gate_saturated"] = saturated
         return values
-
-
-def _take_off(handles: list[RemovableHandle]) -> None:
-    for handle in handles:
-        handle.remove()

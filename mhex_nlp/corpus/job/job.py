@@ -52,7 +52,7 @@ class _Part:
     index: int
     rows: list[Row]
     digest: str
-    items: list[TokenisedText | str] | None  # `None` where it is not this process's to do
+    items: list[TokenisedText | str]
 
 
 def run_job(
@@ -106,9 +106,8 @@ def run_job(
         finished, known = ledger.finished(), ledger.read_manifest().get("rows")
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
             for part in _prefetch(_parts(explainer, source, part_rows, finished, known, state)):
-                if part.items is not None:
-                    ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
-                    bar.advance(len(part.rows), source.share_read())
+                ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
+                bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
         return _finish(ledger, explainer, settings) if state.is_main_process else None
     except OSError as error:
@@ -142,7 +141,7 @@ def _parts(
     known: int | None,
     state: Any,
 ) -> Iterator[_Part]:
-    """The parts of the input, tokenised where they are this process's to do; checks those that are finished.
+    """The parts that are left to this process, tokenised; checks those that are finished.
 
     `known` is how many rows an earlier run found in all.
     """
@@ -159,7 +158,6 @@ def _parts(
         if index in finished:
             if finished[index]["digest"] != digest:
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
-            yield _Part(index, chunk, digest, None)
         elif index % state.num_processes == state.process_index:
             yield _Part(index, chunk, digest, tokenise_rows(explainer, chunk))
 
@@ -221,7 +219,7 @@ def _explain_part(
 ) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
     summary, rows, explained, errors = CorpusSummary(request.table.labels), [], [], []
-    for row, result in zip(part.rows, explain_rows(explainer, request, part.items or ()), strict=True):
+    for row, result in zip(part.rows, explain_rows(explainer, request, part.items), strict=True):
         if isinstance(result, str):
             errors.append({"row": row.number, "id": row.id, "reason": result})
         else:
