@@ -56,19 +56,9 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.output)
     texts, pairs, rationales = _sample(args)
     model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
-    report = evaluate_explanations(
-        model,
-        tokenizer,
-        texts,
-        pairs,
-        methods=_methods(args.methods),
-        rationales=rationales,
-        removal=args.removal,
-        unit=args.unit,
-        reference_permutations=args.permutations,
-        seed=args.seed,
-        batch_tokens=args.batch_tokens,
-    )
+    options = {name: getattr(args, name) for name in ("removal", "unit", "seed", "batch_tokens")}
+    options |= {"methods": _methods(args.methods), "reference_permutations": args.permutations}
+    report = evaluate_explanations(model, tokenizer, texts, pairs, rationales=rationales, **options)
     paths = write_evaluation(report, args.output)
     print("\n".join(summary_table(report)))
     for note in report.notes:
@@ -109,7 +99,7 @@ def _corpus(args: argparse.Namespace) -> tuple[list[str], None, list[Any]]:
 
 
 def _data(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
-    rows = read_rows(args, args.rationale_column)
+    rows = read_rows(args)
     rationales = None
     if args.rationale_column is not None:
         where = f"column {args.rationale_column!r} of split {args.split!r}"

@@ -36,17 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
-    report = fit_equivalent_matrices(
-        model,
-        tokenizer,
-        texts,
-        pairs,
-        masks=args.masks,
-        held_out=args.held_out,
-        max_features=args.max_features,
-        removal=args.removal,
-        seed=args.seed,
-    )
+    options = {name: getattr(args, name) for name in ("masks", "held_out", "max_features", "removal", "seed")}
+    report = fit_equivalent_matrices(model, tokenizer, texts, pairs, **options)
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
     low, high = report.skill_interval

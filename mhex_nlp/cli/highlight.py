@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .source import FILES, add_columns
+from .source import FILES, add_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
 EXAMPLE = """examples:
@@ -92,7 +92,7 @@ def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; those that cannot be explained are named and passed over."""
     from .texts import show_explanations
 
-    source = _source(args)
+    source = open_source(args)
     explainer = _explainer(args, args.device)
     request = _request(args, explainer)
     status = 0
@@ -130,7 +130,7 @@ def _run_job(args: argparse.Namespace) -> int:
         )
     if args.data == "-" and state.num_processes > 1:
         raise ValueError("data must be a file or a dataset where several processes share the work, got standard input.")
-    source = _source(args)
+    source = open_source(args)
     explainer = _explainer(args, args.device or state.device)
     request = explainer.request(**_request(args, explainer))
     report = run_job(
@@ -173,20 +173,6 @@ def _print_report(report: Any, output: Path) -> int:
     print("; ".join(counts) + ".")
     print(output / "summary.html")
     return 1 if report.errors else 0
-
-
-def _source(args: argparse.Namespace) -> Any:
-    from ..corpus.readers.opening import open_rows
-
-    return open_rows(
-        args.data,
-        text_column=args.text_column,
-        text_pair_column=args.text_pair_column,
-        id_column=args.id_column,
-        label_column=args.label_column,
-        split=args.split,
-        kind=args.data_format,
-    )
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:

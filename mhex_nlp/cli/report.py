@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pages and prints the index's path; 0."""
+    from ..corpus.jsonl import read_explanations
     from ..corpus.report import write_report
-    from ..corpus.report.reading import read_explanations
 
     explanations, labels = read_explanations(args.source), None
     if args.labels is not None:

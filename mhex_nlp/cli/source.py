@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..corpus.readers.rows import Row
+    from ..corpus.readers.rows import Row, RowSource
 
 FILES = "CSV, TSV, JSON, JSONL, Parquet or text file"
 
@@ -19,19 +19,19 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-pair-column", help="column of a second text")
 
 
-def read_rows(args: argparse.Namespace, rationale_column: str | None = None) -> list[Row]:
-    """The rows of `--data`, each of which must have a text."""
+def open_source(args: argparse.Namespace) -> RowSource:
+    """The rows of `--data`, with those of the columns that the verb has options for."""
     from ..corpus.readers.opening import open_rows
+
+    columns = {name: value for name, value in vars(args).items() if name.endswith("_column")}
+    return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **columns)
+
+
+def read_rows(args: argparse.Namespace) -> list[Row]:
+    """The rows of `--data`, each of which must have a text."""
     from ..corpus.readers.rows import complete_rows
 
-    source = open_rows(
-        args.data,
-        text_column=args.text_column,
-        text_pair_column=args.text_pair_column,
-        rationale_column=rationale_column,
-        split=args.split,
-    )
-    return list(complete_rows(source, args.split))
+    return list(complete_rows(open_source(args), args.split))
 
 
 def texts_and_pairs(rows: list[Row]) -> tuple[list[str], list[str] | None]:

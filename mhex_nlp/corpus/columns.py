@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..inputs.checks import as_integer
 from .explained_rows import ExplainedText
 
 UNITS = ("words", "tokens")
@@ -49,9 +49,6 @@ class ColumnOptions:
         unit: "words" or "tokens".
         top_k: only that many units a text, those with the largest magnitudes, in reading order.
         all_classes: every class's scores as well.
-
-    Raises:
-        ValueError: another unit, or a `top_k` below 1.
     """
 
     unit: str = "words"
@@ -62,12 +59,7 @@ class ColumnOptions:
         if self.unit not in UNITS:
             raise ValueError(f"unit must be 'words' or 'tokens', got {self.unit!r}.")
         if self.top_k is not None:
-            try:
-                count = 0 if isinstance(self.top_k, bool) else operator.index(self.top_k)
-            except TypeError:
-                count = 0
-            if count < 1:
-                raise ValueError(f"top_k must be an integer of at least 1, or None for all, got {self.top_k!r}.")
+            as_integer(self.top_k, "top_k", at_least=1, expected="an integer of at least 1, or None for all")
 
     @property
     def types(self) -> dict[str, pa.DataType]:

@@ -15,13 +15,12 @@ from datasets import Dataset, Features, IterableDataset
 from ..explain.explainer import MhexExplainer
 from ..explain.request import Request
 from ..explain.targets import ClassName
-from ..inputs.texts import repair_surrogates, warn
+from ..inputs.texts import warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
-from .readers.rows import row_problem
+from .readers.rows import RowColumns
 
-_ARGUMENTS = ("text_column", "text_pair_column")
 D = TypeVar("D", Dataset, IterableDataset)
 
 
@@ -45,8 +44,8 @@ def highlight_dataset(
     >>> explained[0]["mhex_spans"], explained[0]["mhex_scores"]
 
     A `Dataset` is explained now, in constant memory and with the cache of `Dataset.map`: the same call on the same data
-    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (The function is
-    longer than 50 lines for the list of its arguments.)
+    and weights reads the Arrow file of the first. An `IterableDataset` is explained as it is read. (Long because of its
+    many arguments.)
 
     Args:
         dataset: a dataset whose `text_column` holds strings.
@@ -71,13 +70,14 @@ def highlight_dataset(
     _check_arguments(dataset, explainer, batch_size, errors)
     options = ColumnOptions(unit, top_k, classes == "all")
     request = explainer.request(target, foil, classes)
-    columns = [text_column] if text_pair_column is None else [text_column, text_pair_column]
+    columns = RowColumns(text_column, text_pair_column)
     _check_columns(dataset, columns)
     explain = _Explain(explainer, request, columns, options, errors)
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
     how["features"] = _features(dataset, options)
     if isinstance(dataset, Dataset):
-        state = [dataset._fingerprint, columns, repr(options), batch_size, errors, identity_of(explainer, request)]
+        names = [text_column] if text_pair_column is None else [text_column, text_pair_column]
+        state = [dataset._fingerprint, names, repr(options), batch_size, errors, identity_of(explainer, request)]
         how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
         return _explain_stored(dataset, explain, how)
     streamed = dataset.with_format("arrow").map(explain, **how)
@@ -114,18 +114,17 @@ class _Explain:
 
     explainer: MhexExplainer
     request: Request
-    columns: list[str]
+    columns: RowColumns
     options: ColumnOptions
     errors: str
     warned: bool = False
 
     def __call__(self, table: pa.Table, indices: list[int]) -> pa.Table:
         _check_names(table.column_names, self.columns)
-        cells = [table[name].to_pylist() for name in self.columns]
-        problems = [row_problem(row) for row in zip(*cells, strict=True)]
-        texts, *pairs = ([repair_surrogates(cell) if isinstance(cell, str) else "" for cell in cs] for cs in cells)
-        items = tokenise_rows(self.explainer, texts, pairs[0] if pairs else None, problems)
-        rows = explain_rows(self.explainer, self.request, items)
+        names = self.columns.names
+        cells = zip(indices, *(table[name].to_pylist() for name in names), strict=True)
+        texts = [self.columns.row(index, dict(zip(names, row, strict=True))) for index, *row in cells]
+        rows = explain_rows(self.explainer, self.request, tokenise_rows(self.explainer, texts))
         for index, row in zip(indices, rows, strict=True):
             if isinstance(row, str) and self.errors == "raise":
                 raise ValueError(f"row {index} of the dataset cannot be explained: {row}")
@@ -137,19 +136,19 @@ class _Explain:
         return table
 
 
-def _check_columns(dataset: Dataset | IterableDataset, columns: list[str]) -> None:
+def _check_columns(dataset: Dataset | IterableDataset, columns: RowColumns) -> None:
     known = dataset.column_names
     if known is None:  # a stream that was never looked at
         return
     _check_names(known, columns)
-    for argument, name in zip(_ARGUMENTS, columns, strict=False):
+    for argument, name in columns.by_argument():
         kind = getattr((dataset.features or {}).get(name), "dtype", "string")
         if kind not in ("string", "large_string", "null"):
             raise TypeError(f"{argument} must name a column of strings, got {name!r}, which holds {kind}.")
 
 
-def _check_names(known: Sequence[str], columns: Sequence[str]) -> None:
-    for argument, name in zip(_ARGUMENTS, columns, strict=False):
+def _check_names(known: Sequence[str], columns: RowColumns) -> None:
+    for argument, name in columns.by_argument():
         if name not in known:
             raise ValueError(f"{argument} must name a column of the dataset, got {name!r}; it has {', '.join(known)}.")
     if taken := sorted(name for name in known if name.startswith(PREFIX)):

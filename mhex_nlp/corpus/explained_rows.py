@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from ..explain.scores import Scores
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
 from ..inputs.grouping import TokenGroup, group_tokens
+from .readers.rows import Row
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,26 +77,18 @@ def _row(numbers: Scores, row: int) -> Scores:
     return Scores(**values)
 
 
-def tokenise_rows(
-    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str] | None, problems: Sequence[str | None]
-) -> list[TokenisedText | str]:
+def tokenise_rows(explainer: MhexExplainer, rows: Sequence[Row]) -> list[TokenisedText | str]:
     """Texts tokenised; for one that has a problem, or that cannot be tokenised, the reason."""
+    paired = any(row.text_pair is not None for row in rows)
+    items: list[TokenisedText | str] = [row.problem or "" for row in rows]
 
-    def tokenise(indices: Sequence[int]) -> list[TokenisedText]:
-        seconds = None if pairs is None else [pairs[index] for index in indices]
-        return list(explainer.tokenise([texts[index] for index in indices], seconds, start=None))
+    def tokenise(indices: Sequence[int]) -> list[tuple[int, TokenisedText]]:
+        pairs = [rows[index].text_pair or "" for index in indices] if paired else None
+        tokenised = explainer.tokenise([rows[index].text for index in indices], pairs, start=None)
+        return list(zip(indices, tokenised, strict=True))
 
-    items: list[TokenisedText | str] = [problem or "" for problem in problems]
-    sound = [index for index, problem in enumerate(problems) if problem is None]
-    try:
-        for index, item in zip(sound, tokenise(sound) if sound else (), strict=True):
-            items[index] = item
-    except ValueError:  # one of them at least: find which
-        for index in sound:
-            try:
-                items[index] = tokenise([index])[0]
-            except ValueError as error:
-                items[index] = str(error)
+    for index, item in _together_or_alone(tokenise, [i for i, row in enumerate(rows) if row.problem is None], items):
+        items[index] = item
     return items
 
 
@@ -106,23 +101,32 @@ def explain_rows(
     gives a reason as well, and does not keep the others of its batch from being explained.
     """
     rows: list[ExplainedText | str] = [item if isinstance(item, str) else "" for item in items]
-    sound = [index for index, item in enumerate(items) if not isinstance(item, str)]
-    texts: list[Any] = [items[index] for index in sound]
-    try:
-        batches = explainer.attribute(texts, request)
-    except ValueError:
-        batches = []
-        for place, item in enumerate(texts):
-            try:
-                batches += [([place], numbers) for _, numbers in explainer.attribute([item], request)]
-            except ValueError as error:
-                rows[sound[place]] = str(error)
-    for places, numbers in batches:
+    texts = {index: item for index, item in enumerate(items) if not isinstance(item, str)}
+
+    def attribute(indices: Sequence[int]) -> list[tuple[list[int], Scores]]:
+        batches = explainer.attribute([texts[index] for index in indices], request)
+        return [([indices[position] for position in positions], numbers) for positions, numbers in batches]
+
+    for indices, numbers in _together_or_alone(attribute, list(texts), rows):
         predicted = numbers.logits.argmax(1).tolist()
         probabilities = request.table.probabilities(numbers.logits)
-        for index, place in enumerate(places):
-            item = texts[place]
-            chances = None if probabilities is None else tuple(probabilities[index])
+        for row, index in enumerate(indices):
+            item = texts[index]
+            chances = None if probabilities is None else tuple(probabilities[row])
             tokens = align_item(item, request.language)
-            rows[sound[place]] = ExplainedText(item, tokens, numbers, index, predicted[index], chances, request)
+            rows[index] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, request)
     return rows
+
+
+def _together_or_alone(call: Callable[[Sequence[int]], list[T]], indices: Sequence[int], results: list[Any]) -> list[T]:
+    """`call` of all indices, or where that raises ValueError of each alone, with the reasons put into `results`."""
+    try:
+        return call(indices) if indices else []
+    except ValueError:
+        answers = []
+        for index in indices:
+            try:
+                answers += call([index])
+            except ValueError as error:
+                results[index] = str(error)
+        return answers

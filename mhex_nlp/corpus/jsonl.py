@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations in files: JSONL, one explanation a line."""
+"""Explanations in files: JSONL, one explanation a line, alone or in the folder of a job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..explain.explanation import Explanation
 from .atomic_files import durable
+from .job.ledger import MANIFEST, Ledger
 
 
 def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:
@@ -32,3 +33,27 @@ def read_jsonl(path: str | PathLike[str]) -> Iterator[Explanation]:
                 yield Explanation.from_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from error
+
+
+def read_explanations(source: Path) -> Iterator[Explanation]:
+    """Explanations one by one; that there is a file, or a finished job that wrote JSONL, is checked at once."""
+    files = [source] if source.is_file() else _files_of_job(source)
+    return (explanation for file in files for explanation in read_jsonl(file))
+
+
+def _files_of_job(folder: Path) -> list[Path]:
+    must_be = f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}"
+    if not folder.exists():
+        raise FileNotFoundError(f"{must_be}: no such file.")
+    try:
+        manifest = Ledger(folder, 0).read_manifest()
+    except FileNotFoundError:
+        if (single := folder / "explanations.jsonl").is_file():
+            return [single]
+        raise ValueError(f"{must_be} without {MANIFEST}.") from None
+    if not manifest.get("complete"):
+        raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
+    names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
+    if not names:
+        raise ValueError(f"source must hold JSONL files, got {folder} with none: highlight with --format jsonl.")
+    return [folder / name for name in names]

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..models.heads.head import GateActivation
 from ..models.outputs import MhexOutput
@@ -40,10 +40,6 @@ class RunningMeans:
             total, weights = self._sums[name]
             share, weight = total + share.to(total.device), weights + weight.to(total.device)
         self._sums[name] = share, weight
-
-    def clear(self) -> None:
-        """Begins anew."""
-        self._sums = {}
 
     def take(self) -> dict[str, list[float]]:
         """The means since the last call, each as a flat list, and begins anew."""
@@ -82,16 +78,16 @@ class HeadWatch:
         self._labelled, self._unlabelled = False, False  # passes of the step that runs now
         self._gates: list[Tensor] = []  # of the forward pass that runs now
         gates = [module for module in self.model.modules() if isinstance(module, GateActivation)]
-        handles = [
-            self.model.register_forward_pre_hook(_Hook(self._begin)),
-            self.model.register_forward_hook(_Hook(self._end), with_kwargs=True),
-            *(gate.register_forward_hook(_Hook(self._gate)) for gate in gates),
-        ]
-        self.remove: Callable[[], object] = weakref.finalize(self, _take_off, handles)
+        hooks = ExitStack()
+        hooks.enter_context(self.model.register_forward_pre_hook(_Hook(self._begin)))
+        hooks.enter_context(self.model.register_forward_hook(_Hook(self._end), with_kwargs=True))
+        for gate in gates:
+            hooks.enter_context(gate.register_forward_hook(_Hook(self._gate)))
+        self.remove: Callable[[], object] = weakref.finalize(self, hooks.close)
 
     def step_begins(self) -> None:
         """An optimiser step of the trainer begins."""
-        self._running[True].clear()
+        self._running[True] = RunningMeans()
         self._labelled = self._unlabelled = False
 
     def check_step(self) -> None:
@@ -113,7 +109,7 @@ class HeadWatch:
 
     def drop(self, training: bool) -> None:
         """Forgets the means of one phase."""
-        self._means[training].clear()
+        self._means[training] = RunningMeans()
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._gates = []  # gradient checkpointing leaves those of its recomputation
@@ -127,9 +123,9 @@ class HeadWatch:
     @torch.no_grad()
     def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         gates, self._gates = self._gates, []
-        means = self._running[module.training]
         if not module.training and module is self.model:  # replicas of DataParallel make one pass together
-            means.clear()
+            self._running[False] = RunningMeans()
+        means = self._running[module.training]
         if not isinstance(output, MhexOutput):  # return_dict=False
             return
         labels = kwargs.get("labels")
@@ -161,8 +157,3 @@ class HeadWatch:
             values["gate_std"] = max(square - shift**2, 0.0) ** 0.5
             values["gate_saturated"] = saturated
         return values
-
-
-def _take_off(handles: list[RemovableHandle]) -> None:
-    for handle in handles:
-        handle.remove()

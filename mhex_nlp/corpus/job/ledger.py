@@ -28,12 +28,7 @@ _JOB_FILE = re.compile(
 
 
 class Ledger:
-    """The records of the parts that are finished, of all processes, and the file that this one adds to.
-
-    Args:
-        folder: the output folder.
-        rank: of this process.
-    """
+    """The records of the parts that are finished, of all processes, and the file that this one, `rank`, adds to."""
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder, self.rank = folder, rank
@@ -43,13 +38,14 @@ class Ledger:
     def open(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         """Begins a job in the folder, or goes on with one of the same settings; for the first process alone.
 
-        Raises:
-            ValueError: settings other than those that finished parts were made with (says which), or a folder that
-                holds something else.
-            BlockingIOError: another job writes to the folder.
+        ValueError where finished parts were made with other settings, or the folder holds something else.
         """
         self.acquire()
-        self._refuse_company()
+        for path in self.folder.glob(".lock-*"):  # of processes of an earlier job
+            if path.name != f".lock-{self.rank}":
+                other = FileLock(path)
+                self._take(other)
+                other.release()
         self._remove(lambda name: _JOB_FILE.fullmatch(temporary_for(name) or "") is not None)
         begun = (self.folder / MANIFEST).exists()
         if not begun and (strange := sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".lock-"))):
@@ -76,30 +72,15 @@ class Ledger:
             if condition(path.name):
                 path.unlink(missing_ok=True)
 
-    def _refuse_company(self) -> None:
-        """BlockingIOError where another process of an earlier job is still at work."""
-        for path in self.folder.glob(".lock-*"):
-            if path.name != f".lock-{self.rank}":
-                other = FileLock(path)
-                try:
-                    other.acquire(timeout=0)
-                except Timeout as error:
-                    raise self._in_use() from error
-                other.release()
-
-    def _in_use(self) -> BlockingIOError:
-        return BlockingIOError(f"output must be a folder of one job at a time, got {self.folder} in use.")
+    def _take(self, lock: FileLock) -> None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BlockingIOError(f"output must be a folder of one job at a time, got {self.folder} in use.") from error
 
     def acquire(self) -> None:
-        """Takes this process's place in the folder until `release`, or its end.
-
-        Raises:
-            BlockingIOError: another process has it.
-        """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise self._in_use() from error
+        """Takes this process's place in the folder until `release`, or its end; BlockingIOError where it is taken."""
+        self._take(self._lock)
         if self._path.exists():
             whole = self._path.read_bytes()
             if not whole.endswith(b"\n"):  # cut short: what follows must begin a line of its own

@@ -18,7 +18,6 @@ from ..explained_rows import ExplainedText
 from ..readers.rows import Row
 
 FORMATS = ("jsonl", "parquet", "html")
-_KEYS = {"id": pa.string(), "row": pa.int64(), "text": pa.string(), "text_pair": pa.string(), "gold_label": pa.string()}
 
 
 def part_name(rank: int, part: int) -> str:
@@ -56,12 +55,12 @@ def write_part(
 
 
 def _table(rows: Sequence[Row], explained: Sequence[ExplainedText], options: ColumnOptions) -> pa.Table:
-    keys: dict[str, list[Any]] = {
-        "id": [row.id for row in rows],
-        "row": [row.number for row in rows],
-        "text": [row.text for row in rows],
-        "text_pair": [row.text_pair for row in rows],
-        "gold_label": [None if row.label is None else str(row.label) for row in rows],
+    labels = [None if row.label is None else str(row.label) for row in rows]
+    columns = {
+        "id": pa.array([row.id for row in rows], pa.string()),
+        "row": pa.array([row.number for row in rows], pa.int64()),
+        "text": pa.array([row.text for row in rows], pa.string()),
+        "text_pair": pa.array([row.text_pair for row in rows], pa.string()),
+        "gold_label": pa.array(labels, pa.string()),
     }
-    columns = {name: pa.array(values, _KEYS[name]) for name, values in keys.items()}
     return pa.table(columns | to_columns(explained, options))

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,18 @@ _LONGEST_CELL = 1 << 24  # characters; what goes on for longer is a quote that w
 
 
 class _LineRows(RowSource):
-    """Rows of a file, or of standard input (`path` is None), that is read line by line; a line ends at a newline.
-
-    `shown` is what a sentence calls it.
-    """
+    """Rows of a file, or of standard input (`path` is None), that is read line by line; a line ends at a newline."""
 
     def __init__(self, path: Path | None, shown: str, kind: str, columns: RowColumns) -> None:
         size = None if path is None else path.stat().st_size
         identity = {"kind": kind} if path is None else {"kind": kind, "bytes": size}
-        super().__init__(shown if path is None else path.name, identity, columns)
-        self._path, self._shown, self._kind = path, shown, kind
+        super().__init__(shown if path is None else path.name, shown, identity, columns)
+        self._path, self._kind = path, kind
         self._extent, self._begun = size, False
 
-    def read(self, start: int = 0) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Row]:
         row = None
-        for row in super().read(start):
+        for row in super().__iter__():
             yield row
         if row is None and self._path is None:  # a file was looked at when it was opened
             raise ValueError(f"data must have at least one row, got none in {self._shown}.")
@@ -48,17 +45,14 @@ class _LineRows(RowSource):
                 if line:
                     yield line
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[Iterable[bytes]]:
+    def _open(self) -> AbstractContextManager[Iterable[bytes]]:
         if self._path is not None:
-            with open(self._path, "rb") as file:
-                yield file
-            return
+            return open(self._path, "rb")
         if self._begun:
             raise ValueError("data must be a file where it is read more than once, got standard input.")
         self._begun = True
         stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
-        yield (line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line for line in stream)
+        return nullcontext(line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line for line in stream)
 
 
 class TextRows(_LineRows):
@@ -68,41 +62,29 @@ class TextRows(_LineRows):
         columns.check(["text"], shown)
         super().__init__(path, shown, kind, columns)
 
-    def _rows(self, start: int) -> Iterator[Row]:
-        for number, line in enumerate(self._lines(), start):
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
+        for line in self._lines():
             try:
-                text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+                yield {"text": line.removesuffix(b"\n").removesuffix(b"\r").decode()}
             except UnicodeDecodeError:
-                yield self.columns.problem_row(number, "the line is not UTF-8")
-            else:
-                yield self.columns.row(number, {"text": text})
+                yield "the line is not UTF-8"
 
 
 class JsonLineRows(_LineRows):
     """One JSON object a line; blank lines are no rows."""
 
+    _checked = False
+
     def check(self) -> bool:
         """Reads on to the first object, which has the columns."""
         entry = None
-        for entry in self._objects():
+        for entry in self.entries():
             if isinstance(entry, dict):
-                self.columns.check(list(entry), self._shown)
                 break
         self._done = 0
         return entry is not None
 
-    def _rows(self, start: int) -> Iterator[Row]:
-        checked = False
-        for number, entry in enumerate(self._objects(), start):
-            if isinstance(entry, str):
-                yield self.columns.problem_row(number, entry)
-                continue
-            if not checked:
-                self.columns.check(list(entry), self._shown)
-                checked = True
-            yield self.columns.row(number, entry)
-
-    def _objects(self) -> Iterator[dict[str, Any] | str]:
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         for line in self._lines():
             if line.strip():
                 yield _json_object(line)
@@ -124,10 +106,9 @@ def _json_object(line: bytes) -> dict[str, Any] | str:
 class TableRows(_LineRows):
     """CSV or TSV with a header; every cell stays the text it is."""
 
-    def _rows(self, start: int) -> Iterator[Row]:
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         header: list[str] | None = None
         positions: dict[str, int] = {}
-        number = start
         for cells in self._cells():
             if header is None:
                 if isinstance(cells, str):
@@ -135,15 +116,12 @@ class TableRows(_LineRows):
                 header = cells
                 self.columns.check(header, self._shown)
                 positions = {name: header.index(name) for name in self.columns.names}
-                continue
-            if isinstance(cells, str):
-                yield self.columns.problem_row(number, cells)
-            elif len(cells) > len(header):  # which of them belong to which column nobody knows
-                yield self.columns.problem_row(number, f"row has {len(cells)} cells, the header {len(header)}")
+            elif isinstance(cells, str):
+                yield cells
+            elif len(cells) > len(header):  # it cannot be known which of them belong to which column
+                yield f"row has {len(cells)} cells, the header {len(header)}"
             else:
-                by_name = {name: cells[at] for name, at in positions.items() if at < len(cells)}
-                yield self.columns.row(number, by_name)
-            number += 1
+                yield {name: cells[position] for name, position in positions.items() if position < len(cells)}
 
     def _cells(self) -> Iterator[list[str] | str]:
         """The cells of each row that is not empty, the header's too, or what is wrong with the lines of a row."""
@@ -187,7 +165,7 @@ class TableRows(_LineRows):
         return f"{lines} not well-formed {self._kind.upper()} ({error})"
 
 
-@contextlib.contextmanager
+@contextmanager
 def _long_cells() -> Iterator[None]:
     """Lets the csv module read long cells; its limit is the process's, so it is put back."""
     limit = csv.field_size_limit()

@@ -166,7 +166,7 @@ def _open_folder(path: Path, split: str, files: list[Path], columns: RowColumns)
 
     parts = [_open_file(file, str(file), _SUFFIXES[file.suffix.lower()], columns) for file in files]
     sizes = [file.stat().st_size for file in files]
-    return JoinedRows(parts, path.resolve().name, {"split": split}, sizes, columns)
+    return JoinedRows(parts, path.resolve().name, str(path), {"split": split}, sizes, columns)
 
 
 def _open_stream(builder: Any, stream: Any, split: str, path: Path, name: str, columns: RowColumns) -> RowSource:

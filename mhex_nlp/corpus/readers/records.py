@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .rows import Row, RowColumns, RowSource
+from .rows import RowColumns, RowSource
 
 _BATCH = 256  # rows that are Python objects at the same time
 
@@ -19,20 +19,17 @@ class JsonRows(RowSource):
     """A JSON file that holds a list of objects, which is read whole."""
 
     def __init__(self, path: Path, shown: str, columns: RowColumns) -> None:
-        self._entries = _json_list(path, shown)
-        identity = {"kind": "json", "bytes": path.stat().st_size, "rows": len(self._entries)}
-        super().__init__(path.name, identity, columns, len(self._entries))
-        first = next((entry for entry in self._entries if isinstance(entry, dict)), None)
+        self._list = _json_list(path, shown)
+        identity = {"kind": "json", "bytes": path.stat().st_size, "rows": len(self._list)}
+        super().__init__(path.name, shown, identity, columns, len(self._list))
+        first = next((entry for entry in self._list if isinstance(entry, dict)), None)
         if first is not None:
             columns.check(list(first), shown)
 
-    def _rows(self, start: int) -> Iterator[Row]:
-        for number, entry in enumerate(self._entries, start):
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
+        for entry in self._list:
             self._done += 1
-            if isinstance(entry, dict):
-                yield self.columns.row(number, entry)
-            else:
-                yield self.columns.problem_row(number, f"the entry must be a JSON object, got {entry!r:.80}")
+            yield entry if isinstance(entry, dict) else f"the entry must be a JSON object, got {entry!r:.80}"
 
 
 def _json_list(path: Path, shown: str) -> list[Any]:
@@ -55,20 +52,17 @@ def _json_list(path: Path, shown: str) -> list[Any]:
 class _BatchRows(RowSource):
     """Rows of Arrow tables or batches that have the columns."""
 
-    _unlabelled: int | None = None  # what stands for "no label" in the label column
+    _id_column: str | None = None  # see `_class_id_column`
 
     @abstractmethod
     def _batches(self) -> Iterator[Any]: ...
 
-    def _rows(self, start: int) -> Iterator[Row]:
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         names = self.columns.names
-        number = start
         for batch in self._batches():
             for row in zip(*(_cells(batch.column(name)) for name in names), strict=True):
                 self._done += 1
-                cells = dict(zip(names, row, strict=True))
-                yield self.columns.row(number, _labelled(cells, self.columns.label, self._unlabelled))
-                number += 1
+                yield _labelled(dict(zip(names, row, strict=True)), self._id_column)
 
 
 class ParquetRows(_BatchRows):
@@ -76,35 +70,26 @@ class ParquetRows(_BatchRows):
 
     def __init__(self, path: Path, shown: str, columns: RowColumns) -> None:
         self._path, self._shown = path, shown
-        with self._readable(), self._file() as file:
+        with self._file() as file:
             names, rows = file.schema_arrow.names, file.metadata.num_rows
         columns.check(names, shown)
-        super().__init__(path.name, {"kind": "parquet", "bytes": path.stat().st_size, "rows": rows}, columns, rows)
+        identity = {"kind": "parquet", "bytes": path.stat().st_size, "rows": rows}
+        super().__init__(path.name, shown, identity, columns, rows)
 
     def _batches(self) -> Iterator[Any]:
-        with self._readable():
-            file = self._file()
-        with file:
-            batches = file.iter_batches(_BATCH, columns=self.columns.names)
-            while True:
-                with self._readable():
-                    batch = next(batches, None)
-                if batch is None:
-                    return
-                yield batch
-
-    def _file(self) -> Any:
-        from pyarrow import parquet
-
-        # with a buffer a column is read as it is needed, without one it is read a row group at a time
-        return parquet.ParquetFile(self._path, buffer_size=1 << 20)
+        with self._file() as file:
+            yield from file.iter_batches(_BATCH, columns=self.columns.names)
 
     @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
+    def _file(self) -> Iterator[Any]:
+        """The file, opened; ValueError where it cannot be read (on)."""
         import pyarrow as pa
+        from pyarrow import parquet
 
         try:
-            yield
+            # with a buffer a column is read as it is needed, without one it is read a row group at a time
+            with parquet.ParquetFile(self._path, buffer_size=1 << 20) as file:
+                yield file
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(f"data must be readable as what its name says, got {self._shown!r}: {reason}.") from error
@@ -116,9 +101,9 @@ class DatasetRows(_BatchRows):
     def __init__(self, dataset: Any, name: str, identity: Mapping[str, Any], shown: str, columns: RowColumns) -> None:
         columns.check(dataset.column_names, shown)
         rows = len(dataset)
-        super().__init__(name, {**identity, "rows": rows, "fingerprint": dataset._fingerprint}, columns, rows)
+        super().__init__(name, shown, {**identity, "rows": rows, "fingerprint": dataset._fingerprint}, columns, rows)
         self.dataset = dataset.select_columns(columns.names).with_format(None)
-        self._unlabelled = _unlabelled(dataset.features, columns)
+        self._id_column = _class_id_column(dataset.features, columns)
 
     def _batches(self) -> Iterator[Any]:
         return self.dataset.with_format("arrow").iter(_BATCH)
@@ -136,34 +121,24 @@ class StreamedRows(RowSource):
         shown: str,
         columns: RowColumns,
     ) -> None:
-        super().__init__(name, identity if total is None else {**identity, "rows": total}, columns, total)
+        super().__init__(name, shown, identity if total is None else {**identity, "rows": total}, columns, total)
         self._checked = dataset.column_names is not None
         if self._checked:
             columns.check(dataset.column_names, shown)
             dataset = dataset.select_columns(columns.names)
-        self._dataset, self._shown = dataset, shown
-        self._unlabelled = _unlabelled(dataset.features, columns)
+        self._dataset, self._id_column = dataset, _class_id_column(dataset.features, columns)
 
-    def _rows(self, start: int) -> Iterator[Row]:
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         from datasets.exceptions import DatasetsError
         from pyarrow import ArrowException
 
-        examples = iter(self._dataset)
-        number = start
-        while True:
-            try:
-                example = next(examples, None)
-            except (ValueError, ArrowException, DatasetsError) as error:
-                reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
-                raise ValueError(f"data must be readable to its end, got {self._shown!r}: {reason}.") from error
-            if example is None:
-                return
-            if not self._checked:
-                self.columns.check(list(example), self._shown)
-                self._checked = True
-            self._done += 1
-            yield self.columns.row(number, _labelled(example, self.columns.label, self._unlabelled))
-            number += 1
+        try:
+            for example in self._dataset:
+                self._done += 1
+                yield _labelled(example, self._id_column)
+        except (ValueError, ArrowException, DatasetsError) as error:
+            reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
+            raise ValueError(f"data must be readable to its end, got {self._shown!r}: {reason}.") from error
 
 
 class JoinedRows(RowSource):
@@ -173,23 +148,20 @@ class JoinedRows(RowSource):
         self,
         parts: Sequence[RowSource],
         name: str,
+        shown: str,
         identity: Mapping[str, Any],
         sizes: Sequence[int],
         columns: RowColumns,
     ) -> None:
         totals = [part.total for part in parts if part.total is not None]
         whole = {**identity, "files": len(parts), "bytes": sum(sizes)}
-        super().__init__(name, whole, columns, sum(totals) if len(totals) == len(parts) else None)
+        super().__init__(name, shown, whole, columns, sum(totals) if len(totals) == len(parts) else None)
         self._parts, self._sizes, self._current = parts, sizes, 0
 
-    def _rows(self, start: int) -> Iterator[Row]:
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         for index, part in enumerate(self._parts):
             self._current = index
-            number = start - 1
-            for row in part.read(start):
-                number = row.number
-                yield row
-            start = number + 1
+            yield from part.entries()
 
     def share_read(self) -> float | None:
         now = (self._parts[self._current].share_read() or 0.0) * self._sizes[self._current]
@@ -215,13 +187,11 @@ def _cell(cell: Any) -> Any:
         return cell.as_buffer().to_pybytes()
 
 
-def _unlabelled(features: Any, columns: RowColumns) -> int | None:
-    """What stands for "no label" in the label column: -1 in one of class ids. Where labels are needed, it stays."""
-    feature = None if features is None or columns.label is None else features.get(columns.label)
-    return None if columns.needs_label or getattr(feature, "names", None) is None else -1
+def _class_id_column(features: Any, columns: RowColumns) -> str | None:
+    """The label column if it is one of class ids, in which -1 means "no label"; where labels are needed, it stays."""
+    feature = (features or {}).get(columns.label)
+    return None if columns.needs_label or getattr(feature, "names", None) is None else columns.label
 
 
-def _labelled(cells: dict[str, Any], label: str | None, unlabelled: int | None) -> dict[str, Any]:
-    if label is not None and unlabelled is not None and cells.get(label) == unlabelled:
-        return {**cells, label: None}
-    return cells
+def _labelled(cells: dict[str, Any], id_column: str | None) -> dict[str, Any]:
+    return {**cells, id_column: None} if id_column is not None and cells.get(id_column) == -1 else cells

@@ -41,29 +41,34 @@ class RowSource(ABC):
 
     Args:
         name: what to call it; no path of this machine.
+        shown: what a sentence calls it.
         identity: what tells two sources apart before they are read, as JSON.
         columns: those that make a row.
         total: how many rows there are, where that is known without reading them.
     """
 
-    def __init__(self, name: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None) -> None:
-        self.name, self.columns, self.total = name, columns, total
+    _checked = True  # False where only the first row tells which columns there are
+
+    def __init__(
+        self, name: str, shown: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None
+    ) -> None:
+        self.name, self.columns, self.total, self._shown = name, columns, total, shown
         self.identity: dict[str, Any] = {"name": name, **identity}
         self._extent = total  # in rows; of a file that is read line by line in bytes
         self._done = 0  # of the extent
 
     @abstractmethod
-    def _rows(self, start: int) -> Iterator[Row]:
-        """The rows, noting in `_done` how much of the extent is read."""
+    def _entries(self) -> Iterator[Mapping[str, Any] | str]:
+        """The cells of each row, or what is wrong with it; notes in `_done` how much of the extent is read."""
 
-    def read(self, start: int = 0) -> Iterator[Row]:
-        """All rows, numbered from `start`.
-
-        Raises:
-            ValueError: the source cannot be read on; the sentence says why.
-        """
+    def entries(self) -> Iterator[Mapping[str, Any] | str]:
+        """The cells of each row by column, or what is wrong with it; ValueError where the source cannot be read on."""
         self._done = 0
-        yield from self._rows(start)
+        for entry in self._entries():
+            if not self._checked and not isinstance(entry, str):
+                self.columns.check(list(entry), self._shown)
+                self._checked = True
+            yield entry
 
     def share_read(self) -> float | None:
         """How much of the source the running pass has read, from 0 to 1; `None` where that is not known."""
@@ -72,12 +77,13 @@ class RowSource(ABC):
         return min(1.0, self._done / self._extent) if self._extent else 1.0
 
     def __iter__(self) -> Iterator[Row]:
-        return self.read()
+        for number, entry in enumerate(self.entries()):
+            yield self.columns.row(number, entry)
 
     def check(self) -> bool:
         """Whether there is a row; ValueError where a column is not there."""
         try:
-            return next(self.read(), None) is not None
+            return next(iter(self), None) is not None
         finally:
             self._done = 0
 
@@ -99,52 +105,47 @@ class RowColumns:
     @property
     def names(self) -> list[str]:
         """Those that are read, each once."""
-        return list(dict.fromkeys(name for _, name in self._by_argument()))
+        return list(dict.fromkeys(name for _, name in self.by_argument()))
 
     def check(self, known: Sequence[str], source: str) -> None:
         """ValueError where one is not among the `known` ones, or is there twice; it names argument and source."""
-        for argument, name in self._by_argument():
+        for argument, name in self.by_argument():
             if name not in known:
                 listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
                 raise ValueError(f"{argument} must name a column of {source!r}, got {name!r}; it has {listed}.")
             if list(known).count(name) > 1:
                 raise ValueError(f"{argument} must name one column of {source!r}, got {name!r}, which it has twice.")
 
-    def row(self, number: int, cells: Mapping[str, Any]) -> Row:
-        """The row of these cells; one that is not there is empty."""
+    def row(self, number: int, cells: Mapping[str, Any] | str) -> Row:
+        """The row of these cells, of which one that is not there is empty, or of what is wrong with it."""
+        if isinstance(cells, str):
+            return Row(number, str(number), "", None, None, cells)
         texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
-        row_id = _id(cells.get(self.id)) if self.id else None
+        row_id = _id(cells.get(self.id) if self.id else None, number)
         label = _label(cells.get(self.label)) if self.label else None
-        problem = row_problem(texts)
+        problems = map(text_problem, texts, ("the text", "the second text"))
+        problem = next((problem for problem in problems if problem is not None), None)
         if self.needs_label and problem is None:
             problem = _label_problem(cells.get(self.label or ""))
         if problem is not None:
-            return self.problem_row(number, problem, row_id, label)
+            return Row(number, row_id, "", None, label, problem)
         return Row(
             number,
-            str(number) if row_id is None else row_id,
+            row_id,
             repair_surrogates(texts[0]),
             repair_surrogates(texts[1]) if len(texts) > 1 else None,
             label,
             rationale=cells.get(self.rationale) if self.rationale else None,
         )
 
-    @staticmethod
-    def problem_row(number: int, problem: str, row_id: str | None = None, label: str | int | None = None) -> Row:
-        """A row that cannot be explained."""
-        return Row(number, str(number) if row_id is None else row_id, "", None, label, problem)
-
-    def _by_argument(self) -> list[tuple[str, str]]:
+    def by_argument(self) -> list[tuple[str, str]]:
+        """Those that are read, after the argument that names each."""
         columns = {name: getattr(self, name) for name in ("text", "text_pair", "id", "label", "rationale")}
         return [(f"{name}_column", column) for name, column in columns.items() if column is not None]
 
 
 def complete_rows(source: RowSource, split: str) -> Iterator[Row]:
-    """The rows of a source, each of which must be usable.
-
-    Raises:
-        ValueError: a row with a problem; the sentence names the column, the split and the row.
-    """
+    """The rows of a source; ValueError for one with a problem names the column, the split and the row."""
     for row in source:
         if row.problem is not None:
             parts = (part for words, part in _PARTS.items() if row.problem.startswith(words))
@@ -162,21 +163,15 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
     return None if value.strip() else f"{name} is empty"
 
 
-def row_problem(texts: Sequence[Any]) -> str | None:
-    """The first problem of a text, or of a pair's two halves; `None` where there is none."""
-    problems = map(text_problem, texts, ("the text", "the second text"))
-    return next((problem for problem in problems if problem is not None), None)
-
-
 def _label_problem(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return "the label is missing"
     return None if isinstance(value, str | int) else f"the label must be a class name or an integer, got {value!r:.80}"
 
 
-def _id(cell: Any) -> str | None:
+def _id(cell: Any, number: int) -> str:
     if cell is None or cell == "":
-        return None
+        return str(number)
     return repair_surrogates(cell) if isinstance(cell, str) else str(cell)
 
 

@@ -4,38 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...explain.explanation import Explanation
-from ..summary import CorpusSummary, label_name
+from ..summary import CorpusSummary
 
 STRONGEST = 8  # words of a text that the index can be filtered by
 LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
 WORDS = 15  # for a class, and against it
 EXAMPLES = 3
 _SNIPPET = 120  # code points of a text in the index's list
-
-
-@dataclass
-class AnswerGroup:
-    """Texts of one answer: predicted as `predicted`, and where it is known labelled `gold`."""
-
-    index: int
-    gold: str | None
-    predicted: str | None
-    pages: list[str] = field(default_factory=list)
-    count: int = 0
-    place: int = 0  # of the last page, among those of all groups
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One text in the report: the explanation, its number in the input, and its right label where it is known."""
-
-    explanation: Explanation
-    number: int
-    gold: str | None
 
 
 class Gathering:
@@ -55,17 +33,8 @@ class Gathering:
         self.words: dict[str, int] = {}
         self.examples: dict[tuple[str, str], list[tuple[float, int, int]]] = {}  # class, word: (score, number, page)
 
-    def name_of(self, gold: str | int | None) -> str | None:
-        """A right label by its name."""
-        return None if gold is None else label_name(gold, self.labels)
-
-    def add(self, entry: Entry, page: int) -> None:
-        """Counts a text that stands on the page of that number.
-
-        Raises:
-            ValueError: a class that the first explanation's model does not have.
-        """
-        explanation = entry.explanation
+    def add(self, explanation: Explanation, number: int, gold: str | None, page: int) -> None:
+        """Counts a text, by its number in the input and its right label, that stands on the page of that number."""
         of_values = explanation.prediction.value is not None
         self.of_values = of_values if self.of_values is None else self.of_values
         for name in (explanation.label, explanation.target.label):
@@ -83,7 +52,7 @@ class Gathering:
         self.summary.count_text(
             target=target,
             predicted=explanation.label,
-            gold=entry.gold,
+            gold=gold,
             words=words,
             special=sum(abs(token.score) for token in explanation.tokens if token.special),
             truncated=explanation.truncated,
@@ -93,9 +62,9 @@ class Gathering:
         for text, score in words:
             sums[text.casefold()] = sums.get(text.casefold(), 0.0) + score
         for word, score in sums.items():
-            self._example(target, word, (score, entry.number, page))
+            self._example(target, word, (score, number, page))
         if len(self.rows) < LISTED:
-            self.rows.append(self._row(entry, page, sums))
+            self.rows.append(self._row(explanation, number, gold, page, sums))
 
     def _example(self, target: str, word: str, example: tuple[float, int, int]) -> None:
         """Keeps the texts in which a word weighs most, either way."""
@@ -105,20 +74,21 @@ class Gathering:
             kept.sort()
             del kept[EXAMPLES]
 
-    def _row(self, entry: Entry, page: int, sums: dict[str, float]) -> list[Any]:
+    def _row(
+        self, explanation: Explanation, number: int, gold: str | None, page: int, sums: dict[str, float]
+    ) -> list[Any]:
         """[number, id, predicted, probability or value, gold, beginning, page, words with their signs]."""
-        explanation = entry.explanation
         strongest = sorted((word for word in sums if sums[word]), key=lambda word: -abs(sums[word]))[:STRONGEST]
         value = explanation.prediction.value
-        number = explanation.probability if value is None else value if isinstance(value, float) else None
+        answer = explanation.probability if value is None else value if isinstance(value, float) else None
         texts = [explanation.text] if explanation.text_pair is None else [explanation.text, explanation.text_pair]
         beginning = " | ".join(" ".join(text[: 4 * _SNIPPET].split()) for text in texts)
         return [
-            entry.number,
+            number,
             explanation.id,
             explanation.label,
-            _rounded(number),
-            entry.gold,
+            _rounded(answer),
+            gold,
             beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
             page,
             # counted from 1, so that every word has a sign

@@ -20,12 +20,7 @@ def page_name(group: int, number: int) -> str:
 
 
 class ReportFolder:
-    """Writes the files of one report, and then removes those that only an earlier report has.
-
-    Raises:
-        NotADirectoryError: `path` is a file.
-        ValueError: it holds something else than an earlier report.
-    """
+    """Writes the files of one report, and then removes those that only an earlier report has."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

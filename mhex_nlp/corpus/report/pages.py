@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 from ...explain.explanation import Explanation
 from ...inputs.texts import warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
-from .counts import AnswerGroup, Entry, Gathering
+from ..summary import label_name
+from .counts import Gathering
 from .folder import INDEX, ReportFolder, page_name
 
 Labels = Mapping[str, str | int | None] | Iterable[str | int | None]
@@ -59,8 +61,8 @@ def write_report(
     pages = _Pages(folder, unit, page_texts, title)
     gathering = Gathering(list(example.prediction.probabilities or example.classes or ()))
     for number, (explanation, label) in enumerate(chain([first], pairs)):
-        entry = Entry(explanation, number, gathering.name_of(label))
-        gathering.add(entry, pages.add(entry))
+        gold = None if label is None else label_name(label, gathering.labels)
+        gathering.add(explanation, number, gold, pages.add(explanation, number, gold))
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
         warn("labels know none of the explanations: their ids differ, or all labels are None.")
@@ -84,14 +86,24 @@ def _index(gathering: Gathering, pages: _Pages, example: Explanation, title: str
         title=title,
         method=method["method"],
         model=method["model"],
-        groups=[
-            {"gold": group.gold, "predicted": group.predicted, "count": group.count, "pages": group.pages}
-            for group in pages.groups.values()
-        ],
+        groups=[vars(group) for group in pages.groups.values()],
         pages=pages.names,
         rows=gathering.rows,
         words=list(gathering.words),
     )
+
+
+@dataclass
+class _Group:
+    """Texts of one answer: predicted as `predicted`, and where it is known labelled `gold`."""
+
+    index: int
+    gold: str | None
+    predicted: str | None
+    pages: list[str] = field(default_factory=list)
+    count: int = 0
+    last_page: int = 0  # its number, among those of all groups
+    entries: list[dict[str, Any]] = field(default_factory=list)  # of the last page, which is not written yet
 
 
 class _Pages:
@@ -99,36 +111,32 @@ class _Pages:
 
     def __init__(self, folder: ReportFolder, unit: str, size: int, title: str) -> None:
         self.folder, self.unit, self.size, self.title = folder, unit, size, title
-        self.groups: dict[tuple[str | None, str | None], AnswerGroup] = {}
+        self.groups: dict[tuple[str | None, str | None], _Group] = {}
         self.names: list[str] = []  # of all pages, in the order in which they were begun
-        self._open: dict[int, list[dict[str, Any]]] = {}
 
-    def add(self, entry: Entry) -> int:
+    def add(self, explanation: Explanation, number: int, gold: str | None) -> int:
         """Puts a text on a page; the number of that page among `names`."""
-        key = (entry.gold, entry.explanation.label)
-        group = self.groups.setdefault(key, AnswerGroup(len(self.groups), *key))
+        key = (gold, explanation.label)
+        group = self.groups.setdefault(key, _Group(len(self.groups), *key))
         if group.count % self.size == 0:
             if group.pages:
                 self._write(group, more=True)
             group.pages.append(page_name(group.index, len(group.pages) + 1))
-            group.place = len(self.names)
+            group.last_page = len(self.names)
             self.names.append(group.pages[-1])
-            self._open[group.index] = []
         group.count += 1
-        self._open[group.index].append(
-            {"explanation": entry.explanation.to_dict(), "number": entry.number, "gold": entry.gold}
-        )
-        return group.place
+        group.entries.append({"explanation": explanation.to_dict(), "number": number, "gold": gold})
+        return group.last_page
 
     def finish(self) -> None:
         """Writes the pages that are still open."""
         for group in self.groups.values():
             self._write(group, more=False)
 
-    def _write(self, group: AnswerGroup, more: bool) -> None:
+    def _write(self, group: _Group, more: bool) -> None:
         number = len(group.pages)
         page = render_report_page(
-            self._open.pop(group.index),
+            group.entries,
             title=self.title,
             gold=group.gold,
             predicted=group.predicted,
@@ -138,27 +146,23 @@ class _Pages:
             unit=self.unit,
         )
         self.folder.write(group.pages[-1], page)
+        group.entries = []
 
 
-def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Any:
+def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Iterator[tuple[Explanation, Any]]:
     """Explanations with their labels, in step."""
-    if labels is None or isinstance(labels, Mapping):
-        known: Mapping[str, Any] = labels or {}
-        checked = (_checked(explanation, index) for index, explanation in enumerate(explanations))
-        return ((explanation, _label(known.get(explanation.id), index)) for index, explanation in enumerate(checked))
     if isinstance(labels, str):
         raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
-    rows = zip_rows(explanations, labels=labels)
-    return ((_checked(row["texts"], index), _label(row["labels"], index)) for index, row in enumerate(rows))
-
-
-def _checked(value: Any, index: int) -> Explanation:
-    if not isinstance(value, Explanation):
-        raise TypeError(f"explanations must hold Explanation objects, got {type(value).__name__} at {index}.")
-    return value
-
-
-def _label(value: Any, index: int) -> Any:
-    if value is not None and not isinstance(value, str | Integral):
-        raise TypeError(f"labels must be names, ids or None, got {type(value).__name__} at {index}.")
-    return value
+    rows: Iterator[Mapping[str, Any]]
+    if labels is None or isinstance(labels, Mapping):
+        rows = ({"texts": explanation} for explanation in explanations)
+    else:
+        rows = zip_rows(explanations, labels=labels)
+    for index, row in enumerate(rows):
+        explanation = row["texts"]
+        if not isinstance(explanation, Explanation):
+            raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
+        label = labels.get(explanation.id) if isinstance(labels, Mapping) else row.get("labels")
+        if label is not None and not isinstance(label, str | Integral):
+            raise TypeError(f"labels must be names, ids or None, got {type(label).__name__} at {index}.")
+        yield explanation, label

@@ -15,12 +15,7 @@ _STATE = "custom_checkpoint_0.pkl"  # accelerate's name for what `register_for_c
 
 
 def check_checkpoints(config: FinetuneConfig) -> Path | None:
-    """The checkpoint to resume from, if any; refuses now what accelerate would refuse after the first epoch.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        ValueError: nothing to resume from, or checkpoints of an earlier run in the way.
-    """
+    """The checkpoint to resume from, if any; refuses now what accelerate would refuse after the first epoch."""
     folder = Path(config.output_dir) / "checkpoints"
     if config.resume_from is None:
         if folder.is_dir() and any(folder.iterdir()):
@@ -46,11 +41,7 @@ def check_checkpoints(config: FinetuneConfig) -> Path | None:
 
 
 def resume(accelerator: Accelerator, config: FinetuneConfig, checkpoint: Path) -> None:
-    """Loads the state of a run; its next checkpoint gets a number of its own in `output_dir`.
-
-    Raises:
-        ValueError: a checkpoint of another model.
-    """
+    """Loads the state of a run; its next checkpoint gets a number of its own in `output_dir`."""
     try:
         accelerator.load_state(str(checkpoint))
     except RuntimeError as error:

@@ -12,20 +12,14 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 PRECISIONS = ("no", "bf16", "fp16")
-_COUNTS = (
-    *("epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "eval_batch_size", "max_length"),
-    *("logging_steps", "save_steps", "save_limit", "num_processes"),
-)
-_RATES = (
-    ("lr", 0.0, math.inf),
-    ("head_lr", 0.0, math.inf),
-    ("max_grad_norm", 0.0, math.inf),
-    ("validation_share", 0.0, 1.0),
-)
-_NAMES = (
-    *("config_name", "train_split", "validation_split", "text_column", "text_pair_column", "label_column"),
-    *("log_with", "mixed_precision"),
-)
+_TYPES: dict[str, tuple[Any, str]] = {  # by annotation; paths and data are checked where they are read
+    "int": (int, "an integer"),
+    "float": (int | float, "a number"),
+    "bool": (bool, "True or False"),
+    "str": (str, "a string"),
+}
+_MOST = {"lr": math.inf, "head_lr": math.inf, "max_grad_norm": math.inf, "validation_share": 1.0}
+_WEIGHTS = ("weight_decay", "loss_weight", "faithfulness_weight")
 
 
 @dataclass(kw_only=True)
@@ -110,37 +104,25 @@ class FinetuneConfig:
     num_processes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            value = self._typed(name, int, "an integer")
-            if value is not None and value < 1:
+        for field in fields(self):
+            name, value, annotation = field.name, getattr(self, field.name), str(field.type).removesuffix(" | None")
+            if annotation not in _TYPES or (value is None and field.default is None):
+                continue
+            kind, kind_name = _TYPES[annotation]
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+                raise TypeError(f"{name} must be {kind_name}, got {value!r}.")
+            if annotation == "int" and name != "seed" and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        for name, least, most in _RATES:
-            value = self._typed(name, int | float, "a number")
-            if value is not None and not least < value < most:
-                raise ValueError(f"{name} must be between {least:g} and {most:g}, got {value!r}.")
-        for name in ("weight_decay", "loss_weight", "faithfulness_weight"):
-            value = self._typed(name, int | float, "a number")
-            if value is not None and not 0 <= value < math.inf:
+            if name in _MOST and not 0 < value < _MOST[name]:
+                raise ValueError(f"{name} must be between 0 and {_MOST[name]:g}, got {value!r}.")
+            if name in _WEIGHTS and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}.")
-        if not 0 <= self._typed("warmup", int | float, "a number") < 1:
+        if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), a share of the steps, got {self.warmup!r}.")
-        if not 0 <= self._typed("seed", int, "an integer") < 2**32:
+        if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be between 0 and {2**32 - 1}, got {self.seed}.")
-        for name in ("gate", "gradient_checkpointing"):
-            self._typed(name, bool, "True or False")
-        for name in _NAMES:
-            self._typed(name, str, "a string")
         if self.mixed_precision is not None and self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {self.mixed_precision!r}.")
-
-    def _typed(self, name: str, kind: Any, kind_name: str) -> Any:
-        """The value, `None` only where that is the default."""
-        value = getattr(self, name)
-        if value is None and FinetuneConfig.__dataclass_fields__[name].default is None:
-            return None
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise TypeError(f"{name} must be {kind_name}, got {value!r}.")
-        return value
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON: paths as strings, a dataset by its type and number of rows."""

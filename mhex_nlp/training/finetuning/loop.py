@@ -71,7 +71,7 @@ class Run:
             if progress.step % self.config.logging_steps == 0 or progress.step == self.steps:
                 self.log(norm)
             if self.config.save_steps is not None and progress.step % self.config.save_steps == 0:
-                self.save()
+                accelerator.save_state()
             if progress.step == self.steps:
                 return
 
@@ -96,7 +96,3 @@ class Run:
         if self.accelerator.is_main_process:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in flat.items() if "head_" not in name)
             self.bar.write(f"{phase}  step {self.progress.step}/{self.steps}  {shown}")
-
-    def save(self) -> None:
-        """A checkpoint to resume from."""
-        self.accelerator.save_state()

@@ -114,7 +114,7 @@ def _train(run: Run, train_loader: Any, eval_loader: Any) -> list[dict[str, Any]
             progress.epoch, progress.batch = progress.epoch + 1, 0
         evaluate()
         if run.config.save_steps is None:
-            run.save()
+            accelerator.save_state()
     if not history or history[-1]["step"] != progress.step:  # resumed at the very end, from a checkpoint of a step
         evaluate()
     run.bar.close()
@@ -175,21 +175,13 @@ def _loaders(
     splits: DatasetDict, tokenizer: Any, config: FinetuneConfig, accelerator: Accelerator
 ) -> tuple[DataLoader, DataLoader]:
     collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=None if accelerator.mixed_precision == "no" else 8)
-    # generators of their own: a DataLoader draws a seed when it starts, which would shift dropout after a resume
-    train = DataLoader(
-        splits["train"],
-        batch_size=config.batch_size,
-        shuffle=True,
-        collate_fn=collate,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    held_out = DataLoader(
-        splits["validation"],
-        batch_size=config.eval_batch_size or config.batch_size,
-        collate_fn=collate,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    return train, held_out
+
+    def load(split: str, size: int) -> DataLoader:
+        # a generator of its own: a DataLoader draws a seed when it starts, which would shift dropout after a resume
+        generator = torch.Generator().manual_seed(config.seed)
+        return DataLoader(splits[split], size, split == "train", collate_fn=collate, generator=generator)
+
+    return load("train", config.batch_size), load("validation", config.eval_batch_size or config.batch_size)
 
 
 def _write(accelerator: Accelerator, model: Any, tokenizer: Any, report: dict[str, Any], folder: Path) -> None:

@@ -94,6 +94,7 @@ def fit_equivalent_matrices(
     """Fits the model's equivalent matrices to its behaviour on `texts`; no labels are needed, no weight changes.
 
     Afterwards `MhexExplainer` uses them by default, `save_pretrained` keeps them, and the supervised ones stay.
+    (Long because of its many arguments.)
 
     Args:
         model: a model with heads, trained or not, gates on or off.

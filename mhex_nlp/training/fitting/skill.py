@@ -48,11 +48,7 @@ def residuals(weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 def errors(weights: Tensor, held: Sequence[Rows]) -> np.ndarray:
-    """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out.
-
-    Raises:
-        ValueError: every held-out text has a single token.
-    """
+    """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out."""
     pairs = [residuals(weights, rows) for rows in _judgeable(held)]
     return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in pairs])
 
