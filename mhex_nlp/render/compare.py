@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from .highlight import Highlight, check_explanation, check_unit, lay_out
+from .highlight import Highlight, check_explanation, lay_out
 from .html import fill_fragment, fill_page
 from .summary import Summary, number_format, percent, share_facts, summarise
 
@@ -133,9 +133,8 @@ def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: 
 
 
 def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    check_unit(unit)
     if "method" in column:
-        check_explanation(column, unit)
+        check_explanation(column)
     drawn = lay_out(column, unit)
     return {
         "letter": letter,

@@ -152,22 +152,21 @@ def _layers(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
     height = _BARS_HEIGHT / (highest / largest - lowest / largest or 1.0)
     zero = round(2 + highest / largest * height, 1)
 
-    def bar(left: int, score: float) -> str:
+    def bar(depth: int, score: float) -> str:
+        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
         return f"M{left} {zero}h{_BAR_WIDTH}v{-score / largest * height:.1f}h-{_BAR_WIDTH}z"
 
-    bars = []
-    for depth, (up, down) in enumerate(sums):
-        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
-        bars.append(
-            {
-                "up": number(up),
-                "down": number(down),
-                "up_path": bar(left, up),
-                "down_path": bar(left, down),
-                "middle": depth * _BAR_STEP + _BAR_STEP // 2,
-                "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
-            }
-        )
+    bars = [
+        {
+            "up": number(up),
+            "down": number(down),
+            "up_path": bar(depth, up),
+            "down_path": bar(depth, down),
+            "middle": depth * _BAR_STEP + _BAR_STEP // 2,
+            "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
+        }
+        for depth, (up, down) in enumerate(sums)
+    ]
     return {"bars": bars, "zero": zero, "width": len(sums) * _BAR_STEP}
 
 
