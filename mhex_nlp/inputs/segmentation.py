@@ -11,11 +11,12 @@ import functools
 import importlib.util
 import re
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
+
+from .texts import encodable
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -186,11 +187,6 @@ def _parts(text: str, size: int) -> Iterator[str]:
             part = part[: stop or max(part.rfind(char) for char in " \u3000") + 1 or size]
         yield part
         start += len(part)
-
-
-def encodable(text: str) -> str:
-    """`text` with lone surrogates replaced one for one: spaCy encodes to UTF-8, and offsets must not move."""
-    return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
 
 
 def trimmed(text: str, spans: Iterable[CharSpan]) -> list[CharSpan]:

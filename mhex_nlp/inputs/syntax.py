@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .segmentation import CharSpan, encodable, trimmed
+from .segmentation import CharSpan, trimmed
+from .texts import encodable
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _END = object()
 
@@ -97,8 +97,13 @@ def repair_surrogates(text: str) -> str:
     """The text with surrogates that make a pair joined, and lone ones replaced by U+FFFD, one for one."""
     if not _SURROGATE.search(text):
         return text
-    joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    return _SURROGATE.sub("\ufffd", joined)
+    joined = SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return encodable(joined)
+
+
+def encodable(text: str) -> str:
+    """The text with each surrogate replaced by U+FFFD, so that UTF-8 can hold it and offsets do not move."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def check_pairs(

@@ -40,17 +40,41 @@ def render_comparison(
         title: of the page.
         unit: of the highlighted texts, "words" or "tokens".
     """
-    return fill_page("compare.html.j2", "compare.css", title=title, view=_view(columns, table, unit))
+    return fill_page("compare.html.j2", "compare.css", title=title, view=view_comparison(columns, table, unit))
 
 
 def render_comparison_fragment(
     columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], *, unit: str = "words"
 ) -> str:
     """The same for notebooks: a `<div class="mhex">` with its own style and no script."""
-    return fill_fragment("compare_fragment.html.j2", "compare.css", view=_view(columns, table, unit))
+    return fill_fragment("compare_fragment.html.j2", "compare.css", view=view_comparison(columns, table, unit))
 
 
-def describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
+def view_comparison(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """What pages and terminals show of a comparison; arguments as in `render_comparison`."""
+    words: Sequence[Word] = table["words"]
+    views = [_column(letter, column, unit) for letter, column in zip(LETTERS, columns, strict=False)]
+    by_column = [[word.scores[index] for word in words] for index in range(len(columns))]
+    numbers = [number_format(score for score in scores if score is not None) for scores in by_column]
+    places = _word_places(words)
+
+    def rows(words: Sequence[Word]) -> list[dict[str, Any]]:
+        return [_row(word, places[word.sequence, word.start], numbers) for word in words]
+
+    classes = {(view["summary"].target, view["summary"].foil) for view in views}
+    return {
+        "columns": views,
+        "same_text": table["same_text"],
+        "shown": rows(_chosen_words(words)),
+        "all_words": rows(words) if len(words) > WORDS_SHOWN else [],
+        "in_order": len(words) <= WORDS_SHOWN,
+        "unshared": sum(word.difference is None for word in words),
+        "agreements": [_describe_agreement(agreement) for agreement in table["agreements"]],
+        "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
+    }
+
+
+def _describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
     """The summary of a column, an explanation or other scores; it always names the target."""
     if "method" in column:
         summary = summarise(column, drawn)
@@ -70,13 +94,7 @@ def describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
     )
 
 
-def column_numbers(words: Sequence[Word], count: int) -> list[Callable[[float], str]]:
-    """A number format for each column, from its word scores."""
-    columns = [[word.scores[index] for word in words] for index in range(count)]
-    return [number_format(score for score in scores if score is not None) for scores in columns]
-
-
-def chosen_words(words: Sequence[Word]) -> list[Word]:
+def _chosen_words(words: Sequence[Word]) -> list[Word]:
     """The words of a short table: those that differ most, or all in reading order where they are few."""
     if len(words) <= WORDS_SHOWN:
         return list(words)
@@ -84,7 +102,7 @@ def chosen_words(words: Sequence[Word]) -> list[Word]:
     return [word for _, word in sorted(shared, key=lambda pair: -pair[0])[:WORDS_SHOWN]]
 
 
-def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
+def _word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
     """By sequence and start, what distinguishes a word from equal ones: its text of the pair, its number among them."""
     counts = Counter((word.sequence, word.text.casefold()) for word in words)
     seen: Counter[tuple[int, str]] = Counter()
@@ -99,8 +117,7 @@ def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
     return places
 
 
-def describe_agreement(agreement: Any) -> dict[str, str]:
-    """The numbers of an `Agreement` as strings."""
+def _describe_agreement(agreement: Any) -> dict[str, str]:
     rho = agreement.rank_correlation
     return {
         "first": LETTERS[agreement.first],
@@ -108,27 +125,6 @@ def describe_agreement(agreement: Any) -> dict[str, str]:
         "words": f"{agreement.words:,}",
         "rho": "not defined" if rho is None else f"{round(rho, 2) + 0.0:+.2f}",
         "shared": f"{agreement.shared_top} of {agreement.top}",
-    }
-
-
-def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    words: Sequence[Word] = table["words"]
-    views = [_column(letter, column, unit) for letter, column in zip(LETTERS, columns, strict=False)]
-    numbers, places = column_numbers(words, len(columns)), word_places(words)
-
-    def rows(words: Sequence[Word]) -> list[dict[str, Any]]:
-        return [_row(word, places[word.sequence, word.start], numbers) for word in words]
-
-    classes = {(view["summary"].target, view["summary"].foil) for view in views}
-    return {
-        "columns": views,
-        "same_text": table["same_text"],
-        "shown": rows(chosen_words(words)),
-        "all_words": rows(words) if len(words) > WORDS_SHOWN else [],
-        "in_order": len(words) <= WORDS_SHOWN,
-        "unshared": sum(word.difference is None for word in words),
-        "agreements": [describe_agreement(agreement) for agreement in table["agreements"]],
-        "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
     }
 
 
@@ -141,7 +137,7 @@ def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]
         "name": column["name"],
         "lines": drawn.lines,
         "number": number_format(drawn.scores),
-        "summary": describe_column(column, drawn),
+        "summary": _describe_column(column, drawn),
     }
 
 

@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .compare import LETTERS, Word, chosen_words, column_numbers, describe_agreement, describe_column, word_places
-from .highlight import lay_out
-from .summary import number_format
+from .compare import view_comparison
 from .terminal import printable
 
 STRONGEST = 5
@@ -24,60 +22,46 @@ def render_comparison_terminal(
 ) -> None:
     """Print a comparison; arguments as in `render_comparison`."""
     console = console or Console()
-    encoding = console.encoding
+    view = view_comparison(columns, table, "words")
 
-    def show(text: str, style: str = "") -> None:
-        console.print(_plain(text, encoding, style))
+    def plain(text: str, style: str = "") -> Text:
+        return Text(printable(text, console.encoding), style, overflow="fold")
 
-    for letter, column in zip(LETTERS, columns, strict=False):
-        show(f"{letter}  {column['name']}", "bold")
+    for column in view["columns"]:
+        console.print(plain(f"{column['letter']}  {column['name']}", "bold"))
         for line in _describe(column):
-            show(f"   {line}")
-    if not table["same_text"]:
-        show("The texts differ, so their words are not compared one by one.", "dim")
+            console.print(plain(f"   {line}"))
+    if not view["same_text"]:
+        console.print(plain("The texts differ, so their words are not compared one by one.", "dim"))
         return
-    console.print(_grid(table["words"], len(columns), encoding))
-    for agreement in map(describe_agreement, table["agreements"]):
-        show(
+    grid = Table(box=SIMPLE, pad_edge=False)
+    grid.add_column("word", overflow="fold")
+    for heading in (*(column["letter"] for column in view["columns"]), "difference"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in view["shown"]:
+        text = f"{row['text']} ({row['place']})" if row["place"] else row["text"]
+        cells = ["\u2013" if cell is None else cell["number"] for cell in row["cells"]]
+        grid.add_row(*map(plain, (text, *cells, row["difference"])))
+    console.print(grid)
+    for agreement in view["agreements"]:
+        line = (
             f"{agreement['first']} and {agreement['second']}: rank correlation {agreement['rho']} over "
             f"{agreement['words']} words, {agreement['shared']} strongest words shared"
         )
-    show("Differences are between scores divided by the largest of their column.", "dim")
-
-
-def _plain(text: str, encoding: str, style: str = "") -> Text:
-    return Text(printable(text, encoding), style, overflow="fold")
+        console.print(plain(line))
+    console.print(plain("Differences are between scores divided by the largest of their column.", "dim"))
 
 
 def _describe(column: Mapping[str, Any]) -> Iterator[str]:
     """The lines under the heading of a column: its numbers, its strongest words, its notes."""
-    drawn = lay_out(column)
-    summary = describe_column(column, drawn)
+    summary = column["summary"]
     answers = ", ".join(f"{label} {value}".strip() for label, value in summary.answers)
     target = f"scores for {summary.target}" if summary.target else ""
     foil = f" rather than {summary.foil}" if summary.foil else ""
     parts = [part for part in (answers and f"predicts {answers}", target + foil) if part]
     yield " \u00b7 ".join(parts + [f"{name} {value}" for name, value in summary.facts])
-    number = number_format(drawn.scores)
-    words = [(segment.text, segment.score) for line in drawn.lines for segment in line if segment.score is not None]
-    words.sort(key=lambda word: -abs(word[1]))
-    yield ", ".join(f"{text} {number(score)}" for text, score in words[:STRONGEST])
+    words = [segment for line in column["lines"] for segment in line if segment.score is not None]
+    strongest = sorted(words, key=lambda word: -abs(word.score))[:STRONGEST]
+    yield ", ".join(f"{word.text} {column['number'](word.score)}" for word in strongest)
     for note in summary.notes:
         yield f"note: {note}"
-
-
-def _grid(words: Sequence[Word], count: int, encoding: str) -> Table:
-    """The scores of each word in each of `count` columns."""
-    numbers, places = column_numbers(words, count), word_places(words)
-    grid = Table(box=SIMPLE, pad_edge=False)
-    grid.add_column("word", overflow="fold")
-    for heading in (*LETTERS[:count], "difference"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for word in chosen_words(words):
-        place = places[word.sequence, word.start]
-        scores = zip(word.scores, numbers, strict=True)
-        cells = ["\u2013" if score is None else number(score) for score, number in scores]
-        difference = "" if word.difference is None else f"{word.difference:.2f}"
-        text = f"{word.text} ({place})" if place else word.text
-        grid.add_row(*(_plain(cell, encoding) for cell in (text, *cells)), difference)
-    return grid
