@@ -56,8 +56,7 @@ def remove(
     Args:
         features: the model's inputs for the text, (T,) each, with `input_ids`; an attention mask may be among them.
         removed: (T,) or (S, T) bool, true where a token goes.
-        how: a removal that `choose_removal` has let through.
-        mask_token_id: needed for "mask".
+        how, mask_token_id: as in `choose_removal`.
         special: (T,) bool, true for tokens that must stay: those of the tokenizer's template, and the one a decoder
             pools.
 

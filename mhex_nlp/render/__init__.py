@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from .compare import render_comparison, render_comparison_fragment
-from .compare_terminal import render_comparison_terminal
+from .compare import render_comparison, render_comparison_fragment, render_comparison_terminal
 from .corpus_pages import render_report_index, render_report_page, render_summary
 from .figure.draw import render_figure
 from .highlight import check_unit

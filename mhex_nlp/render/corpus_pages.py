@@ -154,17 +154,9 @@ def render_report_page(
     following: str | None,
     unit: str = "words",
 ) -> str:
-    """A page of texts with one answer.
+    """Page `number`, from 1, of the texts of one answer; `previous` and `following` are the files of its neighbours.
 
-    Args:
-        entries: `explanation` (JSON form), `number` in the input, `gold` label or `None`.
-        title: of the report.
-        gold: the label of all of them, where it is known.
-        predicted: what the model predicts for all of them.
-        number: of the page among those of its group, from 1.
-        previous: the file name of the page before.
-        following: that of the page after.
-        unit: "words" or "tokens".
+    Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`.
     """
     return fill_page(
         "report_page.html.j2",

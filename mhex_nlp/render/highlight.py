@@ -113,18 +113,14 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     scored_units = list(zip(units, scores, to_levels(scores), strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
-        segments: list[Segment] = []
-        drawn = 0
+        segments, drawn = [], 0
         for item, score, level in scored_units:
-            if item.sequence != sequence:
-                continue
-            if item.start > drawn:
+            if item.sequence == sequence:
                 segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
-            segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
-            drawn = item.end
-        if drawn < len(text):
-            segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
-        lines.append(tuple(segments))
+                segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
+                drawn = item.end
+        segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
+        lines.append(tuple(segment for segment in segments if segment.text))
     shown = {index for item in units for index in item.tokens}
     special = [token["score"] for token in tokens if token["special"]]
     hidden = [t["score"] for index, t in enumerate(tokens) if not t["special"] and index not in shown]
