@@ -260,14 +260,7 @@ class Explanation:
         if suffix not in (".svg", ".pdf", ".png"):
             raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
         figure = render_figure(
-            self.to_dict(),
-            suffix[1:],
-            unit=unit,
-            part=part,
-            width=width,
-            font_size=font_size,
-            fonts=fonts,
-            dpi=dpi,
+            self.to_dict(), suffix[1:], unit=unit, part=part, width=width, font_size=font_size, fonts=fonts, dpi=dpi
         )
         Path(path).write_bytes(figure)
 

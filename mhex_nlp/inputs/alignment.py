@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+from itertools import accumulate
 from re import compile as compile_pattern
 from typing import NamedTuple
 
@@ -125,8 +126,10 @@ def mend_offsets(text: str, pieces: list[str], offsets: list[CharSpan]) -> list[
         limit = spans[index + 1][0] if index + 1 < len(spans) else len(text)
         if spans[index][1] < limit:
             _regain_marks(text, pieces, spans, index, limit)
-    # A token of whitespace alone keeps it.
-    return _ordered([(trimmed(text, [span]) or [span])[0] for span in spans])
+    # A token of whitespace alone keeps it. Starts never go back, as every reader of a text expects of its tokens.
+    spans = [(trimmed(text, [span]) or [span])[0] for span in spans]
+    starts = accumulate((start for start, _ in spans), max)
+    return [(start, max(start, end)) for start, (_, end) in zip(starts, spans, strict=True)]
 
 
 def _mend_blank(
@@ -216,16 +219,6 @@ def _is_conjoining(char: str) -> bool:
 
 def _decomposed(text: str) -> str:
     return unicodedata.normalize("NFKD", text).casefold()
-
-
-def _ordered(spans: list[CharSpan]) -> list[CharSpan]:
-    """The spans with starts that never go back, as every reader of a text expects of its tokens."""
-    ordered: list[CharSpan] = []
-    low = 0
-    for start, end in spans:
-        low = max(low, start)
-        ordered.append((low, max(low, end)))
-    return ordered
 
 
 def _bytes(text: str) -> bytes:

@@ -55,7 +55,5 @@ def group_tokens(
 def _extent(tokens: Sequence[PlacedToken], group: Sequence[int]) -> tuple[int, int]:
     """From the first to the last token that is more than whitespace; from end to end where none is."""
     members = [tokens[index] for index in group]
-    if len(members) == 1:
-        return members[0].start or 0, members[0].end or 0
     solid = [token for token in members if token.text and not token.text.isspace()] or members
     return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)

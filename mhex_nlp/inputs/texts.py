@@ -149,11 +149,9 @@ def zip_rows(texts: Iterable[Any], **others: Iterable[Any] | None) -> Iterator[d
 
 
 def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
-    for index in itertools.count():
-        row = {name: next(column, _END) for name, column in columns.items()}
+    for index, values in enumerate(itertools.zip_longest(*columns.values(), fillvalue=_END)):
+        row = dict(zip(columns, values, strict=True))
         ended = [name for name, value in row.items() if value is _END]
-        if len(ended) == len(row):
-            return
         if "texts" in ended:
             longer = next(name for name in row if name not in ended)
             raise ValueError(f"{longer} must have one entry for each text, got more than the {index} texts.")

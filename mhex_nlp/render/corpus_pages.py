@@ -83,8 +83,7 @@ def render_report_index(
     Args:
         summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.
         title: of the page.
-        method: the JSON form of the explanations' method.
-        model: that of their model.
+        method, model: the JSON form of those of the explanations.
         groups: `gold`, `predicted`, `count` and `pages` of the texts with one answer.
         pages: names of all pages.
         rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where

@@ -157,7 +157,7 @@ def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[Highlight
     return units
 
 
-def unit_scores(units: Iterable[HighlightUnit], scores: Sequence[float]) -> list[float]:
+def unit_scores(units: Iterable[HighlightUnit | Segment], scores: Sequence[float]) -> list[float]:
     """Sum of the token scores in each unit."""
     return [_sum(scores[index] for index in item.tokens) for item in units]
 

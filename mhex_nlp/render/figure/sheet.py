@@ -41,11 +41,7 @@ _SHAPED = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{bc=R}\p
 class Sheet:
     """A matplotlib figure; places are in em, from the left and top edges inside the margin, y downwards.
 
-    Args:
-        width: inside the margins, in em.
-        em: in inches.
-        fonts: for all strings.
-        outlines: whether strings that shaping changes are drawn as outlines.
+    `width` inside the margins is in em, `em` in inches; with `outlines`, strings that shaping changes become outlines.
     """
 
     def __init__(self, width: float, em: float, fonts: Fonts, outlines: bool) -> None:
