@@ -18,7 +18,7 @@ from ..explain.request import Request
 from ..explain.scores import Scores
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
-from ..inputs.grouping import TokenGroup, group_tokens
+from ..inputs.segmentation import TokenGroup, group_tokens
 from .readers.rows import Row
 
 T = TypeVar("T")

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import math
-import re
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.segmentation import segment_sentences, word_spans
 from ..inputs.syntax import parsed_sentences
-from .displays import Displays
+from ..inputs.texts import SURROGATE_PAIR
+from ..render.display import show_here, text_or_file
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
@@ -24,11 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Prediction", "Span", "Token"]
 
-_SPLIT_CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation(Displays):
+class Explanation:
     """Signed scores of one text's T tokens for one class, `target`.
 
     Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
@@ -64,7 +66,7 @@ class Explanation(Displays):
             if not math.isfinite(number):
                 raise ValueError(f"{name} must be finite, got {number}")
         for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
-            if _SPLIT_CHARACTER.search(source):
+            if SURROGATE_PAIR.search(source):
                 raise ValueError(f"{name} holds a character split in two surrogates, which JSON would join again")
         depths = {None if token.layers is None else len(token.layers) for token in self.tokens}
         if len(depths) > 1:
@@ -222,6 +224,68 @@ class Explanation(Displays):
     def from_json(cls, source: str | bytes) -> Explanation:
         """The explanation of a JSON string; errors as in `from_dict`, and ValueError for what is not JSON."""
         return cls.from_dict(loads(source))
+
+    @overload
+    def to_html(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens"."""
+        from ..render import render_page
+
+        return text_or_file(render_page([self.to_dict()], title="Highlighted text", unit=unit), path)
+
+    def to_figure(
+        self,
+        path: str | PathLike[str],
+        *,
+        unit: str = "words",
+        part: str = "text",
+        width: float = 5.5,
+        font_size: float = 9.0,
+        fonts: Sequence[str] = (),
+        dpi: float = 300.0,
+    ) -> None:
+        """Write a figure for a paper: SVG, PDF or PNG, as the end of `path` says.
+
+        `part` is "text", "layers" (sums for and against at each depth; needs layers=True in the explainer) or
+        "both"; `width` in inches, `font_size` in points, `fonts` the installed families to prefer, `dpi` of a
+        PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
+        before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
+        """
+        from ..render import render_figure
+
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".svg", ".pdf", ".png"):
+            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+        figure = render_figure(
+            self.to_dict(), suffix[1:], unit=unit, part=part, width=width, font_size=font_size, fonts=fonts, dpi=dpi
+        )
+        Path(path).write_bytes(figure)
+
+    @overload
+    def to_latex(self, path: None = None, unit: str = "words") -> str: ...
+    @overload
+    def to_latex(self, path: str | PathLike[str], unit: str = "words") -> None: ...
+
+    def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
+        from ..render import render_latex
+
+        return text_or_file(render_latex(self.to_dict(), unit=unit), path)
+
+    def show(self, unit: str = "words") -> None:
+        """Display in a notebook, or print to the terminal where there is no notebook."""
+        from ..render import render_fragment, render_terminal
+
+        form = self.to_dict()
+        show_here(lambda: render_fragment(form, unit=unit), lambda: render_terminal(form, unit=unit))
+
+    def _repr_html_(self) -> str:
+        from ..render import render_fragment
+
+        return render_fragment(self.to_dict())
 
     def __repr__(self) -> str:
         value = self.prediction.value

@@ -33,14 +33,9 @@ def sum_by_phrase(tokens: Sequence[Token], sources: Sequence[str], nlp: Language
     """One `Span` a phrase of the grammar of `nlp`; the first token of a word decides the phrase of all of it."""
     owners = segment_owners(tokens, sources, lambda text: parsed_phrases(nlp, text))
     phrase_of_word: dict[tuple[int | None, int | None], int | None] = {}
-    return sum_by_owner(
-        tokens,
-        sources,
-        [
-            phrase_of_word.setdefault((token.sequence, token.word), owner)
-            for token, owner in zip(tokens, owners, strict=True)
-        ],
-    )
+    words = [(token.sequence, token.word) for token in tokens]
+    phrases = [phrase_of_word.setdefault(word, owner) for word, owner in zip(words, owners, strict=True)]
+    return sum_by_owner(tokens, sources, phrases)
 
 
 def maximal_runs(scores: Sequence[float]) -> list[tuple[int, int]]:

@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..inputs.grouping import group_tokens
-from ..inputs.segmentation import CharSpan, assign_to_spans
+from ..inputs.segmentation import CharSpan, assign_to_spans, group_tokens
 from .parts import Span, Token
 
 if TYPE_CHECKING:

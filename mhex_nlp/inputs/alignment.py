@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+from itertools import accumulate
 from re import compile as compile_pattern
 from typing import NamedTuple
 
 from tokenizers import Encoding
 
-from .segmentation import CharSpan, assign_to_spans, word_spans
+from .segmentation import CharSpan, assign_to_spans, trimmed, word_spans
 
 
 class AlignedToken(NamedTuple):
@@ -52,33 +53,25 @@ def align(
     A token's span is the smallest run of whole code points that holds what it covers, without whitespace at its edges
     (a token of whitespace alone keeps its whitespace); a piece that stands for nothing in the source, such as an
     inserted "▁", has start = end. A special token typed by the user is ordinary text. `language` as in `segment_words`.
-
-    Raises:
-        TypeError: anything but a fast tokenizer's Encoding of raw text.
-        ValueError: an encoding of other texts than these.
     """
     if not isinstance(encoding, Encoding):
         raise TypeError(
             f"encoding must be a tokenizers.Encoding, made by a fast tokenizer, got {type(encoding).__name__}"
         )
     sources = [text] if text_pair is None else [text, text_pair]
-    # Each access builds a new list.
-    pieces, all_offsets, mask = encoding.tokens, encoding.offsets, encoding.attention_mask
+    pieces, all_offsets = encoding.tokens, encoding.offsets  # each access builds a new list
     # A template token has no sequence; "[SEP]" typed in the text has one, and no special_tokens_mask either.
     sequences = [
         None if special else sequence
         for sequence, special in zip(encoding.sequence_ids, encoding.special_tokens_mask, strict=True)
     ]
-    content: list[list[int]] = [[] for _ in sources]
-    for index, (sequence, real) in enumerate(zip(sequences, mask, strict=True)):
-        if sequence is not None and real:
-            if sequence >= len(sources):
-                raise ValueError("encoding holds a pair of texts, but text_pair is None")
-            content[sequence].append(index)
-
+    positions = [index for index, real in enumerate(encoding.attention_mask) if real]
+    if any(sequences[index] == len(sources) for index in positions):
+        raise ValueError("encoding holds a pair of texts, but text_pair is None")
     placed: dict[int, AlignedToken] = {}
     first_word = 0
-    for number, (source, indices) in enumerate(zip(sources, content, strict=True)):
+    for number, source in enumerate(sources):
+        indices = [index for index in positions if sequences[index] == number]
         words = word_spans(source, language)
         if indices:
             words = words or ((0, len(source)),)
@@ -89,11 +82,7 @@ def align(
                 word = first_word + owner
                 placed[index] = AlignedToken(source[start:end], piece, start, end, number, word, False)
         first_word += len(words)
-    return [
-        AlignedToken("", piece, None, None, None, None, True) if sequence is None else placed[index]
-        for index, (piece, sequence, real) in enumerate(zip(pieces, sequences, mask, strict=True))
-        if real
-    ]
+    return [placed.get(index) or AlignedToken("", pieces[index], None, None, None, None, True) for index in positions]
 
 
 def _token_spans(text: str, pieces: list[str], offsets: list[CharSpan]) -> list[CharSpan]:
@@ -137,7 +126,10 @@ def mend_offsets(text: str, pieces: list[str], offsets: list[CharSpan]) -> list[
         limit = spans[index + 1][0] if index + 1 < len(spans) else len(text)
         if spans[index][1] < limit:
             _regain_marks(text, pieces, spans, index, limit)
-    return _ordered([_trim(text, start, end) for start, end in spans])
+    # A token of whitespace alone keeps it. Starts never go back, as every reader of a text expects of its tokens.
+    spans = [(trimmed(text, [span]) or [span])[0] for span in spans]
+    starts = accumulate((start for start, _ in spans), max)
+    return [(start, max(start, end)) for start, (_, end) in zip(starts, spans, strict=True)]
 
 
 def _mend_blank(
@@ -227,24 +219,6 @@ def _is_conjoining(char: str) -> bool:
 
 def _decomposed(text: str) -> str:
     return unicodedata.normalize("NFKD", text).casefold()
-
-
-def _trim(text: str, start: int, end: int) -> CharSpan:
-    """[start, end) without whitespace at its edges, or as it is where there is nothing else."""
-    source = text[start:end]
-    if not source or source.isspace():
-        return start, end
-    return end - len(source.lstrip()), start + len(source.rstrip())
-
-
-def _ordered(spans: list[CharSpan]) -> list[CharSpan]:
-    """The spans with starts that never go back, as every reader of a text expects of its tokens."""
-    ordered: list[CharSpan] = []
-    low = 0
-    for start, end in spans:
-        low = max(low, start)
-        ordered.append((low, max(low, end)))
-    return ordered
 
 
 def _bytes(text: str) -> bytes:

@@ -15,10 +15,9 @@ _CPU_TOKENS, _TOKENS = 1024, 4096
 
 
 def usual_batch_tokens(device: torch.device) -> int:
-    """The budget of `token_batches` where none is given: what one layer makes of it should stay in a CPU's caches.
+    """The budget of `token_batches` where none is given.
 
-    There 1024 tokens go as fast through the model as 4096, and what attributions read is still at hand; other devices
-    want more at a time.
+    On a CPU 1024 tokens go as fast through the model as 4096, and what attributions read is still in its caches.
     """
     return _CPU_TOKENS if device.type == "cpu" else _TOKENS
 
@@ -40,9 +39,6 @@ def token_batches(
 
     Returns:
         every index once, longest texts first, so that running out of memory shows at once.
-
-    Raises:
-        ValueError: `batch_tokens` is not a positive integer.
     """
     batch_tokens = as_integer(batch_tokens, "batch_tokens", at_least=1, expected="a positive integer")
     groups: dict[Hashable, list[int]] = {}

@@ -18,12 +18,7 @@ def integer_or_none(value: Any) -> int | None:
 
 
 def as_integer(value: Any, name: str, *, at_least: int | None = None, expected: str | None = None) -> int:
-    """`value` as a Python integer; the sentence of an error says that `name` must be `expected`.
-
-    Raises:
-        TypeError: not an integer, where there is no `at_least`.
-        ValueError: not an integer of `at_least` so much.
-    """
+    """`value` as a Python integer; else ValueError, or TypeError without `at_least`, says what `name` must be."""
     number = integer_or_none(value)
     if number is not None and (at_least is None or number >= at_least):
         return number

@@ -87,9 +87,6 @@ def tokenise(
     """Tokenises texts, or pairs of texts, cutting each at `max_length` tokens; keeps the inputs the model accepts.
 
     `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
-
-    Raises:
-        ValueError: a text of which the tokenizer makes no token at all, or a `max_length` without room for any.
     """
     if max_length is not None and max_length < (least := least_length(tokenizer, pairs is not None)):
         halves = "two texts, one token each" if pairs is not None else "one token of a text"
@@ -131,12 +128,7 @@ def least_length(tokenizer: Any, pair: bool) -> int:
 
 
 def check_max_length(max_length: Any, tokenizer: Any, longest: int | None) -> int | None:
-    """The tokens a text is cut at: `max_length`, or `longest` where that is None.
-
-    Raises:
-        TypeError: not an integer.
-        ValueError: no room for a single token of a text, or more than the model takes.
-    """
+    """The tokens a text is cut at: `max_length` once checked, or `longest`, which the model takes, where it is None."""
     if max_length is None:
         return longest
     length = as_integer(max_length, "max_length")

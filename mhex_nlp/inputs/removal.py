@@ -18,15 +18,9 @@ REMOVALS: tuple[Removal, ...] = get_args(Removal)
 
 
 def choose_removal(how: str, mask_token_id: int | None) -> Removal:
-    """The removal that was asked for, checked against the tokenizer.
+    """`how` checked against the tokenizer's mask token, `None` where it has none.
 
-    Args:
-        how: "mask", "deletion", "attention", or "auto": "mask" where the tokenizer has a mask token, else "attention",
-            with a warning that says so.
-        mask_token_id: the tokenizer's, `None` where it has none.
-
-    Raises:
-        ValueError: an unknown name, or "mask" without a mask token; the sentence names the removal to use instead.
+    "auto" is "mask" where there is a mask token, else "attention", with a warning.
     """
     if how == "auto":
         if mask_token_id is not None:
@@ -62,25 +56,19 @@ def remove(
     Args:
         features: the model's inputs for the text, (T,) each, with `input_ids`; an attention mask may be among them.
         removed: (T,) or (S, T) bool, true where a token goes.
-        how: a removal that `choose_removal` has let through.
-        mask_token_id: needed for "mask".
+        how, mask_token_id: as in `choose_removal`.
         special: (T,) bool, true for tokens that must stay: those of the tokenizer's template, and the one a decoder
             pools.
 
     Returns:
         S dicts of new (T,) tensors, shorter for "deletion"; one dict where `removed` is (T,). An attention mask is
         among them for "attention", and otherwise where it was given.
-
-    Raises:
-        ValueError: shapes that do not fit, a special token among the removed, an unknown `how`, no mask token.
-        TypeError: `removed` or `special` is not bool.
     """
     ids = features["input_ids"]
     _check(features, removed, special)
     how = choose_removal(how, mask_token_id)
     subsets = removed.reshape(-1, len(ids)).to(ids.device)  # (S, T)
-    if bool((subsets & special.to(ids.device)).any()):
-        positions = (subsets & special.to(ids.device)).any(0).nonzero().flatten().tolist()
+    if positions := (subsets & special.to(ids.device)).any(0).nonzero().flatten().tolist():
         raise ValueError(f"removed must leave special tokens alone, got positions {positions}, which are special.")
     if how == "deletion":
         return [{name: value[~subset] for name, value in features.items()} for subset in subsets]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words and sentences of a source text, as spans of Unicode code points.
+"""Words and sentences of a source text, as spans of Unicode code points, and the tokens that each of them owns.
 
 Words come from the text and never from a tokenizer, so that two models' explanations of one text can be compared.
 """
@@ -11,11 +11,12 @@ import functools
 import importlib.util
 import re
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import regex  # type: ignore[import-untyped, unused-ignore]
+
+from .texts import encodable
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -53,6 +54,28 @@ _SUDACHI = threading.Lock()
 _CODE = regex.compile(r"[a-z]{2,3}")
 _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
+
+
+class PlacedToken(Protocol):
+    """A token with its place: `text` is its slice [start, end) of the source `sequence`, all `None` where special."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> int | None: ...
+    @property
+    def end(self) -> int | None: ...
+    @property
+    def sequence(self) -> int | None: ...
+
+
+class TokenGroup(NamedTuple):
+    """The tokens, by index, of one owner, and the slice [start, end) of the source `sequence` that they cover."""
+
+    start: int
+    end: int
+    sequence: int
+    tokens: tuple[int, ...]
 
 
 def segment_words(text: str, language: str | None = None) -> list[CharSpan]:
@@ -139,6 +162,36 @@ def assign_to_spans(text: str, tokens: Iterable[CharSpan], spans: Sequence[CharS
     return owners
 
 
+def group_tokens(
+    tokens: Sequence[PlacedToken], owners: Sequence[int | None], sources: Sequence[str]
+) -> list[TokenGroup]:
+    """The groups of each source, in order; spans end where the next begins: no text is shown twice.
+
+    Args:
+        tokens: T of them.
+        owners: (T,), the word or sentence that owns each token; special tokens have none.
+        sources: the text, or both halves of a pair.
+    """
+    members: list[dict[int, list[int]]] = [{} for _ in sources]
+    for index, (token, owner) in enumerate(zip(tokens, owners, strict=True)):
+        if token.sequence is not None and owner is not None:
+            members[token.sequence].setdefault(owner, []).append(index)
+    result = []
+    for sequence, (text, groups) in enumerate(zip(sources, members, strict=True)):
+        extents = [_extent(tokens, group) for group in groups.values()]
+        limits = [start for start, _ in extents[1:]] + [len(text)]
+        for group, (start, end), limit in zip(groups.values(), extents, limits, strict=False):
+            result.append(TokenGroup(start, limit if start < limit < end else end, sequence, tuple(group)))
+    return result
+
+
+def _extent(tokens: Sequence[PlacedToken], group: Sequence[int]) -> tuple[int, int]:
+    """From the first to the last token that is more than whitespace; from end to end where none is."""
+    members = [tokens[index] for index in group]
+    solid = [token for token in members if token.text and not token.text.isspace()] or members
+    return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)
+
+
 @functools.cache
 def _pipeline(language: str) -> Language:
     """A blank spaCy pipeline with a sentencizer; spaCy is imported here, since most callers never need it."""
@@ -186,11 +239,6 @@ def _parts(text: str, size: int) -> Iterator[str]:
             part = part[: stop or max(part.rfind(char) for char in " \u3000") + 1 or size]
         yield part
         start += len(part)
-
-
-def encodable(text: str) -> str:
-    """`text` with lone surrogates replaced one for one: spaCy encodes to UTF-8, and offsets must not move."""
-    return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text)
 
 
 def trimmed(text: str, spans: Iterable[CharSpan]) -> list[CharSpan]:

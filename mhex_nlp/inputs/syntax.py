@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .segmentation import CharSpan, encodable, trimmed
+from .segmentation import CharSpan, trimmed
+from .texts import encodable
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def parsed_sentences(nlp: Language, text: str) -> list[CharSpan]:
-    """Spans of the sentences of `text` by the boundaries that `nlp` sets, without outer whitespace.
-
-    Raises:
-        TypeError: `nlp` is no spaCy pipeline.
-        ValueError: it sets no sentence boundaries, or changes the text.
-    """
+    """Spans of the sentences of `text` by the boundaries that `nlp` sets, without outer whitespace."""
     if not text.strip():
         return [(0, len(text))] if text else []
     doc = _read(nlp, text)
@@ -38,10 +34,6 @@ def parsed_phrases(nlp: Language, text: str) -> list[CharSpan]:
 
     Together they hold every character that is not whitespace, each once. A text of whitespace alone is one phrase; ""
     has none.
-
-    Raises:
-        TypeError: `nlp` is no spaCy pipeline.
-        ValueError: it has no parser, its language has no noun chunks, or it changes the text.
     """
     if not text.strip():
         return [(0, len(text))] if text else []

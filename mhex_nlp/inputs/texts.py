@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _END = object()
 
@@ -69,12 +69,7 @@ def check_texts(
         texts: a string, or an iterable of strings.
         name: what to call them in a sentence.
         start: number of the first one.
-        surrogates: collects the texts with lone surrogates; the caller then warns of them, with those of its other
-            arguments.
-
-    Raises:
-        TypeError: `None`, a number, a table, or anything but strings; names the position.
-        ValueError: an empty or blank text.
+        surrogates: collects the texts with lone surrogates, of which the caller then warns.
     """
     collected = SurrogateWarnings() if surrogates is None else surrogates
     if isinstance(texts, str):
@@ -102,8 +97,13 @@ def repair_surrogates(text: str) -> str:
     """The text with surrogates that make a pair joined, and lone ones replaced by U+FFFD, one for one."""
     if not _SURROGATE.search(text):
         return text
-    joined = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-    return _SURROGATE.sub("\ufffd", joined)
+    joined = SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return encodable(joined)
+
+
+def encodable(text: str) -> str:
+    """The text with each surrogate replaced by U+FFFD, so that UTF-8 can hold it and offsets do not move."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def check_pairs(
@@ -114,12 +114,7 @@ def check_pairs(
     start: int = 0,
     surrogates: SurrogateWarnings | None = None,
 ) -> list[str] | None:
-    """The second halves, one for each text, or `None` where there are none; options as in `check_texts`.
-
-    Raises:
-        ValueError: as many halves as texts are needed; one half missing (names its position).
-        TypeError: not strings.
-    """
+    """The second halves, one for each text, or `None` where there are none; options as in `check_texts`."""
     if pairs is None:
         return None
     if isinstance(pairs, str) and len(texts) == 1:
@@ -135,12 +130,7 @@ def check_pairs(
 
 
 def check_ids(ids: Any, count: int, single: bool) -> list[str]:
-    """A name for each of `count` explanations: their numbers where `ids` is None; one string will do for one text.
-
-    Raises:
-        TypeError: one string for several texts, or nothing that has rows.
-        ValueError: as many ids as texts are needed.
-    """
+    """A name for each of `count` explanations: their numbers where `ids` is None; one string will do for one text."""
     if ids is None:
         return [str(index) for index in range(count)]
     names = [ids] if isinstance(ids, str) and single else [str(name) for name in iter_rows(ids, "ids")]
@@ -152,20 +142,16 @@ def check_ids(ids: Any, count: int, single: bool) -> list[str]:
 def zip_rows(texts: Iterable[Any], **others: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
     """Rows of the texts and of the columns beside them that are given, by name.
 
-    Raises:
-        TypeError: at once, for a column without rows, or one string.
-        ValueError: when it shows, that a column has not one row for each text.
+    A column without rows is a TypeError at once, one of another length a ValueError when that shows.
     """
     columns = {"texts": texts, **{name: values for name, values in others.items() if values is not None}}
     return _zip({name: iter_rows(values, name) for name, values in columns.items()})
 
 
 def _zip(columns: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
-    for index in itertools.count():
-        row = {name: next(column, _END) for name, column in columns.items()}
+    for index, values in enumerate(itertools.zip_longest(*columns.values(), fillvalue=_END)):
+        row = dict(zip(columns, values, strict=True))
         ended = [name for name, value in row.items() if value is _END]
-        if len(ended) == len(row):
-            return
         if "texts" in ended:
             longer = next(name for name in row if name not in ended)
             raise ValueError(f"{longer} must have one entry for each text, got more than the {index} texts.")

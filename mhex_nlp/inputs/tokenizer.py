@@ -41,11 +41,7 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The tokenizer of a folder or hub name.
-
-    Raises:
-        ValueError: no tokenizer files are there, of which transformers makes a tokenizer that knows no word.
-    """
+    """The tokenizer of a folder or hub name; ValueError where no tokenizer files are there."""
     problem = (
         f"{name} has no tokenizer files that can be read, such as tokenizer.json; save them there with "
         "tokenizer.save_pretrained, or give MhexExplainer the model and its tokenizer"
@@ -54,7 +50,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except ValueError as error:
         raise ValueError(f"{problem} ({str(error).strip().splitlines()[0]}).") from error
-    if not has_vocabulary(tokenizer):
+    if not has_vocabulary(tokenizer):  # what transformers makes without files
         raise ValueError(f"{problem}.")
     return tokenizer
 
@@ -68,11 +64,7 @@ def has_vocabulary(tokenizer: Any) -> bool:
 
 
 def check_tokenizer(tokenizer: Any, model: Any) -> None:
-    """Refuses a tokenizer that cannot be the model's.
-
-    Raises:
-        ValueError: a slow tokenizer, one that knows no word, or one with more ids than the model has embeddings.
-    """
+    """Refuses a slow tokenizer, and one that cannot be the model's."""
     kind = type(tokenizer).__name__
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(

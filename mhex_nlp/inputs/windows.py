@@ -24,12 +24,7 @@ from .tokenizer import private_copy
 
 
 def check_stride(stride: Any, tokenizer: Any, max_length: int | None) -> int | None:
-    """The tokens that two neighbouring windows share, `None` for no windows.
-
-    Raises:
-        TypeError: not an integer.
-        ValueError: negative, windows that would not move on, or a model that takes texts of any length.
-    """
+    """The tokens that two neighbouring windows share, checked; `None` for no windows."""
     if stride is None:
         return None
     shared = as_integer(stride, "stride", expected="an integer or None")
@@ -58,9 +53,6 @@ def tokenise_in_windows(
 
     Of a pair whose shorter half leaves no room for windows of the other, the shorter is cut, to half of the room at
     most, and the text marked as truncated.
-
-    Raises:
-        ValueError: a text of which the tokenizer makes no token at all, a `stride` that leaves no room for pairs.
     """
     if pairs is not None:
         room = max_length - int(tokenizer.num_special_tokens_to_add(pair=True)) - 1

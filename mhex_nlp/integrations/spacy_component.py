@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -16,8 +17,8 @@ from spacy.util import minibatch
 
 from ..inputs.segmentation import check_language
 from ..inputs.texts import warn
+from . import spacy_folder
 from .spacy_doc import annotate, clear, register_extensions
-from .spacy_folder import from_files, load, load_folder, save_folder, to_files
 
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
@@ -76,15 +77,11 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
     def configure(self, nlp: Language, **source: Any) -> None:
         """Takes model, revision, dtype, device and settings from a config. The model is read at once, except that of a
         saved pipeline, which `from_disk` brings.
-
-        Raises:
-            ValueError: a second component in one pipeline, which would write over the first one's scores; no such
-                model, or an option that it refuses.
         """
         self._source, model = source, source["model"]
         _check_language(source["settings"]["language"])
         if model is not None and not _comes_with(nlp, model):
-            self._use(load(**self._source), in_code=False)
+            self._use(spacy_folder.load(**self._source), in_code=False)
             _READ_HERE.setdefault(nlp, set()).add(model)
             nlp.meta[_MODELS] = sorted({*nlp.meta.get(_MODELS, []), model})
         rival = next((name for name, pipe in nlp.components if isinstance(pipe, MhexComponent)), None)
@@ -107,7 +104,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
                     f"the component {self.name!r} has no model: give `model` in its config, set its `explainer`, or "
                     "read it with from_disk or from_bytes."
                 )
-            self._use(load(**self._source), in_code=False)
+            self._use(spacy_folder.load(**self._source), in_code=False)
         return self._explainer
 
     @explainer.setter
@@ -164,24 +161,14 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Writes the model and its tokenizer (save_pretrained), so that the pipeline works elsewhere."""
-        save_folder(self.explainer, Path(path), self._source["model"], with_settings=self._in_code)
+        spacy_folder.save_folder(self.explainer, Path(path), self._source["model"], with_settings=self._in_code)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> MhexComponent:
         """Reads what `to_disk` wrote, with the settings of the config, or those of an explainer that came from code.
 
         Warns where the config now names another model: the saved one is used.
         """
-        return self._read(*load_folder(Path(path), self._source))
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """What `to_disk` writes, as bytes."""
-        return to_files(self.explainer, self._source["model"], with_settings=self._in_code)
-
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
-        """Reads what `to_bytes` returned, with the settings that `from_disk` takes."""
-        return self._read(*from_files(data, self._source))
-
-    def _read(self, explainer: MhexExplainer, about: dict[str, Any]) -> MhexComponent:
+        explainer, about = spacy_folder.load_folder(Path(path), self._source)
         if self._source["model"] not in (None, about["model"]):
             warn(
                 f"the component {self.name!r} explains the model that was saved with the pipeline, "
@@ -190,25 +177,25 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         self._use(explainer, in_code=about["settings"] is not None)
         return self
 
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """What `to_disk` writes, as bytes."""
+        return spacy_folder.to_bytes(self.to_disk)
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> MhexComponent:
+        """Reads what `to_bytes` returned, with the settings that `from_disk` takes."""
+        return spacy_folder.from_bytes(data, self.from_disk)
+
     def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(MhexComponent, None, None, self.name, top_k=self.top_k, **self._request)
         data = None if self._explainer is None else self.to_bytes()
-        handler = getattr(self, "error_handler", None)
-        return _unpickle, (self.name, self.top_k, self._request, self._source, handler, data)
+        return make, (), (self._source, getattr(self, "error_handler", None), data)
 
-
-def _unpickle(
-    name: str,
-    top_k: int | None,
-    request: dict[str, Any],
-    source: dict[str, Any],
-    handler: Callable[..., Any] | None,
-    data: bytes | None,
-) -> MhexComponent:
-    component = MhexComponent(None, None, name, top_k=top_k, **request)
-    component._source = source
-    if handler is not None:
-        component.set_error_handler(handler)
-    return component if data is None else component.from_bytes(data)
+    def __setstate__(self, state: tuple[dict[str, Any], Callable[..., Any] | None, bytes | None]) -> None:
+        self._source, handler, data = state
+        if handler is not None:
+            self.set_error_handler(handler)
+        if data is not None:
+            self.from_bytes(data)
 
 
 def _comes_with(nlp: Language, model: str) -> bool:

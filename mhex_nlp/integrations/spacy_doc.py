@@ -29,8 +29,8 @@ def register_extensions() -> None:
     """
     extensions: list[tuple[Any, str, dict[str, Any]]] = [
         (Doc, KEY, {"getter": _explanation}),
-        (Span, KEY, {"getter": _span_score}),
-        (Token, KEY, {"getter": _token_score}),
+        (Span, KEY, {"getter": _score}),
+        (Token, KEY, {"getter": _score}),
         (Doc, f"{KEY}_json", {"default": None}),
         (Doc, f"{KEY}_half", {"default": "text"}),
     ]
@@ -162,18 +162,12 @@ def _explanation(doc: Doc) -> Explanation | None:
     return None if doc._.mhex_json is None else _read(doc._.mhex_json, doc._.mhex_half)[0]
 
 
-def _token_score(token: Token) -> float | None:
-    return _range_score(token.doc, token.i, token.i + 1)
-
-
-def _span_score(span: Span) -> float | None:
-    return _range_score(span.doc, span.start, span.end)
-
-
-def _range_score(doc: Doc, start: int, end: int) -> float | None:
-    """The sum over the tokens [start, end); None where the Doc has no explanation."""
+def _score(part: Span | Token) -> float | None:
+    """The score of a span or token; None where the Doc has no explanation."""
+    doc = part.doc
     if doc._.mhex_json is None:
         return None
+    start, end = (part.i, part.i + 1) if isinstance(part, Token) else (part.start, part.end)
     return math.fsum(_read(doc._.mhex_json, doc._.mhex_half)[1].of(doc, start, end))
 
 

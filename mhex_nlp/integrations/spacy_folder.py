@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import srsly
 
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
+
+T = TypeVar("T")
 
 _ABOUT = "mhex.json"
 _SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_length", "stride", "language")
@@ -63,19 +66,19 @@ def load_folder(folder: Path, source: dict[str, Any]) -> tuple[Any, dict[str, An
     return explainer, about
 
 
-def to_files(explainer: MhexExplainer, model: str | None, *, with_settings: bool) -> bytes:
-    """`save_folder` as one msgpack of its files."""
+def to_bytes(write: Callable[[Path], Any]) -> bytes:
+    """The files that `write` puts into a folder, as one msgpack."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        save_folder(explainer, folder, model, with_settings=with_settings)
+        write(folder)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     packed: bytes = srsly.msgpack_dumps(files)
     return packed
 
 
-def from_files(data: bytes, source: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """`load_folder` of what `to_files` returned."""
+def from_bytes(data: bytes, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a folder with the files that `to_bytes` packed."""
     try:
         files = srsly.msgpack_loads(data)
     except Exception as error:  # msgpack raises a dozen kinds
@@ -87,7 +90,7 @@ def from_files(data: bytes, source: dict[str, Any]) -> tuple[Any, dict[str, Any]
             path = Path(place) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return load_folder(Path(place), source)
+        return read(Path(place))
 
 
 def _inside(name: Any) -> bool:

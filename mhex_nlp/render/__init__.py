@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from .compare import render_comparison, render_comparison_fragment
-from .compare_terminal import render_comparison_terminal
-from .corpus_page import render_summary
+from .compare import render_comparison, render_comparison_fragment, render_comparison_terminal
+from .corpus_pages import render_report_index, render_report_page, render_summary
 from .figure.draw import render_figure
 from .highlight import check_unit
 from .html import render_fragment, render_page
 from .latex import render_latex
-from .report_pages import render_report_index, render_report_page
 from .terminal import render_terminal
 
 __all__ = [

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations side by side, with a table of their words: a page, a notebook fragment."""
+"""Explanations side by side, with a table of their words: a page, a notebook fragment, a terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from .highlight import Highlight, check_explanation, check_unit, lay_out
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .highlight import Highlight, check_explanation, lay_out
 from .html import fill_fragment, fill_page
 from .summary import Summary, number_format, percent, share_facts, summarise
+from .terminal import printable
 
-WORDS_SHOWN = 12
-LETTERS = "ABCD"
+_WORDS_SHOWN = 12
+_STRONGEST = 5  # words named on a terminal
+_LETTERS = "ABCD"
 _HALF = 100  # SVG units from the middle of a bar to its end
 
 
@@ -50,7 +57,66 @@ def render_comparison_fragment(
     return fill_fragment("compare_fragment.html.j2", "compare.css", view=_view(columns, table, unit))
 
 
-def describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
+def render_comparison_terminal(
+    columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], console: Console | None = None
+) -> None:
+    """Print a comparison; arguments as in `render_comparison`."""
+    console = console or Console()
+    view = _view(columns, table, "words")
+
+    def plain(text: str, style: str = "") -> Text:
+        return Text(printable(text, console.encoding), style, overflow="fold")
+
+    for column in view["columns"]:
+        console.print(plain(f"{column['letter']}  {column['name']}", "bold"))
+        for line in _terminal_lines(column):
+            console.print(plain(f"   {line}"))
+    if not view["same_text"]:
+        console.print(plain("The texts differ, so their words are not compared one by one.", "dim"))
+        return
+    grid = Table(box=SIMPLE, pad_edge=False)
+    grid.add_column("word", overflow="fold")
+    for heading in (*(column["letter"] for column in view["columns"]), "difference"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in view["shown"]:
+        text = f"{row['text']} ({row['place']})" if row["place"] else row["text"]
+        cells = ["\u2013" if cell is None else cell["number"] for cell in row["cells"]]
+        grid.add_row(*map(plain, (text, *cells, row["difference"])))
+    console.print(grid)
+    for agreement in view["agreements"]:
+        line = (
+            f"{agreement['first']} and {agreement['second']}: rank correlation {agreement['rho']} over "
+            f"{agreement['words']} words, {agreement['shared']} strongest words shared"
+        )
+        console.print(plain(line))
+    console.print(plain("Differences are between scores divided by the largest of their column.", "dim"))
+
+
+def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """What pages and terminals show of a comparison."""
+    words: Sequence[Word] = table["words"]
+    views = [_column(letter, column, unit) for letter, column in zip(_LETTERS, columns, strict=False)]
+    by_column = [[word.scores[index] for word in words] for index in range(len(columns))]
+    numbers = [number_format(score for score in scores if score is not None) for scores in by_column]
+    places = _word_places(words)
+
+    def rows(words: Sequence[Word]) -> list[dict[str, Any]]:
+        return [_row(word, places[word.sequence, word.start], numbers) for word in words]
+
+    classes = {(view["summary"].target, view["summary"].foil) for view in views}
+    return {
+        "columns": views,
+        "same_text": table["same_text"],
+        "shown": rows(_chosen_words(words)),
+        "all_words": rows(words) if len(words) > _WORDS_SHOWN else [],
+        "in_order": len(words) <= _WORDS_SHOWN,
+        "unshared": sum(word.difference is None for word in words),
+        "agreements": [_describe_agreement(agreement) for agreement in table["agreements"]],
+        "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
+    }
+
+
+def _describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
     """The summary of a column, an explanation or other scores; it always names the target."""
     if "method" in column:
         summary = summarise(column, drawn)
@@ -70,21 +136,15 @@ def describe_column(column: Mapping[str, Any], drawn: Highlight) -> Summary:
     )
 
 
-def column_numbers(words: Sequence[Word], count: int) -> list[Callable[[float], str]]:
-    """A number format for each column, from its word scores."""
-    columns = [[word.scores[index] for word in words] for index in range(count)]
-    return [number_format(score for score in scores if score is not None) for scores in columns]
-
-
-def chosen_words(words: Sequence[Word]) -> list[Word]:
+def _chosen_words(words: Sequence[Word]) -> list[Word]:
     """The words of a short table: those that differ most, or all in reading order where they are few."""
-    if len(words) <= WORDS_SHOWN:
+    if len(words) <= _WORDS_SHOWN:
         return list(words)
     shared = [(word.difference, word) for word in words if word.difference is not None]
-    return [word for _, word in sorted(shared, key=lambda pair: -pair[0])[:WORDS_SHOWN]]
+    return [word for _, word in sorted(shared, key=lambda pair: -pair[0])[:_WORDS_SHOWN]]
 
 
-def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
+def _word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
     """By sequence and start, what distinguishes a word from equal ones: its text of the pair, its number among them."""
     counts = Counter((word.sequence, word.text.casefold()) for word in words)
     seen: Counter[tuple[int, str]] = Counter()
@@ -99,50 +159,27 @@ def word_places(words: Sequence[Word]) -> dict[tuple[int, int], str]:
     return places
 
 
-def describe_agreement(agreement: Any) -> dict[str, str]:
-    """The numbers of an `Agreement` as strings."""
+def _describe_agreement(agreement: Any) -> dict[str, str]:
     rho = agreement.rank_correlation
     return {
-        "first": LETTERS[agreement.first],
-        "second": LETTERS[agreement.second],
+        "first": _LETTERS[agreement.first],
+        "second": _LETTERS[agreement.second],
         "words": f"{agreement.words:,}",
         "rho": "not defined" if rho is None else f"{round(rho, 2) + 0.0:+.2f}",
         "shared": f"{agreement.shared_top} of {agreement.top}",
     }
 
 
-def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    words: Sequence[Word] = table["words"]
-    views = [_column(letter, column, unit) for letter, column in zip(LETTERS, columns, strict=False)]
-    numbers, places = column_numbers(words, len(columns)), word_places(words)
-
-    def rows(words: Sequence[Word]) -> list[dict[str, Any]]:
-        return [_row(word, places[word.sequence, word.start], numbers) for word in words]
-
-    classes = {(view["summary"].target, view["summary"].foil) for view in views}
-    return {
-        "columns": views,
-        "same_text": table["same_text"],
-        "shown": rows(chosen_words(words)),
-        "all_words": rows(words) if len(words) > WORDS_SHOWN else [],
-        "in_order": len(words) <= WORDS_SHOWN,
-        "unshared": sum(word.difference is None for word in words),
-        "agreements": [describe_agreement(agreement) for agreement in table["agreements"]],
-        "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
-    }
-
-
 def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    check_unit(unit)
     if "method" in column:
-        check_explanation(column, unit)
+        check_explanation(column)
     drawn = lay_out(column, unit)
     return {
         "letter": letter,
         "name": column["name"],
         "lines": drawn.lines,
         "number": number_format(drawn.scores),
-        "summary": describe_column(column, drawn),
+        "summary": _describe_column(column, drawn),
     }
 
 
@@ -167,3 +204,18 @@ def _cell(share: float, number: str) -> dict[str, str]:
         "kind": "d" if share < 0 else "u",
         "bar": f"M{_HALF - length if share < 0 else _HALF:g} 1h{length:g}v6h-{length:g}z",
     }
+
+
+def _terminal_lines(column: Mapping[str, Any]) -> Iterator[str]:
+    """The lines under the heading of a column: its numbers, its strongest words, its notes."""
+    summary = column["summary"]
+    answers = ", ".join(f"{label} {value}".strip() for label, value in summary.answers)
+    target = f"scores for {summary.target}" if summary.target else ""
+    foil = f" rather than {summary.foil}" if summary.foil else ""
+    parts = [part for part in (answers and f"predicts {answers}", target + foil) if part]
+    yield " \u00b7 ".join(parts + [f"{name} {value}" for name, value in summary.facts])
+    words = [segment for line in column["lines"] for segment in line if segment.score is not None]
+    strongest = sorted(words, key=lambda word: -abs(word.score))[:_STRONGEST]
+    yield ", ".join(f"{word.text} {column['number'](word.score)}" for word in strongest)
+    for note in summary.notes:
+        yield f"note: {note}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ LEVELS = 10
 
 _REQUIRED = ("text", "text_pair", "prediction", "target", "foil", "method", "model", "tokens", "sum", "base_value")
 _ZERO_WIDTH_JOINER = "\u200d"
-_HALF_WIDTH_VOICING = "\uff9e\uff9f"
+# Half-width voicing marks, skin tones and flag tags belong to the character before them, as accents do.
+_EXTENDING = re.compile(f"[{_ZERO_WIDTH_JOINER}\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+_REGIONAL_INDICATORS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,8 @@ class Highlight:
         return [segment.score for line in self.lines for segment in line if segment.score is not None]
 
 
-def check_explanation(explanation: Mapping[str, Any], unit: str = "words") -> None:
+def check_explanation(explanation: Mapping[str, Any]) -> None:
     """Raise ValueError for what no display can draw truly: wrong schema, missing keys, non-finite scores."""
-    check_unit(unit)
     schema = explanation.get("schema")
     if schema != SCHEMA:
         raise ValueError(f"explanation has schema {schema!r}, expected {SCHEMA!r}.")
@@ -98,30 +100,27 @@ def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlig
     `unit` is "words" (tokens with one word index are summed) or "tokens". Units that share a code point, or
     that would cut a character as readers see it, become one unit with the sum of their scores.
     """
-    check_explanation(explanation, unit)
+    check_explanation(explanation)
     return lay_out(explanation, unit)
 
 
 def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
-    """`highlight` without its checks, of anything with `text`, `text_pair` and `tokens`."""
+    """`highlight` of anything with `text`, `text_pair` and `tokens`, which are not checked."""
+    check_unit(unit)
     tokens = scored["tokens"]
     units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
     scored_units = list(zip(units, scores, to_levels(scores), strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
-        segments: list[Segment] = []
-        drawn = 0
+        segments, drawn = [], 0
         for item, score, level in scored_units:
-            if item.sequence != sequence:
-                continue
-            if item.start > drawn:
+            if item.sequence == sequence:
                 segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
-            segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
-            drawn = item.end
-        if drawn < len(text):
-            segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
-        lines.append(tuple(segments))
+                segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
+                drawn = item.end
+        segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
+        lines.append(tuple(segment for segment in segments if segment.text))
     shown = {index for item in units for index in item.tokens}
     special = [token["score"] for token in tokens if token["special"]]
     hidden = [t["score"] for index, t in enumerate(tokens) if not t["special"] and index not in shown]
@@ -158,7 +157,7 @@ def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[Highlight
     return units
 
 
-def unit_scores(units: Iterable[HighlightUnit], scores: Sequence[float]) -> list[float]:
+def unit_scores(units: Iterable[HighlightUnit | Segment], scores: Sequence[float]) -> list[float]:
     """Sum of the token scores in each unit."""
     return [_sum(scores[index] for index in item.tokens) for item in units]
 
@@ -200,15 +199,7 @@ def _drawn_span(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _extends(character: str) -> bool:
-    """Accents, variation selectors, U+200D, skin tones, flag tags and half-width voicing marks belong to the
-    character before them.
-    """
-    modifier = (
-        character in _HALF_WIDTH_VOICING
-        or "\U0001f3fb" <= character <= "\U0001f3ff"
-        or "\U000e0020" <= character <= "\U000e007f"
-    )
-    return character == _ZERO_WIDTH_JOINER or modifier or unicodedata.category(character) in ("Mn", "Mc", "Me")
+    return unicodedata.category(character).startswith("M") or _EXTENDING.match(character) is not None
 
 
 def _inseparable(text: str, left: HighlightUnit, right: HighlightUnit) -> bool:
@@ -221,14 +212,7 @@ def _inseparable(text: str, left: HighlightUnit, right: HighlightUnit) -> bool:
 
 def _halves_flag(text: str, at: int) -> bool:
     """Whether `at` lies inside a flag: two regional indicators make one, counted from the first of their run."""
-    first = at
-    while first > 0 and _is_regional(text[first - 1]):
-        first -= 1
-    return _is_regional(text[at]) and (at - first) % 2 == 1
-
-
-def _is_regional(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"
+    return text[at] in _REGIONAL_INDICATORS and (at - len(text[:at].rstrip(_REGIONAL_INDICATORS))) % 2 == 1
 
 
 def _share(part: Iterable[float], whole: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .controls import DIRECTIONS, REPLACEMENT, UNHOLDABLE
-from .highlight import find_units, highlight, layer_sums, texts_of, to_levels, unit_scores
+from .highlight import Highlight, highlight, layer_sums, to_levels, unit_scores
 from .palette import level_name, read_template
 from .summary import number_format, percent, summarise
 
@@ -130,7 +130,7 @@ def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
         ],
         "layers": _layers(layer_sums(explanation)),
         "library": explanation.get("library", ""),
-        **_classes(explanation, unit),
+        **_classes(explanation, drawn),
     }
 
 
@@ -152,35 +152,31 @@ def _layers(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
     height = _BARS_HEIGHT / (highest / largest - lowest / largest or 1.0)
     zero = round(2 + highest / largest * height, 1)
 
-    def bar(left: int, score: float) -> str:
+    def bar(depth: int, score: float) -> str:
+        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
         return f"M{left} {zero}h{_BAR_WIDTH}v{-score / largest * height:.1f}h-{_BAR_WIDTH}z"
 
-    bars = []
-    for depth, (up, down) in enumerate(sums):
-        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
-        bars.append(
-            {
-                "up": number(up),
-                "down": number(down),
-                "up_path": bar(left, up),
-                "down_path": bar(left, down),
-                "middle": depth * _BAR_STEP + _BAR_STEP // 2,
-                "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
-            }
-        )
+    bars = [
+        {
+            "up": number(up),
+            "down": number(down),
+            "up_path": bar(depth, up),
+            "down_path": bar(depth, down),
+            "middle": depth * _BAR_STEP + _BAR_STEP // 2,
+            "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
+        }
+        for depth, (up, down) in enumerate(sums)
+    ]
     return {"bars": bars, "zero": zero, "width": len(sums) * _BAR_STEP}
 
 
-def _classes(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def _classes(explanation: Mapping[str, Any], drawn: Highlight) -> dict[str, Any]:
     """Rows of the class table, highest sum first; one scale of levels for all classes."""
     labels = explanation.get("classes")
     if not labels:
         return {"classes": None, "more_classes": 0}
-    tokens = explanation["tokens"]
-    texts = texts_of(explanation)
-    units = find_units(explanation, unit)
-    names = [texts[item.sequence][item.start : item.end] for item in units]
-    per_class = [[token["scores"][index] for token in tokens] for index in range(len(labels))]
+    units = [segment for line in drawn.lines for segment in line if segment.score is not None]
+    per_class = [[token["scores"][index] for token in explanation["tokens"]] for index in range(len(labels))]
     sums = [sum(scores) for scores in per_class]
     scores_of_units = [unit_scores(units, scores) for scores in per_class]
     largest = max((abs(score) for scores in scores_of_units for score in scores), default=0.0)
@@ -189,15 +185,15 @@ def _classes(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
     rows = []
     for index in sorted(range(len(labels)), key=lambda i: -sums[i])[:CLASSES_SHOWN]:
         scores, label = scores_of_units[index], labels[index]
-        scored = sorted(zip(names, scores, to_levels(scores, largest), strict=True), key=lambda item: -item[1])
+        scored = sorted(zip(units, scores, to_levels(scores, largest), strict=True), key=lambda item: -item[1])
         rows.append(
             {
                 "label": label,
                 "probability": percent(probabilities[label]) if label in probabilities else "",
                 "sum": number(sums[index]),
                 "words": [
-                    {"text": text, "level": level, "score": number(score)}
-                    for text, score, level in scored[:WORDS_PER_CLASS]
+                    {"text": unit.text, "level": level, "score": number(score)}
+                    for unit, score, level in scored[:WORDS_PER_CLASS]
                     if score > 0
                 ],
             }

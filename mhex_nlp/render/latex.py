@@ -34,6 +34,7 @@ _ESCAPES = {
     REPLACEMENT: r"\mhexunknown{}",
 }
 _LIGATURES = re.compile(r"([-',])(?=\1)")  # dashes and quotes that TeX makes of repeated characters
+_SPACES = {" ": r"\ ", "\t": r"\mhextab{}"}  # that TeX keeps
 _SOURCE_WIDTH = 100  # a source line ends at the first space after so many characters
 _LONGEST = 24  # characters of a box; TeX breaks no line inside one
 
@@ -119,34 +120,30 @@ def _name(text: str) -> str:
 
 
 def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
-    """Characters of one line, with the places where TeX may break it."""
-    # `plain`: characters that wait for escaping, since quotes and dashes are escaped by their neighbours.
-    written, plain, column = "", "", 0
+    """Characters of one line, with the places where TeX may break it, and line breaks in the source."""
+    written, column = "", 0
     at = since = 0  # since: characters since a line could end
     while at < len(clusters):
         text, owner, level = clusters[at]
-        before = clusters[at - 1][0] if since else ""
-        if before and not is_space(before) and (may_break(before, text) or since >= _LONGEST):
-            plain, written, since = "", written + escape(plain) + r"\mhexbreak{}", 0
+        before = clusters[at - 1][0] if since else " "
+        if not is_space(before) and (may_break(before, text) or since >= _LONGEST):
+            written, since = written + r"\mhexbreak{}", 0
+        end = at + 1
         if is_space(text):
-            written, plain, since = written + escape(plain), "", 0
             inside = 0 < at < len(clusters) - 1 and not any(is_space(clusters[at + step][0]) for step in (-1, 1))
             if text == " " and inside and len(written) - column > _SOURCE_WIDTH:
                 written, column = written + "\n", len(written)
-            elif text == "\t":
-                written += r"\mhextab{}"
             else:
-                written += text if text != " " or inside else "\\ "
-            at += 1
-        elif not level:
-            plain, since, at = plain + text, since + 1, at + 1
-        else:
-            end = at
+                written += " " if text == " " and inside else _SPACES.get(text, text)
+            since = 0
+        elif level:
             while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
                 end += 1
-            inner = "".join(cluster for cluster, _, _ in clusters[at:end])
-            name = level_name(level)
-            boxed = escape(inner).replace(" ", r"\ ").replace("\t", r"\mhextab{}")
-            written, plain = written + escape(plain) + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", ""
-            since, at = since + end - at, end
-    return written + escape(plain)
+            name, inner = level_name(level), escape("".join(cluster for cluster, _, _ in clusters[at:end]))
+            boxed = "".join(_SPACES.get(character, character) for character in inner)
+            written, since = written + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", since + end - at
+        else:
+            ligature = _LIGATURES.match(written[-1:] + text[0])
+            written, since = written + ("{}" if ligature else "") + escape(text), since + 1
+        at = end
+    return written

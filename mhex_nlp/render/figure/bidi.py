@@ -18,32 +18,25 @@ _NEUTRAL = ("B", "S", "WS", "ON")
 
 def base_level(text: str) -> int:
     """1 where the first letter with a direction runs right to left, else 0 (P2, P3)."""
-    for character in text:
-        kind = unicodedata.bidirectional(character)
-        if kind in ("L", "R", "AL"):
-            return int(kind != "L")
-    return 0
+    kinds = map(unicodedata.bidirectional, text)
+    return next((int(kind != "L") for kind in kinds if kind in ("L", "R", "AL")), 0)
 
 
 def levels(text: str, base: int) -> list[int]:
     """The embedding level of every code point of one paragraph, odd where it runs right to left (W1 to I2)."""
-    # An unassigned code point has no class; the letters of most scripts are L.
-    classes = [unicodedata.bidirectional(character) or "L" for character in text]
     # X9: format characters take no part and get the level of the character before them.
-    indices = [index for index, kind in enumerate(classes) if kind != "BN"]
-    kinds = [classes[index] for index in indices]
+    visible = [character for character in text if unicodedata.bidirectional(character) != "BN"]
+    # An unassigned code point has no class; the letters of most scripts are L.
+    kinds = [unicodedata.bidirectional(character) or "L" for character in visible]
     start = "R" if base else "L"
     _weak(kinds, start)
-    _brackets(kinds, [text[index] for index in indices], start)
+    _brackets(kinds, visible, start)
     _neutral(kinds, start)
-    levels_of = {"R": 1, "L": 2 if base else 0}
-    resolved = dict(zip(indices, kinds, strict=True))
-    result: list[int] = []
-    for index in range(len(text)):
-        if index in resolved:
-            result.append(levels_of.get(resolved[index], 2))
-        else:
-            result.append(result[-1] if result else base)
+    resolved, level, result = iter(kinds), base, []
+    for character in text:
+        if unicodedata.bidirectional(character) != "BN":
+            level = {"R": 1, "L": 2 if base else 0}.get(next(resolved), 2)
+        result.append(level)
     return result
 
 

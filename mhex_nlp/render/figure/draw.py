@@ -7,19 +7,20 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..controls import without_controls
 from ..highlight import highlight, layer_sums, texts_of
 from ..summary import Summary, summarise
-from .bars import STRIP, draw_bars
-from .fonts import find_fonts
-from .sheet import MARGIN, Sheet
+
+if TYPE_CHECKING:
+    from .sheet import Sheet
 
 FORMATS = ("svg", "png", "pdf")
 PARTS = ("text", "layers", "both")
 
 _LEAST_WIDTH = 12.0  # em
+_GAP, _STRIP = 0.6, 11.0  # em, of the bars with their axes
 _LARGEST = {"png": 2**16 - 1, "pdf": 14_400}  # pixels that Agg draws, points that PDF readers show
 _STYLE = {"svg.fonttype": "path", "svg.hashsalt": "mhex", "pdf.fonttype": 42, "text.hinting": "no_hinting"}
 
@@ -61,7 +62,10 @@ def render_figure(
     drawn = highlight(explanation, unit=unit)
     sums = _sums_for(explanation, part)
 
-    from matplotlib import style
+    from matplotlib import style  # it and the modules that need it come with the first figure
+
+    from .fonts import find_fonts
+    from .sheet import MARGIN, Sheet
 
     summary = summarise(explanation, drawn)
     with style.context(["default", _STYLE]):
@@ -108,7 +112,9 @@ def _all_text(explanation: Mapping[str, Any], summary: Summary) -> str:
 
 
 def _saved(sheet: Sheet, sums: list[tuple[float, float]], format: str, dpi: float) -> bytes:
-    top = sheet.reserve(0.6, STRIP) if sums else 0.0
+    top = sheet.bottom + _GAP
+    if sums:
+        sheet.bottom += _GAP + _STRIP
     width, height = sheet.size
     dots = {"png": dpi, "pdf": 72}
     if format in _LARGEST and max(width, height) * dots[format] > _LARGEST[format]:
@@ -118,7 +124,7 @@ def _saved(sheet: Sheet, sums: list[tuple[float, float]], format: str, dpi: floa
         )
     sheet.finish()
     if sums:
-        draw_bars(sheet, top, sums)
+        sheet.bars(top, sums)
     target = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
     sheet.figure.savefig(target, format=format, dpi=dpi if format == "png" else 72, metadata=metadata)

@@ -10,6 +10,9 @@ from functools import cache
 from typing import Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
+from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.ft2font import FT2Font
+from matplotlib.textpath import text_to_path
 
 from ..controls import REPLACEMENT
 
@@ -40,16 +43,12 @@ class Fonts:
 
     def properties(self, size: float, text: str = "", bold: bool = False) -> Any:
         """matplotlib's FontProperties; bold only where the bold faces hold all of `text`."""
-        from matplotlib.font_manager import FontProperties
-
         bold = bold and all(ord(character) in self._bold for character in text)
         families, weight = (self._heavy, "bold") if bold else (self.families, "normal")
         return FontProperties(family=list(families), size=size, weight=weight)
 
     def width(self, text: str, bold: bool = False) -> float:
         """The advance of `text` in em, unhinted, white space at its ends included."""
-        from matplotlib.textpath import text_to_path
-
         key = text, bold
         if key not in self._widths:
             properties = self.properties(_EM, text, bold)
@@ -59,25 +58,16 @@ class Fonts:
 
 
 def find_fonts(text: str, preferred: Sequence[str] = ()) -> Fonts:
-    """The `preferred` fonts, DejaVu Sans, and as many installed ones as `text` needs beyond them.
+    """The `preferred` families, DejaVu Sans, and as many installed ones as `text` needs beyond them.
 
     Warns where no font holds a character, naming it: it will be drawn as U+FFFD.
-
-    Args:
-        text: all that is to be drawn.
-        preferred: names of installed families, the first choice first.
-
-    Raises:
-        TypeError: `preferred` is one string.
-        ValueError: a family is not installed, or has no outlines.
     """
     if isinstance(preferred, str):
         raise TypeError(f"fonts must be a sequence of family names, got the string {preferred!r}.")
     for name in preferred:
         _check(name)
     families = list(dict.fromkeys([*preferred, DEFAULT]))
-    missing = {character for character in text if not _needs_no_glyph(character)}
-    missing = _not_held(missing, families)
+    missing = _not_held(text, families)
     # What a private-use character shows is defined by the font that the caller names.
     public = {ord(character) for character in missing if unicodedata.category(character) != "Co"}
     while public:
@@ -87,7 +77,7 @@ def find_fonts(text: str, preferred: Sequence[str] = ()) -> Fonts:
             break
         families.append(best.name)
         public -= covered
-    if missing := _not_held(missing, families):
+    if missing := _not_held(text, families):
         warnings.warn(
             f"No installed font holds {_names(missing)}: drawn as {REPLACEMENT}. Install a font that does, or name one "
             "in fonts.",
@@ -97,13 +87,10 @@ def find_fonts(text: str, preferred: Sequence[str] = ()) -> Fonts:
     return Fonts(families)
 
 
-def _not_held(characters: set[str], families: Sequence[str]) -> set[str]:
+def _not_held(text: str, families: Sequence[str]) -> set[str]:
+    """The characters that no family holds and U+FFFD would stand for."""
     held = _held(families, "normal")
-    return {character for character in characters if ord(character) not in held}
-
-
-def _needs_no_glyph(character: str) -> bool:
-    return character.isspace() or character == REPLACEMENT or _invisible(character) is not None
+    return {c for c in text if ord(c) not in held and c != REPLACEMENT and _stand_in(c) == REPLACEMENT}
 
 
 def _stand_in(character: str) -> str:
@@ -119,8 +106,6 @@ def _names(characters: Iterable[str]) -> str:
 
 
 def _check(name: str) -> None:
-    from matplotlib.font_manager import FontProperties, fontManager
-
     if not isinstance(name, str):
         raise TypeError(f"fonts must be a sequence of family names, got {name!r} in it.")
     try:
@@ -133,8 +118,6 @@ def _check(name: str) -> None:
 
 def _held(families: Sequence[str], weight: str) -> frozenset[int]:
     """The code points that the faces of this weight, or the nearest to it, hold."""
-    from matplotlib.font_manager import FontProperties, fontManager
-
     held: set[int] = set()
     for name in families:
         place = fontManager.findfont(FontProperties(family=[name], weight=weight), fallback_to_default=False)
@@ -144,8 +127,6 @@ def _held(families: Sequence[str], weight: str) -> frozenset[int]:
 
 def _with_bold(families: Sequence[str]) -> tuple[str, ...]:
     """Those that have a bold face, or stand for another family; asking for another's would log a complaint."""
-    from matplotlib.font_manager import fontManager
-
     weights: dict[str, set[Any]] = {}
     for entry in fontManager.ttflist:
         weights.setdefault(entry.name.lower(), set()).add(entry.weight)
@@ -154,8 +135,6 @@ def _with_bold(families: Sequence[str]) -> tuple[str, ...]:
 
 @cache
 def _charmap(path: str, index: int) -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
     try:
         return frozenset(FT2Font(path, face_index=index).get_charmap())
     except (OSError, RuntimeError):  # removed or damaged since matplotlib listed it
@@ -164,8 +143,6 @@ def _charmap(path: str, index: int) -> frozenset[int]:
 
 def _candidates(text: str) -> list[Any]:
     """Installed upright faces of regular weight, the likeliest first; Han in the shapes of the text's language."""
-    from matplotlib.font_manager import fontManager
-
     han = "JP" if regex.search(r"[\p{Hiragana}\p{Katakana}]", text) else "SC"
     han = "KR" if regex.search(r"\p{Hangul}", text) else han
 

@@ -83,13 +83,8 @@ def set_lines(
     """The lines of one text, each at most `width` em wide; right-to-left paragraphs stand at the right edge.
 
     Lines break at white space, between ideographs, and inside what is longer than a line; breaks of the text
-    stay. White space at a break hangs over the edge.
-
-    Args:
-        segments: of one text, as `highlight` gives them.
-        width: in em, positive.
-        measure: a string's advance in em.
-        drawable: a string as it will be drawn.
+    stay. White space at a break hangs over the edge. `measure` gives the advance of a string in em, `drawable` a string
+    as it will be drawn.
     """
     base = base_level(without_controls("".join(segment.text for segment in segments)))
     return [
@@ -250,15 +245,11 @@ def _directed(string: Sequence[_Cluster]) -> str:
 def _boxes(string: Sequence[_Cluster], left: float, advance: float, measure: Callable[[str], float]) -> Iterator[Box]:
     """One box a unit. Inside joined letters a box ends where the letters before it end, in their joined shapes."""
     edges = [at for at in range(1, len(string)) if string[at - 1].owner != string[at].owner]
-    places = [0.0, *(measure(_text(string[:at]) + _ZERO_WIDTH_JOINER) for at in edges), advance]
-    starts = [0, *edges]
     before, after = _padding(string)
-    for number, start in enumerate(starts):
-        level = string[start].score_level
-        if not level:
-            continue
-        near = places[number] - (before if number == 0 else 0.0)
-        far = places[number + 1] + (after if number == len(edges) else 0.0)
+    inner = [measure(_text(string[:at]) + _ZERO_WIDTH_JOINER) for at in edges]
+    places = [-before, *inner, advance + after]
+    for start, near, far in zip([0, *edges], places, places[1:], strict=False):
         if string[0].backwards:
             near, far = advance - far, advance - near
-        yield Box(left + near, left + far, level)
+        if level := string[start].score_level:
+            yield Box(left + near, left + far, level)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sheet that grows from top to bottom: lines of text, boxes behind their words, signs under them, the legend."""
+"""A sheet that grows from top to bottom: lines of text, boxes and signs, the legend, the bars."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import regex  # type: ignore[import-untyped, unused-ignore]
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D
 
 from ..controls import BREAKS
 from ..highlight import LEVELS, Highlight, Segment
@@ -18,13 +25,14 @@ from .layout import Line, set_lines
 
 # All in em, the size of the text.
 MARGIN = 0.25
-SMALL = 0.82  # of the text's size: legend, axes
+_SMALL = 0.82  # of the text's size: legend, axes
 _HEAD = 1.5  # from one line to the next
 _LEADING = 1.78
 _ASCENT, _DESCENT = 0.98, 0.40  # of a box, from the baseline
 _UNDERLINE, _RULE, _WAVE, _PERIOD = 0.285, 0.065, 0.055, 0.3
 _WEAK = 3  # up to this level the line is as pale as on the page
 _CELL = 0.5  # a level of the legend, at most
+_NAMED_DEPTHS = 16
 
 # matplotlib 3.11 writes glyphs into a PDF by their own widths, which shaping overrules in these.
 _SHAPED = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{bc=R}\p{bc=AL}]").search
@@ -33,18 +41,10 @@ _SHAPED = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{bc=R}\p
 class Sheet:
     """A matplotlib figure; places are in em, from the left and top edges inside the margin, y downwards.
 
-    Args:
-        width: inside the margins, in em.
-        em: in inches.
-        fonts: for all strings.
-        outlines: whether strings that shaping changes are drawn as outlines.
+    `width` inside the margins is in em, `em` in inches; with `outlines`, strings that shaping changes become outlines.
     """
 
     def __init__(self, width: float, em: float, fonts: Fonts, outlines: bool) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.transforms import Affine2D
-
         self.width, self.em, self.points, self.fonts, self.bottom = width, em, em * 72, fonts, 0.0
         self.colours = light_palette()
         self.figure: Any = Figure(facecolor="white")
@@ -57,12 +57,6 @@ class Sheet:
     def size(self) -> tuple[float, float]:
         """Width and height with the margins, in inches."""
         return (self.width + 2 * MARGIN) * self.em, (self.bottom + 2 * MARGIN) * self.em
-
-    def reserve(self, gap: float, height: float) -> float:
-        """Keeps room at the bottom free, below a gap; where it begins."""
-        top = self.bottom + gap
-        self.bottom += gap + height
-        return top
 
     def finish(self) -> None:
         """Gives the figure its size, which is known when all is drawn."""
@@ -110,12 +104,52 @@ class Sheet:
         if any(drawn.scores):
             self._legend(max(map(abs, drawn.scores)))
 
+    def bars(self, top: float, sums: Sequence[tuple[float, float]]) -> None:
+        """The layer strip, from `top` to the bottom of a finished sheet: a bar up and a bar down at each depth."""
+        figure, em, points, colours = self.figure, self.em, self.points, self.colours
+        wide, high = figure.get_size_inches()
+        whole = self.width + 2 * MARGIN
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        depths = range(1, len(sums) + 1)
+        axes.bar(depths, [up for up, _ in sums], 0.62, color=colours["for"], label="for")
+        axes.bar(depths, [down for _, down in sums], 0.62, color=colours["against"], label="against")
+        axes.axhline(0, color=colours["mute"], linewidth=0.08 * points)
+        axes.set_xlim(0.4, len(sums) + 0.6)
+        if len(sums) <= _NAMED_DEPTHS:
+            axes.set_xticks(depths)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(_NAMED_DEPTHS, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.ticklabel_format(axis="y", scilimits=(-3, 4))
+        family = self.fonts.properties(_SMALL * points)
+        axes.set_xlabel("Depth", fontproperties=family, color=colours["fg"], labelpad=0.25 * points)
+        axes.set_ylabel("Sum of scores", fontproperties=family, color=colours["fg"], labelpad=0.3 * points)
+        for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), axes.yaxis.get_offset_text()):
+            label.set(fontproperties=family, color=colours["mute"])
+        axes.tick_params(length=0.25 * points, width=0.06 * points, color=colours["mute"], pad=0.25 * points)
+        axes.tick_params(axis="x", length=0)
+        axes.grid(axis="y", color=colours["line"], linewidth=0.06 * points)
+        axes.set_axisbelow(True)
+        for side in ("top", "right", "bottom"):
+            axes.spines[side].set_visible(False)
+        axes.spines["left"].set(color=colours["mute"], linewidth=0.06 * points)
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, prop=family, labelcolor=colours["mute"],
+            borderaxespad=0, borderpad=0.2, handlelength=1, handleheight=0.7, columnspacing=1.2, handletextpad=0.4,
+        )  # fmt: skip
+        # Room for what stands outside the bars, as wide as it turns out to be.
+        box, around = axes.get_window_extent(), axes.get_tightbbox(figure.canvas.get_renderer())
+        inch = figure.dpi
+        left, right = (box.x0 - around.x0) / inch / em, (around.x1 - box.x1) / inch / em
+        above, below = (around.y1 - box.y1) / inch / em, (box.y0 - around.y0) / inch / em
+        x, width = MARGIN + left, self.width - left - max(right, 0.0)
+        y, height = self.bottom + MARGIN - below, self.bottom - top - above - below
+        axes.set_position((x / whole, 1 - y * em / high, width * em / wide, height * em / high))
+
     def _lines(self, segments: Sequence[Segment], bold: bool) -> list[Line]:
         return set_lines(segments, self.width, lambda text: self.fonts.width(text, bold), self.fonts.drawable)
 
     def _text(self, lines: Iterable[Line]) -> None:
-        from matplotlib.patches import FancyBboxPatch
-
         height = _ASCENT + _DESCENT
         for line in lines:
             baseline = self.bottom + _ASCENT + 0.5 * (_LEADING - _ASCENT - _DESCENT)
@@ -130,14 +164,12 @@ class Sheet:
 
     def _legend(self, largest: float) -> None:
         """against, its strongest score, the levels, the strongest score for, for; as wide as there is room."""
-        from matplotlib.patches import Rectangle
-
         left, right = f"against \u2212{largest:.2g}", f"+{largest:.2g} for"
-        before, after = (SMALL * self.fonts.width(text) + 0.4 for text in (left, right))
+        before, after = (_SMALL * self.fonts.width(text) + 0.4 for text in (left, right))
         cell = max(0.05, min(_CELL, (self.width - before - after) / (2 * LEVELS)))
         top = self.bottom + 0.55
         baseline = top + 0.74
-        self._string(0.0, baseline, left, SMALL, colour="mute")
+        self._string(0.0, baseline, left, _SMALL, colour="mute")
         for level in (*range(-LEVELS, 0), *range(1, LEVELS + 1)):
             x = before + cell * (level + LEVELS - (level > 0))
             # Each a little over its right neighbour's edge: no seam shows between them.
@@ -145,7 +177,7 @@ class Sheet:
         middle, end = before + cell * LEVELS, before + cell * 2 * LEVELS
         self._sign(before, middle - 0.1, top + 0.75, -LEVELS)
         self._sign(middle + 0.1, end, top + 0.75, LEVELS)
-        self._string(end + 0.4, baseline, right, SMALL, colour="mute")
+        self._string(end + 0.4, baseline, right, _SMALL, colour="mute")
         self.bottom = top + 1.1
 
     def _fill(self, shape: Any, level: int) -> None:
@@ -164,16 +196,12 @@ class Sheet:
         else:
             self._rule(_wave(left + inset, right - inset, -y), colour, "round")
 
-    def _rule(self, path: Any, colour: str, capstyle: Any, width: float = 1) -> None:
-        from matplotlib.patches import PathPatch
-
+    def _rule(self, path: Path, colour: str, capstyle: Any, width: float = 1) -> None:
         rule = PathPatch(path, fill=False, edgecolor=self.colours[colour], capstyle=capstyle)
         rule.set(linewidth=_RULE * self.points * width, transform=self._transform, zorder=2, snap=False)
         self.figure.add_artist(rule)
 
     def _string(self, x: float, y: float, text: str, size: float = 1.0, bold: bool = False, colour: str = "fg") -> None:
-        from matplotlib.patches import PathPatch
-
         properties = self.fonts.properties(size * self.points, text, bold)
         if self._outlines and _SHAPED(text):
             letters = PathPatch(_outline(text, properties, x, -y, size), facecolor=self.colours[colour], linewidth=0)
@@ -186,10 +214,7 @@ class Sheet:
         )  # fmt: skip
 
 
-def _outline(text: str, properties: Any, x: float, y: float, size: float) -> Any:
-    from matplotlib.path import Path
-    from matplotlib.textpath import text_to_path
-
+def _outline(text: str, properties: Any, x: float, y: float, size: float) -> Path:
     vertices, codes = text_to_path.get_text_path(properties, text, ismath=False)
     if not len(codes):
         return Path([(x, y)])
@@ -197,16 +222,12 @@ def _outline(text: str, properties: Any, x: float, y: float, size: float) -> Any
     return Path([(x + scale * across, y + scale * up) for across, up in vertices], codes)
 
 
-def _straight(left: float, right: float, y: float) -> Any:
-    from matplotlib.path import Path
-
+def _straight(left: float, right: float, y: float) -> Path:
     return Path([(left, y), (right, y)])
 
 
-def _wave(left: float, right: float, y: float) -> Any:
+def _wave(left: float, right: float, y: float) -> Path:
     """Half periods as parabolas, a whole number of them, so that every word's line begins and ends at `y`."""
-    from matplotlib.path import Path
-
     halves = max(2, round(2 * (right - left) / _PERIOD))
     step = (right - left) / halves
     vertices = [(left, y)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of a report: an index with filters, and pages of texts that are as small as they can be."""
+"""Pages over a whole corpus: counts and words, a report's index with filters, and its lean pages of texts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,61 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from .controls import without_controls
-from .corpus_page import summary_view
 from .highlight import highlight
 from .html import fill_page
-from .summary import explained, model_name, number_format, summarise
+from .summary import explained, model_name, number_format, percent, summarise
+
+
+def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, title: str = "Highlighted texts") -> str:
+    """One page: counts, words for and against each class, errors against labels, links to the pages of texts.
+
+    Args:
+        summary: as in `summary.json` of a highlight job.
+        pages: file names of pages beside it.
+        title: of the page.
+    """
+    # A name stays a name: no scheme, host or folder can be written into it.
+    addresses = [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in pages]
+    return fill_page("summary.html.j2", "summary.css", title=title, pages=addresses, **_summary_view(summary))
+
+
+def _summary_view(
+    summary: Mapping[str, Any], cells: Mapping[Any, Any] | None = None, pages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the templates show of a summary: `cells` as `_cells` makes them, `pages` that `examples` of words number."""
+    labels = list(summary["classes"])
+    words = [word for sides in summary["classes"].values() for side in ("for", "against") for word in sides[side]]
+    return {
+        "facts": _facts(summary),
+        "classes": summary["classes"],
+        "number": number_format(value for word in words for value in (word["sum"], word["mean"])),
+        # In the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
+        "confusion": sorted(
+            summary["confusion"].items(),
+            key=lambda row: labels.index(row[0]) if row[0] in summary["classes"] else len(labels),
+        ),
+        "cells": cells or {},
+        "example_pages": pages,
+    }
+
+
+def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = {
+        "rows": "rows",
+        "explained": "explained",
+        "errors": "not explained",
+        **({} if "rows" in summary else {"texts": "texts"}),
+        "truncated": "cut at the model's length",
+        "windowed": "read in windows",
+    }
+    facts = [(title, f"{summary[name]:,}") for name, title in names.items() if name in summary]
+    facts += [
+        ("of the scores on special tokens", percent(summary["share_on_special_tokens"])),
+        ("on punctuation", percent(summary["share_on_punctuation"])),
+    ]
+    if summary["accuracy"] is not None:
+        facts.append(("accuracy", f"{percent(summary['accuracy'])} of {summary['labelled']:,} with a label"))
+    return facts
 
 
 def render_report_index(
@@ -32,8 +83,7 @@ def render_report_index(
     Args:
         summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.
         title: of the page.
-        method: the JSON form of the explanations' method.
-        model: that of their model.
+        method, model: the JSON form of those of the explanations.
         groups: `gold`, `predicted`, `count` and `pages` of the texts with one answer.
         pages: names of all pages.
         rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where
@@ -64,7 +114,7 @@ def render_report_index(
             "words": [without_controls(word) for word in words],
             "rows": [_script_row(row, number_of) for row in rows],
         },
-        **summary_view(summary, cells, addresses),
+        **_summary_view(summary, cells, addresses),
     )
 
 
@@ -80,9 +130,9 @@ def _cells(
 ) -> dict[tuple[str, str], tuple[str, tuple[int, int] | None]]:
     """Where the cells of the confusion table lead: a page, and with the script the list of texts."""
     return {
-        (gold, predicted): (_address(page), (number_of[gold], number_of[predicted]) if number_of else None)
-        for gold, predicted, page in ((group["gold"], group["predicted"], group["pages"][0]) for group in groups)
-        if gold is not None and predicted is not None
+        (gold, predicted): (_address(group["pages"][0]), (number_of[gold], number_of[predicted]) if number_of else None)
+        for group in groups
+        if (gold := group["gold"]) is not None and (predicted := group["predicted"]) is not None
     }
 
 
@@ -103,17 +153,9 @@ def render_report_page(
     following: str | None,
     unit: str = "words",
 ) -> str:
-    """A page of texts with one answer.
+    """Page `number`, from 1, of the texts of one answer; `previous` and `following` are the files of its neighbours.
 
-    Args:
-        entries: `explanation` (JSON form), `number` in the input, `gold` label or `None`.
-        title: of the report.
-        gold: the label of all of them, where it is known.
-        predicted: what the model predicts for all of them.
-        number: of the page among those of its group, from 1.
-        previous: the file name of the page before.
-        following: that of the page after.
-        unit: "words" or "tokens".
+    Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`.
     """
     return fill_page(
         "report_page.html.j2",
