@@ -145,8 +145,7 @@ class TextValues:
 
         def values(keep: Bools) -> Floats:
             outputs = self.probabilities(keep) if output == "probability" else self.logits(keep)
-            explained: Floats = outputs[:, column] - (outputs.mean(1) if output == "centred" else 0.0)
-            return explained
+            return outputs[:, column] - (outputs.mean(1) if output == "centred" else 0.0)
 
         return values
 
@@ -172,10 +171,8 @@ class TextValues:
 
     def _to_probabilities(self, logits: Floats) -> Floats:
         self._check_probabilities()
-        values = torch.from_numpy(logits)
-        several = self.owner.classes.task == "multi_label_classification"
-        probabilities: Floats = (values.sigmoid() if several else values.softmax(-1)).numpy()
-        return probabilities
+        rows = self.owner.classes.probabilities(torch.from_numpy(logits))
+        return np.asarray(rows).reshape(logits.shape)
 
 
 class Perturbed(NamedTuple):

@@ -23,13 +23,12 @@ from ..text_values import TextValues
 from .explained_output import check_finite
 
 
-def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_tokens: int | None = None) -> list[Tensor]:
+def attention_maps(values: ModelValues, texts: Sequence[TextValues]) -> list[Tensor]:
     """The attention weights of each text, averaged over heads: (L, T, T) float64, rows attend to columns.
 
     Args:
         values: whose model runs; its attention implementation is "eager" meanwhile, the only one that gives weights.
         texts: made by it.
-        batch_tokens: as in `ModelValues`, whose budget is the default.
 
     Raises:
         ValueError: an encoder-decoder, or a family that gives no (T, T) weights.
@@ -39,7 +38,7 @@ def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_token
         raise ValueError(f"attention needs a model without a decoder beside its encoder, got {kind}.")
     by_text: dict[int, Tensor] = {}
     with eager_attention(values.model), evaluating(values.model), torch.no_grad():
-        for batch, inputs in values.batches([text.item for text in texts], batch_tokens):
+        for batch, inputs in values.batches([text.item for text in texts]):
             length = inputs["input_ids"].shape[1]
             maps = getattr(values.model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
             if not maps or any(layer is None or layer.ndim != 4 or layer.shape[2] != length for layer in maps):

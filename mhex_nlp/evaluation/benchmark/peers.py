@@ -26,8 +26,6 @@ from ..text_values import TextValues
 from .explained_output import explained_output
 from .gradients import BATCH_TOKENS, check_gradients
 
-Game = Callable[[ValueFunction, int], Floats]  # value function and n to (n,) scores
-
 
 def load_peer(module: str) -> Any:
     """The module of a peer.
@@ -95,17 +93,15 @@ def lime_game(value: ValueFunction, n: int, *, samples: int = 500, seed: int = 0
         return np.asarray(value(keep), dtype=np.float64)[:, None]
 
     explanation = explainer.explain_instance("x" * n, answer, labels=(0,), num_features=n, num_samples=samples)
-    scores = np.zeros(n)
-    for unit, weight in explanation.local_exp[0]:
-        scores[int(unit)] = weight
-    return scores
+    weights = dict(explanation.local_exp[0])
+    return np.asarray([weights.get(unit, 0.0) for unit in range(n)], dtype=np.float64)
 
 
 def kernel_shap_game(value: ValueFunction, n: int, *, samples: int = 200, seed: int = 0) -> Floats:
     """shap's KernelExplainer over n binary features, all units removed as background, no feature selection."""
     shap = load_peer("shap")
     with _numpy_seed(seed):
-        explainer = shap.KernelExplainer(_answer(value), np.zeros((1, n)))
+        explainer = shap.KernelExplainer(binary_answer(value), np.zeros((1, n)))
         scores = explainer.shap_values(np.ones((1, n)), nsamples=samples, l1_reg=False, silent=True)
     return np.asarray(scores, dtype=np.float64).reshape(n)
 
@@ -117,12 +113,15 @@ def permutation_shap_game(value: ValueFunction, n: int, *, evaluations: int = 50
     """
     shap = load_peer("shap")
     with _numpy_seed(seed):
-        explainer = shap.PermutationExplainer(_answer(value), shap.maskers.Independent(np.zeros((1, n))), seed=seed)
+        explainer = shap.PermutationExplainer(
+            binary_answer(value), shap.maskers.Independent(np.zeros((1, n))), seed=seed
+        )
         explanation = explainer(np.ones((1, n)), max_evals=max(evaluations, 2 * n + 1), silent=True)
     return np.asarray(explanation.values, dtype=np.float64).reshape(n)
 
 
-def _answer(value: ValueFunction) -> Callable[[Any], Floats]:
+def binary_answer(value: ValueFunction) -> Callable[[Any], Floats]:
+    """`value` of masks of 0 and 1, (S, n) numbers, as peers give them."""
     return lambda rows: np.asarray(value(np.asarray(rows) > 0.5), dtype=np.float64)
 
 

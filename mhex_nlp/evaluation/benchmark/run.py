@@ -19,9 +19,10 @@ from rich.progress import Progress
 
 from ..._version import __version__
 from ...explain.explainer import MhexExplainer
+from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
-from ..metrics.arrays import Bools, check_integer
+from ..metrics.arrays import Bools
 from ..metrics.plausibility import RationaleSpan
 from ..model_values import ModelValues
 from ..text_values import TextValues
@@ -51,6 +52,8 @@ def evaluate_explanations(
     **budgets: int,
 ) -> EvaluationReport:
     """Compares explanations of the classes that `model` predicts: faithfulness, agreement, plausibility and cost.
+
+    Long because each of its options stands in the signature and is explained.
 
     Args:
         model: a classifier of transformers, with heads (then MHEX takes part) or plain.
@@ -84,12 +87,12 @@ def evaluate_explanations(
     kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("references", total=len(compared) + 1)
-        study = Study(values, explainer, kept, marks, permutations=reference_permutations, seed=seed)
+        study = Study(values, kept, marks, permutations=reference_permutations, seed=seed)
         columns: dict[str, MeasureColumns] = {}
         costs: dict[str, Cost] = {}
         for method in compared:
             bar.update(task, advance=1, description=method.label)
-            scores, costs[method.name] = study.explain(method.name, budgets)
+            scores, costs[method.name] = study.explain(method)
             runs = [scores, *(study.random(random_seeds) if method.name == "random" else [])]
             columns[method.name] = study.measure(runs)
     reference = next((name for name in MHEX_METHODS if name in columns), None)
@@ -108,9 +111,9 @@ def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tupl
 
 
 def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
-    check_integer(random_seeds, "random_seeds", 1)
-    check_integer(permutations, "reference_permutations", 0)
-    check_integer(seed, "seed", 0)
+    as_integer(random_seeds, "random_seeds", at_least=1)
+    as_integer(permutations, "reference_permutations", at_least=0)
+    as_integer(seed, "seed", at_least=0)
     if permutations % 4:
         raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
 

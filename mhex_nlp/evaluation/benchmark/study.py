@@ -7,21 +7,19 @@ Axes: B texts, n_i units of text i, k columns of a figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ...explain.explainer import MhexExplainer
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from .cost import Meter
-from .explained_output import output_name
+from .explained_output import explained_value
 from .intervals import Interval, interval, mean_of
 from .measures import faithfulness_columns, plausibility_columns
-from .methods import available_methods
+from .methods import AttributionMethod, random_scores
 from .results import Cost
 
 BOOTSTRAP_DRAWS = 2000
@@ -35,7 +33,6 @@ class Study:
 
     Args:
         values: of the model.
-        explainer: of the same model, `None` where it has no heads.
         texts: B texts made by `values`, at least two, of at least two units each.
         marks: for each the units that people marked, or `None`.
         permutations: orders of the reference Shapley values; 0 for none.
@@ -45,18 +42,16 @@ class Study:
     def __init__(
         self,
         values: ModelValues,
-        explainer: MhexExplainer | None,
         texts: Sequence[TextValues],
         marks: Sequence[Bools | None],
         *,
         permutations: int,
         seed: int,
     ) -> None:
-        self.values, self.explainer, self.texts, self.marks = values, explainer, texts, marks
+        self.values, self.texts, self.marks = values, texts, marks
         self.permutations, self.seed = permutations, seed
-        output: Any = output_name(values)
         self.targets = [text.predicted() for text in texts]
-        games = [text.value(target, output) for text, target in zip(texts, self.targets, strict=True)]
+        games = [explained_value(text, target) for text, target in zip(texts, self.targets, strict=True)]
         self.without = [leave_one_out(game, text.n) for game, text in zip(games, texts, strict=True)]
         self.shapley: list[Floats] | None = None
         self.reliability: Interval | None = None
@@ -69,9 +64,8 @@ class Study:
             corrected = np.asarray([[estimate.corrected] for estimate in estimates], dtype=np.float64)
             self.reliability = interval(corrected, mean_of, BOOTSTRAP_DRAWS, seed)
 
-    def explain(self, name: str, budgets: dict[str, int]) -> tuple[list[Floats], Cost]:
+    def explain(self, method: AttributionMethod) -> tuple[list[Floats], Cost]:
         """One method's scores and what they cost, on texts that remember no answer of the model."""
-        (method,) = available_methods(self.values, self.explainer, [name], self.seed, **budgets)
         first, *texts = [text.anew() for text in (self.texts[0], *self.texts)]
         method.explain([first], self.targets[:1])  # what is done once, such as compiling, is not counted
         with Meter(self.values.model) as meter:
@@ -80,8 +74,7 @@ class Study:
 
     def random(self, seeds: int) -> list[list[Floats]]:
         """Random scores of the seeds that follow the study's."""
-        others = (available_methods(self.values, None, ["random"], self.seed + more) for more in range(1, seeds))
-        return [method.explain(self.texts, self.targets) for (method,) in others]
+        return [random_scores(self.seed + more, self.texts, self.targets) for more in range(1, seeds)]
 
     def measure(self, runs: Sequence[list[Floats]]) -> MeasureColumns:
         """The columns of each figure, averaged over runs of one method."""

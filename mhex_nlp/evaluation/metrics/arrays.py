@@ -16,12 +16,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def check_integer(value: Any, name: str, least: int) -> None:
-    """ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-
-
 def as_finite(values: ArrayLike, name: str) -> Floats:
     """`values` as float64.
 
