@@ -50,10 +50,9 @@ class TextValues:
         self.owner, self.item, self.tokens, self.fixed, self.unit = owner, item, tokens, fixed, unit
         groups: dict[int, list[int]] = {}
         for position, token in enumerate(tokens):
-            if not bool(fixed[position]):
-                groups.setdefault(position if unit == "tokens" or token.word is None else token.word, []).append(
-                    position
-                )
+            if not fixed[position]:
+                key = position if unit == "tokens" or token.word is None else token.word
+                groups.setdefault(key, []).append(position)
         if not groups:
             raise ValueError(f"text {item.text[:40]!r} has no token that could be removed.")
         self.units = tuple(tuple(group) for group in groups.values())
@@ -72,11 +71,7 @@ class TextValues:
         return len(self.units)
 
     def unit_scores(self, scores: ArrayLike) -> Floats:
-        """Token scores summed over each unit: (T,), as `Explanation.scores`, to (n,) float64.
-
-        Raises:
-            ValueError: another length than T, or scores that are not finite.
-        """
+        """Token scores summed over each unit: (T,) finite, as `Explanation.scores`, to (n,) float64."""
         array = as_finite(scores, "scores")
         if array.shape != (len(self.tokens),):
             raise ValueError(f"scores must have one entry a token, ({len(self.tokens)},), got {array.shape}.")
@@ -90,8 +85,7 @@ class TextValues:
         """
         self.owner.fill([self], [keep])
         rows = self._masks(keep)
-        logits = [self._known[_key(row)] for row in rows]
-        return np.stack(logits) if logits else np.empty((0, len(self.owner.classes)))
+        return np.asarray([self._known[_key(row)] for row in rows]).reshape(len(rows), len(self.owner.classes))
 
     def probabilities(self, keep: ArrayLike) -> Floats:
         """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once; errors as in `logits`.

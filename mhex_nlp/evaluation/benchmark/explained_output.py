@@ -16,13 +16,7 @@ from ..text_values import Answers, TextValues
 def explained_output(values: Answers, logits: Tensor, targets: Tensor) -> Tensor:
     """What all methods explain: the target's logit, less the mean over classes where classes exclude each other.
 
-    Args:
-        values: whose model gave the logits.
-        logits: (B, C).
-        targets: (B,) class ids.
-
-    Returns:
-        (B,).
+    Of (B, C) logits, which the model of `values` gave, and (B,) class ids: (B,).
     """
     explained = logits.gather(1, targets[:, None]).squeeze(1)
     return explained - logits.mean(1) if values.classes.exclusive else explained

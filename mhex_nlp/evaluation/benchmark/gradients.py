@@ -37,11 +37,7 @@ class PathGradient:
 
 
 def check_gradients(values: ModelValues) -> None:
-    """Refuses models whose tokens have another way to the label than their word embeddings once.
-
-    Raises:
-        ValueError: an encoder-decoder, whose decoder sees the tokens a second time.
-    """
+    """ValueError for a model whose tokens have another way to the label than their word embeddings once."""
     if values.model.config.is_encoder_decoder:
         raise ValueError(
             "gradients by the embeddings need a model without a decoder beside its encoder, got "
@@ -68,9 +64,6 @@ def path_gradients(
         targets: a class id for each.
         points: S places on the path.
         shifts: for each text (T, H), added to its embeddings (for `sensitivity_max`).
-
-    Raises:
-        ValueError: an encoder-decoder, or gradients that are not finite.
     """
     check_gradients(values)
     rows = [(index, point) for index in range(len(texts)) for point in points]
@@ -101,9 +94,6 @@ def gradient_scores(
     "gradient_norm": |d f / d e_t|, the L2 norm of the gradient by each token's embedding (Li et al. 2016).
     "gradient_x_input": <d f / d e_t, e_t> (Denil et al. 2014). "integrated_gradients" (Sundararajan et al. 2017): by
     the midpoint rule; with many `steps` the scores add up to f(text) - f(text with every unit masked).
-
-    Raises:
-        ValueError: fewer than one step, or as `path_gradients`.
     """
     gradients = path_gradients(values, texts, targets, path_points(method, steps))
     return [

@@ -38,16 +38,9 @@ def f1_of(means: Floats) -> Floats:
 
 
 def interval(columns: Floats, statistic: Statistic, draws: int, seed: int) -> Interval:
-    """The statistic over all texts with its 95 % interval. Equal seeds draw the same texts, whatever the figure.
+    """The statistic of (B, k) columns over all texts with its 95 % interval.
 
-    Args:
-        columns: (B, k).
-        statistic: of the means over texts.
-        draws: samples of the texts.
-        seed: of the draws.
-
-    Raises:
-        ValueError: fewer than two texts, values that are not finite, or no draws.
+    Equal seeds draw the same texts, whatever the figure.
     """
     value, drawn = _bootstrapped(columns, statistic, draws, seed)
     return Interval(value, *percentile_interval(drawn))

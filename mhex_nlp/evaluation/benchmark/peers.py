@@ -28,11 +28,7 @@ from .gradients import BATCH_TOKENS, check_gradients
 
 
 def load_peer(module: str) -> Any:
-    """The module of a peer.
-
-    Raises:
-        ImportError: the extra is not installed; the sentence says how to install it.
-    """
+    """The module of a peer; ImportError says how to install it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peers warn of at import
@@ -45,11 +41,7 @@ def load_peer(module: str) -> Any:
 def captum_integrated_gradients(
     values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
 ) -> list[Floats]:
-    """captum's LayerIntegratedGradients on the word embeddings: midpoint rule, [MASK] as baseline.
-
-    Raises:
-        ValueError: a tokenizer without a mask token, or an encoder-decoder.
-    """
+    """captum's LayerIntegratedGradients on the word embeddings: midpoint rule, [MASK] as baseline."""
     check_gradients(values)
     mask = values.tokenizer.mask_token_id
     if mask is None:

@@ -126,16 +126,15 @@ def _content(explanation: Explanation) -> Floats:
 
 def _tensors(model: Any, part: Part) -> dict[str, Tensor]:
     """Name to tensor of what `part` draws anew; fitted matrices are buffers."""
-    weights = dict(model.named_parameters())
-    if part == "heads":
-        buffers = {name: value for name, value in model.named_buffers() if value.is_floating_point()}
-        return {name: value for name, value in {**weights, **buffers}.items() if name.startswith(HEAD_PREFIXES)}
-    backbone = {name: value for name, value in weights.items() if not name.startswith(HEAD_PREFIXES)}
-    if part == "backbone":
-        return backbone
+    tensors, heads = dict(model.named_parameters()), part == "heads"
+    if heads:
+        tensors |= {name: value for name, value in model.named_buffers() if value.is_floating_point()}
+    tensors = {name: value for name, value in tensors.items() if name.startswith(HEAD_PREFIXES) == heads}
+    if part != "layers":
+        return tensors
     layers = find_site(model.config.model_type).find_layers(model.base_model)
     inside = {id(value) for layer in layers for value in layer.parameters()}
-    return {name: value for name, value in backbone.items() if id(value) in inside}
+    return {name: value for name, value in tensors.items() if id(value) in inside}
 
 
 def _fresh(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
