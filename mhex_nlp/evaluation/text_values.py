@@ -80,18 +80,16 @@ class TextValues:
     def logits(self, keep: ArrayLike) -> Floats:
         """(S, n) bool, true where a unit is kept, to (S, C) float64. Each distinct subset runs once, ever.
 
-        Raises:
-            ValueError: `keep` is not (S, n), or logits that are not finite.
+        ValueError for another shape, or logits that are not finite.
         """
         self.owner.fill([self], [keep])
         rows = self._masks(keep)
         return np.asarray([self._known[_key(row)] for row in rows]).reshape(len(rows), len(self.owner.classes))
 
     def probabilities(self, keep: ArrayLike) -> Floats:
-        """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once; errors as in `logits`.
+        """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once.
 
-        Raises:
-            ValueError: a regression model, which has none.
+        Errors as in `logits`; ValueError for a regression model, which has none.
         """
         return self._to_probabilities(self.logits(keep))
 

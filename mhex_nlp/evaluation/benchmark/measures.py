@@ -71,11 +71,8 @@ def faithfulness_columns(
 ) -> dict[str, Floats]:
     """Each figure of faithfulness and agreement, (B, 1), of one method's scores.
 
-    Args:
-        texts: B texts made by one `ModelValues`.
-        scores: (n_i,) of each.
-        targets: the class explained.
-        leave_one_out, shapley: references of the same units; no Spearman where `shapley` is `None`.
+    For each of B texts made by one `ModelValues`: (n_i,) scores, the class explained, and the references
+    `leave_one_out` and `shapley` of the same units; no Spearman where `shapley` is `None`.
     """
     perturbed = perturb(texts, scores, list(targets), (*ERASER_BINS, *AOPC_BINS))
     eraser = len(ERASER_BINS)

@@ -15,11 +15,7 @@ from .results import EvaluationReport
 
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
-    """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`; the paths written.
-
-    Raises:
-        NotADirectoryError: `directory` is a file.
-    """
+    """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`, not a file; the paths written."""
     folder = check_folder(directory)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / "evaluation.md", folder / "evaluation.json"
