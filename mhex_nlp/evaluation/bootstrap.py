@@ -26,11 +26,8 @@ def bootstrap(
     Args:
         values: (B, ...), at least one row.
         statistic: (r, B, ...), r samples, to (r,).
-        draws: R.
+        draws: R; the result is (R,) float64.
         seed: equal seeds draw the same rows, whatever the values; a generator goes on from where it is.
-
-    Returns:
-        (R,) float64.
     """
     generator, rows = np.random.default_rng(seed), len(values)
     step = max(1, _CHUNK // rows)  # the numbers drawn are the same for any step

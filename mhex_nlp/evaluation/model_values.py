@@ -32,11 +32,8 @@ class ModelValues(PerturbedModel):
     >>> sampled_shapley(text.value(), text.n)
 
     Args:
-        model, tokenizer, removal, batch_tokens, max_length: as for `PerturbedModel`.
+        model, tokenizer, removal, batch_tokens, max_length: as for `PerturbedModel`, and so are the errors.
         language: spaCy language whose tokenizer makes the words; by default as `segment_words`.
-
-    Raises:
-        ValueError: as for `PerturbedModel`.
     """
 
     def __init__(
@@ -72,12 +69,7 @@ class ModelValues(PerturbedModel):
     def fill(self, texts: Sequence[TextValues], keeps: Sequence[ArrayLike]) -> None:
         """Computes what each text does not know yet of its subsets, all texts together in length-sorted batches.
 
-        Args:
-            texts: made by `of`.
-            keeps: for each text (S, n) bool, true where a unit is kept.
-
-        Raises:
-            ValueError: shapes that do not fit, or logits that are not finite.
+        `keeps` are for each text (S, n) bool, true where a unit is kept; errors as in `TextValues.logits`.
         """
         missing = [
             (text, key, removed) for text, keep in zip(texts, keeps, strict=True) for key, removed in text.missing(keep)
@@ -91,11 +83,9 @@ class ModelValues(PerturbedModel):
     def batches(
         self, items: Sequence[TokenisedText], batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Whole texts as the model takes them, for whoever looks inside it: indices, and inputs (B, T) on its device.
+        """Whole texts as the model takes them, for methods that look inside it: indices, and (B, T) on its device.
 
-        Args:
-            items: the texts; one may stand there several times.
-            batch_tokens: as for the class, whose own is the default.
+        A text may stand among the items several times; `batch_tokens` of the class is the default.
         """
         ids = [item.features["input_ids"] for item in items]
         for batch in self.batcher.indices(ids, batch_tokens or self.batch_tokens):
@@ -104,15 +94,8 @@ class ModelValues(PerturbedModel):
     def soft_logits(self, item: TokenisedText, weights: Tensor) -> NDArray[np.float64]:
         """Logits with each token's embedding moved towards the mask token's: w * own + (1 - w) * mask.
 
-        Args:
-            item: the text.
-            weights: (S, T) in [0, 1], 1 for tokens that stay.
-
-        Returns:
-            (S, C) float64.
-
-        Raises:
-            ValueError: a tokenizer without a mask token, or an encoder-decoder, whose decoder would see the tokens.
+        Of (S, T) weights in [0, 1], 1 for tokens that stay: (S, C) float64; errors as in
+        `TextValues.soft_probabilities`. The decoder of an encoder-decoder would see the tokens.
         """
         if self.tokenizer.mask_token_id is None or self.model.config.is_encoder_decoder:
             raise ValueError("a soft mask needs a tokenizer with a mask token and a model without a decoder beside it.")

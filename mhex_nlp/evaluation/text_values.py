@@ -50,10 +50,9 @@ class TextValues:
         self.owner, self.item, self.tokens, self.fixed, self.unit = owner, item, tokens, fixed, unit
         groups: dict[int, list[int]] = {}
         for position, token in enumerate(tokens):
-            if not bool(fixed[position]):
-                groups.setdefault(position if unit == "tokens" or token.word is None else token.word, []).append(
-                    position
-                )
+            if not fixed[position]:
+                key = position if unit == "tokens" or token.word is None else token.word
+                groups.setdefault(key, []).append(position)
         if not groups:
             raise ValueError(f"text {item.text[:40]!r} has no token that could be removed.")
         self.units = tuple(tuple(group) for group in groups.values())
@@ -72,11 +71,7 @@ class TextValues:
         return len(self.units)
 
     def unit_scores(self, scores: ArrayLike) -> Floats:
-        """Token scores summed over each unit: (T,), as `Explanation.scores`, to (n,) float64.
-
-        Raises:
-            ValueError: another length than T, or scores that are not finite.
-        """
+        """Token scores summed over each unit: (T,) finite, as `Explanation.scores`, to (n,) float64."""
         array = as_finite(scores, "scores")
         if array.shape != (len(self.tokens),):
             raise ValueError(f"scores must have one entry a token, ({len(self.tokens)},), got {array.shape}.")
@@ -85,19 +80,16 @@ class TextValues:
     def logits(self, keep: ArrayLike) -> Floats:
         """(S, n) bool, true where a unit is kept, to (S, C) float64. Each distinct subset runs once, ever.
 
-        Raises:
-            ValueError: `keep` is not (S, n), or logits that are not finite.
+        ValueError for another shape, or logits that are not finite.
         """
         self.owner.fill([self], [keep])
         rows = self._masks(keep)
-        logits = [self._known[_key(row)] for row in rows]
-        return np.stack(logits) if logits else np.empty((0, len(self.owner.classes)))
+        return np.asarray([self._known[_key(row)] for row in rows]).reshape(len(rows), len(self.owner.classes))
 
     def probabilities(self, keep: ArrayLike) -> Floats:
-        """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once; errors as in `logits`.
+        """(S, n) bool to (S, C) float64: softmax, or sigmoid for several labels at once.
 
-        Raises:
-            ValueError: a regression model, which has none.
+        Errors as in `logits`; ValueError for a regression model, which has none.
         """
         return self._to_probabilities(self.logits(keep))
 
@@ -145,8 +137,7 @@ class TextValues:
 
         def values(keep: Bools) -> Floats:
             outputs = self.probabilities(keep) if output == "probability" else self.logits(keep)
-            explained: Floats = outputs[:, column] - (outputs.mean(1) if output == "centred" else 0.0)
-            return explained
+            return outputs[:, column] - (outputs.mean(1) if output == "centred" else 0.0)
 
         return values
 
@@ -172,10 +163,8 @@ class TextValues:
 
     def _to_probabilities(self, logits: Floats) -> Floats:
         self._check_probabilities()
-        values = torch.from_numpy(logits)
-        several = self.owner.classes.task == "multi_label_classification"
-        probabilities: Floats = (values.sigmoid() if several else values.softmax(-1)).numpy()
-        return probabilities
+        rows = self.owner.classes.probabilities(torch.from_numpy(logits))
+        return np.asarray(rows).reshape(logits.shape)
 
 
 class Perturbed(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ..inputs.segmentation import assign_to_spans, word_spans
+from ..inputs.segmentation import CharSpan, assign_to_spans, trimmed, word_spans
 from ..render.highlight import texts_of
 from .metrics.ranking import spearman
 
@@ -66,14 +66,9 @@ def assign_words(scored: Mapping[str, Any], language: str | None = None) -> list
     before = 0
     for sequence, text in enumerate(texts_of(scored)):
         words = word_spans(text, language)
-        placed = [
-            (index, (token["start"], token["end"]))
-            for index, token in enumerate(scored["tokens"])
-            if _placed(token) and token["sequence"] == sequence
-        ]
-        if placed and words:
-            indices, spans = zip(*placed, strict=True)
-            for index, owner in zip(indices, assign_to_spans(text, spans, words), strict=True):
+        if words and (placed := _placed(scored, sequence)):
+            indices, places = zip(*placed, strict=True)
+            for index, owner in zip(indices, assign_to_spans(text, places, words), strict=True):
                 owners[index] = before + owner
         before += len(words)
     return owners
@@ -140,24 +135,22 @@ def _merge(columns: Sequence[Mapping[str, Any]], spans: Sequence[tuple[int, int,
     """For each word the first word of its unit: words that one token of any method covers belong together."""
     starts = [(sequence, start) for sequence, start, _ in spans]
     joined = [False] * len(spans)  # with the word before
-    for scored in columns:
-        texts = texts_of(scored)
-        for token in scored["tokens"]:
-            if not _placed(token):
-                continue
-            start, end = token["start"], token["end"]
-            covered = texts[token["sequence"]][start:end]
-            start += len(covered) - len(covered.lstrip())
-            end -= len(covered) - len(covered.rstrip())
-            if start < end:
-                first = bisect.bisect_right(starts, (token["sequence"], start)) - 1
-                last = bisect.bisect_right(starts, (token["sequence"], end - 1)) - 1
-                joined[first + 1 : last + 1] = [True] * (last - first)
+    for sequence, text in enumerate(texts_of(columns[0])):
+        places = [place for scored in columns for _, place in _placed(scored, sequence)]
+        for start, end in trimmed(text, places):
+            first = bisect.bisect_right(starts, (sequence, start)) - 1
+            last = bisect.bisect_right(starts, (sequence, end - 1)) - 1
+            joined[first + 1 : last + 1] = [True] * (last - first)
     units: list[int] = []
     for index, with_last in enumerate(joined):
         units.append(units[-1] if with_last else index)
     return units
 
 
-def _placed(token: Mapping[str, Any]) -> bool:
-    return not token["special"] and token["start"] is not None
+def _placed(scored: Mapping[str, Any], sequence: int) -> list[tuple[int, CharSpan]]:
+    """The index and the place of each token that lies in a text, or in its pair."""
+    return [
+        (index, (token["start"], token["end"]))
+        for index, token in enumerate(scored["tokens"])
+        if not token["special"] and token["start"] is not None and token["sequence"] == sequence
+    ]

@@ -23,23 +23,17 @@ from ..text_values import TextValues
 from .explained_output import check_finite
 
 
-def attention_maps(values: ModelValues, texts: Sequence[TextValues], batch_tokens: int | None = None) -> list[Tensor]:
+def attention_maps(values: ModelValues, texts: Sequence[TextValues]) -> list[Tensor]:
     """The attention weights of each text, averaged over heads: (L, T, T) float64, rows attend to columns.
 
-    Args:
-        values: whose model runs; its attention implementation is "eager" meanwhile, the only one that gives weights.
-        texts: made by it.
-        batch_tokens: as in `ModelValues`, whose budget is the default.
-
-    Raises:
-        ValueError: an encoder-decoder, or a family that gives no (T, T) weights.
+    The model of `values`, which made the texts, runs with "eager" attention, the only one that gives weights.
     """
     kind = type(values.model).__name__
     if values.model.config.is_encoder_decoder:
         raise ValueError(f"attention needs a model without a decoder beside its encoder, got {kind}.")
     by_text: dict[int, Tensor] = {}
     with eager_attention(values.model), evaluating(values.model), torch.no_grad():
-        for batch, inputs in values.batches([text.item for text in texts], batch_tokens):
+        for batch, inputs in values.batches([text.item for text in texts]):
             length = inputs["input_ids"].shape[1]
             maps = getattr(values.model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
             if not maps or any(layer is None or layer.ndim != 4 or layer.shape[2] != length for layer in maps):
@@ -70,11 +64,7 @@ def attention_rollout(values: ModelValues, texts: Sequence[TextValues]) -> list[
 def rollout(maps: Tensor) -> Tensor:
     """A_L ... A_1 with A = 0.5 W + 0.5 I, where W are the weights of a layer (Abnar and Zuidema 2020, eq. 1).
 
-    Args:
-        maps: (L, T, T), first layer first, rows adding up to 1.
-
-    Returns:
-        (T, T), rows adding up to 1.
+    Of (L, T, T) maps, first layer first, a (T, T) one; rows of each add up to 1.
     """
     identity = torch.eye(maps.shape[-1], dtype=maps.dtype)
     product = identity

@@ -16,9 +16,9 @@ from torch import Tensor
 from ..metrics.arrays import as_finite
 from ..model_values import ModelValues
 from ..text_values import TextValues
-from .explained_output import output_name
+from .explained_output import explained_value
 from .gradients import GRADIENT_METHODS, path_gradients, path_points, token_scores
-from .peers import load_peer
+from .peers import binary_answer, load_peer
 
 
 def infidelity(
@@ -44,12 +44,11 @@ def infidelity(
     unit_scores = as_finite(scores, "scores")
     if unit_scores.shape != (text.n,) or samples < 1:
         raise ValueError(f"scores must be ({text.n},) and samples at least 1, got {unit_scores.shape} and {samples}.")
-    output: Any = output_name(text.owner)
-    value = text.value(target, output)
+    answer = binary_answer(explained_value(text, target))
     generator = np.random.default_rng(seed)
 
     def forward(masks: Tensor) -> Tensor:
-        return torch.as_tensor(np.asarray(value(masks.numpy() > 0.5)), dtype=torch.float64)
+        return torch.from_numpy(answer(masks))
 
     def perturb(masks: Tensor) -> tuple[Tensor, Tensor]:
         sizes = generator.integers(1, text.n + 1, len(masks))

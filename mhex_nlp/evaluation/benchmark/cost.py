@@ -7,7 +7,6 @@ import ctypes
 import gc
 import threading
 import time
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -46,9 +45,7 @@ class Meter:
         self._start = time.perf_counter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._cuda:
             torch.cuda.synchronize(self.model.device)
         self.seconds = time.perf_counter() - self._start

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The number that all methods explain, by the logits of a batch and by name.
+"""The number that all methods explain, by the logits of a batch and as the value of one text.
 
 Axes: B texts, C labels.
 """
@@ -9,27 +9,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..text_values import Answers
+from ..metrics.games import ValueFunction
+from ..text_values import Answers, TextValues
 
 
 def explained_output(values: Answers, logits: Tensor, targets: Tensor) -> Tensor:
     """What all methods explain: the target's logit, less the mean over classes where classes exclude each other.
 
-    Args:
-        values: whose model gave the logits.
-        logits: (B, C).
-        targets: (B,) class ids.
-
-    Returns:
-        (B,).
+    Of (B, C) logits, which the model of `values` gave, and (B,) class ids: (B,).
     """
     explained = logits.gather(1, targets[:, None]).squeeze(1)
     return explained - logits.mean(1) if values.classes.exclusive else explained
 
 
-def output_name(values: Answers) -> str:
-    """The same for `TextValues.value`: "centred", or "logit"."""
-    return "centred" if values.classes.exclusive else "logit"
+def explained_value(text: TextValues, target: int) -> ValueFunction:
+    """The same as the value function of one text, for a class id."""
+    return text.value(target, "centred" if text.owner.classes.exclusive else "logit")
 
 
 def check_finite(values: Tensor, name: str) -> Tensor:

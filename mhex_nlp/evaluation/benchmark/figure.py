@@ -55,16 +55,9 @@ def _panel(axes: Any, rows: list[MethodResult], chance: MethodResult | None, key
     for position, method in enumerate(rows):
         interval = method.figures[key]
         is_mhex = method.name in MHEX_METHODS
-        colour = _MHEX if is_mhex else _OTHER
-        axes.plot(
-            [interval.low, interval.high],
-            [position, position],
-            color=colour,
-            linewidth=2.4 if is_mhex else 1.4,
-            zorder=2,
-        )
-        marker = "D" if is_mhex else "o"
-        axes.plot([interval.value], [position], marker, color=colour, markersize=6.5 if is_mhex else 5.5, zorder=3)
+        colour, width, marker, size = (_MHEX, 2.4, "D", 6.5) if is_mhex else (_OTHER, 1.4, "o", 5.5)
+        axes.plot([interval.low, interval.high], [position, position], color=colour, linewidth=width, zorder=2)
+        axes.plot([interval.value], [position], marker, color=colour, markersize=size, zorder=3)
     if chance is not None:
         level = chance.figures[key].value
         axes.axvline(level, color=_RANDOM, linestyle="--", linewidth=1.3, zorder=1)

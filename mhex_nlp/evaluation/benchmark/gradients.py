@@ -7,7 +7,7 @@ Axes: B texts, T tokens of a text, H embedding units, S points of a path. What i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,7 @@ class PathGradient:
 
 
 def check_gradients(values: ModelValues) -> None:
-    """Refuses models whose tokens have another way to the label than their word embeddings once.
-
-    Raises:
-        ValueError: an encoder-decoder, whose decoder sees the tokens a second time.
-    """
+    """ValueError for a model whose tokens have another way to the label than their word embeddings once."""
     if values.model.config.is_encoder_decoder:
         raise ValueError(
             "gradients by the embeddings need a model without a decoder beside its encoder, got "
@@ -56,7 +52,6 @@ def path_gradients(
     points: Sequence[float],
     *,
     shifts: Sequence[Tensor] | None = None,
-    batch_tokens: int = BATCH_TOKENS,
 ) -> list[PathGradient]:
     """Gradients of each text's target, averaged over points between baseline (0) and text (1).
 
@@ -69,33 +64,18 @@ def path_gradients(
         targets: a class id for each.
         points: S places on the path.
         shifts: for each text (T, H), added to its embeddings (for `sensitivity_max`).
-        batch_tokens: rows times longest row of one backward pass.
-
-    Raises:
-        ValueError: an encoder-decoder, or gradients that are not finite.
     """
     check_gradients(values)
     rows = [(index, point) for index in range(len(texts)) for point in points]
     sums: dict[int, Tensor] = {}
     ends: dict[int, tuple[Tensor, Tensor]] = {}
-    embed, device = values.model.get_input_embeddings(), values.model.device
     with evaluating(values.model), torch.enable_grad():
-        blank = _blank(values, embed)
-        for batch, inputs in values.batches([texts[index].item for index, _ in rows], batch_tokens):
+        blank = _blank(values)
+        for batch, inputs in values.batches([texts[index].item for index, _ in rows], BATCH_TOKENS):
             indices, places = zip(*(rows[number] for number in batch), strict=True)
             moved = None if shifts is None else [shifts[index] for index in indices]
-            probe = _Probe(torch.tensor(places, device=device), [texts[index].fixed for index in indices], blank, moved)
-            hook = embed.register_forward_hook(probe)
-            try:
-                logits = values.model(**inputs).logits
-            finally:
-                hook.remove()
-            if probe.point is None:
-                raise ValueError(
-                    f"gradients need a model that embeds its tokens, which {type(values.model).__name__} does not."
-                )
-            classes = torch.tensor([targets[index] for index in indices], device=device)
-            (gradient,) = torch.autograd.grad(explained_output(values, logits, classes).sum(), probe.point)
+            probe = _Probe(torch.tensor(places), [texts[index].fixed for index in indices], blank, moved)
+            gradient = probe.gradient(values, inputs, [targets[index] for index in indices])
             for row, index in enumerate(indices):
                 tokens = len(texts[index].item)
                 finite = check_finite(gradient[row, :tokens], "gradients")
@@ -114,9 +94,6 @@ def gradient_scores(
     "gradient_norm": |d f / d e_t|, the L2 norm of the gradient by each token's embedding (Li et al. 2016).
     "gradient_x_input": <d f / d e_t, e_t> (Denil et al. 2014). "integrated_gradients" (Sundararajan et al. 2017): by
     the midpoint rule; with many `steps` the scores add up to f(text) - f(text with every unit masked).
-
-    Raises:
-        ValueError: fewer than one step, or as `path_gradients`.
     """
     gradients = path_gradients(values, texts, targets, path_points(method, steps))
     return [
@@ -141,11 +118,10 @@ def path_points(method: str, steps: int) -> list[float]:
     return [(step + 0.5) / steps for step in range(steps)]
 
 
-def _blank(values: ModelValues, embed: Any) -> Tensor:
+def _blank(values: ModelValues) -> Tensor:
     """(H,) what stands for a missing token."""
     mask = values.tokenizer.mask_token_id
-    with torch.no_grad():
-        embedded = embed(torch.tensor([mask or 0], device=values.model.device))[0].detach()
+    embedded = values.model.get_input_embeddings()(torch.tensor([mask or 0], device=values.model.device))[0].detach()
     return torch.zeros_like(embedded) if mask is None else embedded
 
 
@@ -159,6 +135,20 @@ class _Probe:
         self.places, self.fixed, self.blank, self.shifts = places, fixed, blank, shifts
         self.point: Tensor | None = None
         self.embedded = self.path = blank
+
+    def gradient(self, values: ModelValues, inputs: Mapping[str, Tensor], targets: Sequence[int]) -> Tensor:
+        """(B, T, H) of the targets' explained output by the points."""
+        hook = values.model.get_input_embeddings().register_forward_hook(self)
+        try:
+            logits = values.model(**inputs).logits
+        finally:
+            hook.remove()
+        if self.point is None:
+            raise ValueError(
+                f"gradients need a model that embeds its tokens, which {type(values.model).__name__} does not."
+            )
+        explained = explained_output(values, logits, torch.tensor(targets, device=logits.device))
+        return torch.autograd.grad(explained.sum(), self.point)[0]
 
     def __call__(self, module: Any, args: Any, out: Tensor) -> Tensor:
         if not isinstance(out, Tensor):

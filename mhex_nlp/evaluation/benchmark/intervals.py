@@ -28,28 +28,19 @@ class Interval:
 
 def mean_of(means: Floats) -> Floats:
     """The statistic of a figure with one column: its mean."""
-    first: Floats = means[:, 0]
-    return first
+    return means[:, 0]
 
 
 def f1_of(means: Floats) -> Floats:
     """F1 of a mean precision and a mean recall, (R, 2) to (R,); 0 where both are 0."""
     total = means.sum(1)
-    f1: Floats = np.divide(2 * means[:, 0] * means[:, 1], total, out=np.zeros_like(total), where=total > 0)
-    return f1
+    return np.divide(2 * means[:, 0] * means[:, 1], total, out=np.zeros_like(total), where=total > 0)
 
 
 def interval(columns: Floats, statistic: Statistic, draws: int, seed: int) -> Interval:
-    """The statistic over all texts with its 95 % interval. Equal seeds draw the same texts, whatever the figure.
+    """The statistic of (B, k) columns over all texts with its 95 % interval.
 
-    Args:
-        columns: (B, k).
-        statistic: of the means over texts.
-        draws: samples of the texts.
-        seed: of the draws.
-
-    Raises:
-        ValueError: fewer than two texts, values that are not finite, or no draws.
+    Equal seeds draw the same texts, whatever the figure.
     """
     value, drawn = _bootstrapped(columns, statistic, draws, seed)
     return Interval(value, *percentile_interval(drawn))

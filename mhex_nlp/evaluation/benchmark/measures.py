@@ -71,14 +71,8 @@ def faithfulness_columns(
 ) -> dict[str, Floats]:
     """Each figure of faithfulness and agreement, (B, 1), of one method's scores.
 
-    Args:
-        texts: B texts made by one `ModelValues`.
-        scores: (n_i,) of each.
-        targets: the class explained.
-        leave_one_out, shapley: references of the same units; no Spearman where `shapley` is `None`.
-
-    Raises:
-        ValueError: scores that do not align or are not finite.
+    For each of B texts made by one `ModelValues`: (n_i,) scores, the class explained, and the references
+    `leave_one_out` and `shapley` of the same units; no Spearman where `shapley` is `None`.
     """
     perturbed = perturb(texts, scores, list(targets), (*ERASER_BINS, *AOPC_BINS))
     eraser = len(ERASER_BINS)
@@ -98,10 +92,8 @@ def faithfulness_columns(
 def plausibility_columns(scores: Sequence[Floats], marks: Sequence[Bools]) -> dict[str, Floats]:
     """AUPRC and token F1 (B, 1), and precision and recall of spans (B, 2), against what people marked.
 
-    Hard rationales are as long as the human ones on average, and F1 is ERASER's macro.
-
-    Args:
-        scores, marks: B arrays (n_i,), each text with a mark.
+    Hard rationales are as long as the human ones on average, and F1 is ERASER's macro. `scores` and `marks` are B
+    arrays (n_i,), each text with a mark.
     """
     share = mean_rationale_share(marks)
     chosen = [hard_rationale(row, share) for row in scores]
@@ -116,11 +108,7 @@ def plausibility_columns(scores: Sequence[Floats], marks: Sequence[Bools]) -> di
 
 
 def unit_marks(text: TextValues, spans: Sequence[RationaleSpan], name: str) -> Bools:
-    """Which units of a text share a code point with a rationale, (n,) bool.
-
-    Raises:
-        ValueError: a span outside the text or that covers no token; the sentence begins with `name`.
-    """
+    """Which units of a text share a code point with a rationale, (n,) bool; errors begin with `name`."""
     try:
         pairs = [(int(start), int(end)) for start, end in spans]
     except (TypeError, ValueError) as error:

@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ...explain.explainer import MhexExplainer
+from ...inputs.checks import as_integer
 from ...models.heads.head import trained
-from ..metrics.arrays import Floats, check_integer
+from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
+from ..metrics.randomisation import explain_classes
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues
 from ..text_values import TextValues
 from . import peers
 from .attention import attention_rollout, last_attention
-from .explained_output import output_name
+from .explained_output import explained_value
 from .gradients import gradient_scores, path_gradients
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
@@ -74,7 +75,7 @@ class Budgets:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            check_integer(getattr(self, field.name), field.name, 1)
+            as_integer(getattr(self, field.name), field.name, at_least=1)
         if self.permutations % 4:
             raise ValueError(f"permutations must be a multiple of 4, got {self.permutations}.")
 
@@ -120,11 +121,10 @@ def find_methods(
     known = [field.name for field in fields(Budgets)]
     if surplus := sorted(set(budgets) - set(known)):
         raise ValueError(f"budgets must be some of {', '.join(known)}, got {surplus[0]!r}.")
-    build = _Builder(values, explainer, seed, Budgets(**budgets))
-    methods, notes = [], []
+    checked, methods, notes = Budgets(**budgets), [], []
     for name in (name for name in METHODS if name in chosen):
         try:
-            methods.append(AttributionMethod(name, *build(name)))
+            methods.append(AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked)))
         except (ValueError, ImportError) as error:
             if strict:
                 raise
@@ -132,109 +132,103 @@ def find_methods(
     return methods, tuple(notes)
 
 
-class _Builder:
-    """Makes each method's label and function, or says in a ValueError or ImportError why it cannot be had."""
+def _label_and_function(
+    name: str, values: ModelValues, explainer: MhexExplainer | None, seed: int, budgets: Budgets
+) -> tuple[str, Explain]:
+    """What makes one `AttributionMethod`; a ValueError or ImportError says why it cannot be had."""
+    if name in MHEX_METHODS:
+        return _mhex(name == "mhex_fitted", values, explainer)
+    if name in _PEER_MODULES:
+        peers.load_peer(_PEER_MODULES[name])
+    # errors where this family has none
+    if "gradient" in name:
+        path_gradients(values, [values.of("a b")], [0], [1.0])
+    if name == "captum_integrated_gradients":
+        peers.captum_integrated_gradients(values, [], [])
+    if name in ("attention", "rollout"):
+        last_attention(values, [values.of("a b")])
+    start = "" if values.tokenizer.mask_token_id is not None else ", from zero embeddings"
+    evaluations, kernel, lime = budgets.shap_evaluations, budgets.kernel_samples, budgets.lime_samples
+    methods: dict[str, tuple[str, Explain]] = {
+        "random": ("random", partial(random_scores, seed)),
+        "gradient_norm": ("gradient norm", partial(gradient_scores, "gradient_norm", values)),
+        "gradient_x_input": ("gradient × input", partial(gradient_scores, "gradient_x_input", values)),
+        "integrated_gradients": (
+            f"integrated gradients, {budgets.steps} steps{start}",
+            partial(gradient_scores, "integrated_gradients", values, steps=budgets.steps),
+        ),
+        "attention": ("attention, last layer", lambda texts, targets: last_attention(values, texts)),
+        "rollout": ("attention rollout", lambda texts, targets: attention_rollout(values, texts)),
+        "leave_one_out": ("leave one out", partial(_leave_one_out, values)),
+        "shapley": (
+            f"Shapley, {budgets.permutations} permutations",
+            _play(_shapley, permutations=budgets.permutations, seed=seed),
+        ),
+        "captum_integrated_gradients": (
+            f"integrated gradients, {budgets.steps} steps (captum)",
+            partial(peers.captum_integrated_gradients, values, steps=budgets.steps),
+        ),
+        "shap": (
+            f"permutation SHAP, {evaluations} evaluations (shap)",
+            _play(peers.permutation_shap_game, evaluations=evaluations, seed=seed),
+        ),
+        "kernel_shap": (
+            f"KernelSHAP, {kernel} samples (shap)",
+            _play(peers.kernel_shap_game, samples=kernel, seed=seed),
+        ),
+        "lime": (f"LIME, {lime} samples (lime)", _play(peers.lime_game, samples=lime, seed=seed)),
+    }
+    return methods[name]
 
-    def __init__(self, values: ModelValues, explainer: MhexExplainer | None, seed: int, budgets: Budgets) -> None:
-        self.values, self.explainer, self.seed, self.budgets = values, explainer, seed, budgets
 
-    def __call__(self, name: str) -> tuple[str, Explain]:
-        values, budgets = self.values, self.budgets
-        if name in MHEX_METHODS:
-            return self._mhex(name)
-        if name in _PEER_MODULES:
-            peers.load_peer(_PEER_MODULES[name])
-        if "gradient" in name:
-            path_gradients(values, [values.of("a b")], [0], [1.0])  # an error where this family has none
-        if name in ("attention", "rollout"):
-            last_attention(values, [values.of("a b")])  # an error where this family has none
-        start = "" if values.tokenizer.mask_token_id is not None else ", from zero embeddings"
-        made: dict[str, tuple[str, Explain]] = {
-            "random": ("random", self._random),
-            "gradient_norm": ("gradient norm", partial(gradient_scores, "gradient_norm", values)),
-            "gradient_x_input": ("gradient × input", partial(gradient_scores, "gradient_x_input", values)),
-            "integrated_gradients": (
-                f"integrated gradients, {budgets.steps} steps{start}",
-                partial(gradient_scores, "integrated_gradients", values, steps=budgets.steps),
-            ),
-            "attention": ("attention, last layer", lambda texts, targets: last_attention(values, texts)),
-            "rollout": ("attention rollout", lambda texts, targets: attention_rollout(values, texts)),
-            "leave_one_out": ("leave one out", self._leave_one_out),
-            "shapley": (f"Shapley, {budgets.permutations} permutations", self._game(self._shapley)),
-            "captum_integrated_gradients": (
-                f"integrated gradients, {budgets.steps} steps (captum)",
-                partial(peers.captum_integrated_gradients, values, steps=budgets.steps),
-            ),
-            "shap": (
-                f"permutation SHAP, {budgets.shap_evaluations} evaluations (shap)",
-                self._game(partial(peers.permutation_shap_game, evaluations=budgets.shap_evaluations, seed=self.seed)),
-            ),
-            "kernel_shap": (
-                f"KernelSHAP, {budgets.kernel_samples} samples (shap)",
-                self._game(partial(peers.kernel_shap_game, samples=budgets.kernel_samples, seed=self.seed)),
-            ),
-            "lime": (
-                f"LIME, {budgets.lime_samples} samples (lime)",
-                self._game(partial(peers.lime_game, samples=budgets.lime_samples, seed=self.seed)),
-            ),
-        }
-        if name == "captum_integrated_gradients" and values.tokenizer.mask_token_id is None:
-            raise ValueError("captum's integrated gradients need a tokenizer with a mask token, for the baseline.")
-        return made[name]
-
-    def _mhex(self, name: str) -> tuple[str, Explain]:
-        explainer, fitted = self.explainer, name == "mhex_fitted"
-        if explainer is None:
-            raise ValueError(
-                "the model has no MHEX heads; `mhex fit` (fit_equivalent_matrices) gives it some without changing it."
-            )
-        ours, theirs = (model.get_input_embeddings().weight for model in (self.values.model, explainer.model))
-        if ours.data_ptr() != theirs.data_ptr():
-            raise ValueError("explainer must explain the model of values, got one with other weights.")
-        if fitted and getattr(explainer.model.config, "mhex_fit", None) is None:
-            raise ValueError("the model has no fit; `mhex fit` (fit_equivalent_matrices) makes one.")
-        if not fitted and not trained(explainer.model.mhex):
-            raise ValueError("the model's heads were never trained; fine-tune it with its heads (`mhex finetune`).")
-        aggregating = MhexExplainer(
-            explainer.model,
-            explainer.tokenizer,
-            aggregation="fitted" if fitted else "mean",
-            batch_tokens=explainer.batch_tokens,
-            max_length=explainer.max_length,
-            language=explainer.language,
+def _mhex(fitted: bool, values: ModelValues, explainer: MhexExplainer | None) -> tuple[str, Explain]:
+    if explainer is None:
+        raise ValueError(
+            "the model has no MHEX heads; `mhex fit` (fit_equivalent_matrices) gives it some without changing it."
         )
-        return "MHEX, fitted" if fitted else "MHEX, supervised", partial(_explained, aggregating)
+    ours, theirs = (model.get_input_embeddings().weight for model in (values.model, explainer.model))
+    if ours.data_ptr() != theirs.data_ptr():
+        raise ValueError("explainer must explain the model of values, got one with other weights.")
+    if fitted and getattr(explainer.model.config, "mhex_fit", None) is None:
+        raise ValueError("the model has no fit; `mhex fit` (fit_equivalent_matrices) makes one.")
+    if not fitted and not trained(explainer.model.mhex):
+        raise ValueError("the model's heads were never trained; fine-tune it with its heads (`mhex finetune`).")
+    aggregating = MhexExplainer(
+        explainer.model,
+        explainer.tokenizer,
+        aggregation="fitted" if fitted else "mean",
+        batch_tokens=explainer.batch_tokens,
+        max_length=explainer.max_length,
+        language=explainer.language,
+    )
 
-    def _random(self, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-        """Uniform draws that depend on the seed and on the text's place in the list."""
-        return [np.random.default_rng([self.seed, index]).random(text.n) for index, text in enumerate(texts)]
+    def explain(texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
+        items = [text.item for text in texts]
+        explanations = explain_classes(
+            aggregating, [item.text for item in items], [item.text_pair for item in items], targets
+        )
+        return [text.unit_scores(row.scores) for text, row in zip(texts, explanations, strict=True)]
 
-    def _leave_one_out(self, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-        """All texts in one go: a single text has too few rows to fill a batch."""
-        self.values.fill(texts, [leave_one_out_masks(text.n) for text in texts])
-        return self._game(leave_one_out)(texts, targets)
-
-    def _shapley(self, value: ValueFunction, n: int) -> Floats:
-        return sampled_shapley(value, n, permutations=self.budgets.permutations, seed=self.seed).values
-
-    def _game(self, play: Callable[[ValueFunction, int], Floats]) -> Explain:
-        output: Any = output_name(self.values)
-
-        def explain(texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-            return [play(text.value(target, output), text.n) for text, target in zip(texts, targets, strict=True)]
-
-        return explain
+    return "MHEX, fitted" if fitted else "MHEX, supervised", explain
 
 
-def _explained(explainer: MhexExplainer, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
-    """The explainer's scores of each text for its class; texts of one class, and of one kind, go together."""
-    groups: dict[tuple[int, bool], list[int]] = {}
-    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
-        groups.setdefault((target, text.item.text_pair is not None), []).append(index)
-    scores: dict[int, Floats] = {}
-    for (target, paired), indices in sorted(groups.items()):
-        pairs = [texts[index].item.text_pair for index in indices] if paired else None
-        explanations = explainer([texts[index].item.text for index in indices], pairs, target=target)
-        for index, explanation in zip(indices, explanations, strict=True):
-            scores[index] = texts[index].unit_scores(explanation.scores)
-    return [scores[index] for index in range(len(texts))]
+def random_scores(seed: int, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
+    """Uniform draws that depend on the seed and on the text's place in the list."""
+    return [np.random.default_rng([seed, index]).random(text.n) for index, text in enumerate(texts)]
+
+
+def _play(game: Callable[..., Floats], **options: int) -> Explain:
+    """A function of a value function and n, such as `leave_one_out`, as a method."""
+    return lambda texts, targets: [
+        game(explained_value(text, target), text.n, **options) for text, target in zip(texts, targets, strict=True)
+    ]
+
+
+def _leave_one_out(values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int]) -> list[Floats]:
+    """All texts in one go: a single text has too few rows to fill a batch."""
+    values.fill(texts, [leave_one_out_masks(text.n) for text in texts])
+    return _play(leave_one_out)(texts, targets)
+
+
+def _shapley(value: ValueFunction, n: int, *, permutations: int, seed: int) -> Floats:
+    return sampled_shapley(value, n, permutations=permutations, seed=seed).values

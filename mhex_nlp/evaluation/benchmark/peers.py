@@ -26,15 +26,9 @@ from ..text_values import TextValues
 from .explained_output import explained_output
 from .gradients import BATCH_TOKENS, check_gradients
 
-Game = Callable[[ValueFunction, int], Floats]  # value function and n to (n,) scores
-
 
 def load_peer(module: str) -> Any:
-    """The module of a peer.
-
-    Raises:
-        ImportError: the extra is not installed; the sentence says how to install it.
-    """
+    """The module of a peer; ImportError says how to install it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peers warn of at import
@@ -47,11 +41,7 @@ def load_peer(module: str) -> Any:
 def captum_integrated_gradients(
     values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
 ) -> list[Floats]:
-    """captum's LayerIntegratedGradients on the word embeddings: midpoint rule, [MASK] as baseline.
-
-    Raises:
-        ValueError: a tokenizer without a mask token, or an encoder-decoder.
-    """
+    """captum's LayerIntegratedGradients on the word embeddings: midpoint rule, [MASK] as baseline."""
     check_gradients(values)
     mask = values.tokenizer.mask_token_id
     if mask is None:
@@ -95,17 +85,15 @@ def lime_game(value: ValueFunction, n: int, *, samples: int = 500, seed: int = 0
         return np.asarray(value(keep), dtype=np.float64)[:, None]
 
     explanation = explainer.explain_instance("x" * n, answer, labels=(0,), num_features=n, num_samples=samples)
-    scores = np.zeros(n)
-    for unit, weight in explanation.local_exp[0]:
-        scores[int(unit)] = weight
-    return scores
+    weights = dict(explanation.local_exp[0])
+    return np.asarray([weights.get(unit, 0.0) for unit in range(n)], dtype=np.float64)
 
 
 def kernel_shap_game(value: ValueFunction, n: int, *, samples: int = 200, seed: int = 0) -> Floats:
     """shap's KernelExplainer over n binary features, all units removed as background, no feature selection."""
     shap = load_peer("shap")
     with _numpy_seed(seed):
-        explainer = shap.KernelExplainer(_answer(value), np.zeros((1, n)))
+        explainer = shap.KernelExplainer(binary_answer(value), np.zeros((1, n)))
         scores = explainer.shap_values(np.ones((1, n)), nsamples=samples, l1_reg=False, silent=True)
     return np.asarray(scores, dtype=np.float64).reshape(n)
 
@@ -117,12 +105,15 @@ def permutation_shap_game(value: ValueFunction, n: int, *, evaluations: int = 50
     """
     shap = load_peer("shap")
     with _numpy_seed(seed):
-        explainer = shap.PermutationExplainer(_answer(value), shap.maskers.Independent(np.zeros((1, n))), seed=seed)
+        explainer = shap.PermutationExplainer(
+            binary_answer(value), shap.maskers.Independent(np.zeros((1, n))), seed=seed
+        )
         explanation = explainer(np.ones((1, n)), max_evals=max(evaluations, 2 * n + 1), silent=True)
     return np.asarray(explanation.values, dtype=np.float64).reshape(n)
 
 
-def _answer(value: ValueFunction) -> Callable[[Any], Floats]:
+def binary_answer(value: ValueFunction) -> Callable[[Any], Floats]:
+    """`value` of masks of 0 and 1, (S, n) numbers, as peers give them."""
     return lambda rows: np.asarray(value(np.asarray(rows) > 0.5), dtype=np.float64)
 
 

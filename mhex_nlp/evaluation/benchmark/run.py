@@ -1,35 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evaluate_explanations`: explanation methods on one model and the same texts, with intervals.
-
-Axes: B texts, n_i units of text i, k columns of a figure.
-"""
+"""`evaluate_explanations`: explanation methods on one model and the same texts, with intervals."""
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
-import transformers
 from rich.console import Console
 from rich.progress import Progress
 
-from ..._version import __version__
 from ...explain.explainer import MhexExplainer
+from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
-from ..metrics.arrays import Bools, check_integer
+from ..metrics.arrays import Bools
 from ..metrics.plausibility import RationaleSpan
 from ..model_values import ModelValues
 from ..text_values import TextValues
-from .intervals import Interval, interval, paired_interval
-from .measures import MEASURES, unit_marks
-from .methods import DEFAULT_METHODS, METHODS, MHEX_METHODS, AttributionMethod, find_methods
-from .results import Cost, EvaluationReport, MethodResult
-from .study import BOOTSTRAP_DRAWS, MeasureColumns, Study
+from .measures import unit_marks
+from .methods import DEFAULT_METHODS, METHODS, find_methods
+from .results import EvaluationReport
+from .study import Study
 
 
 def evaluate_explanations(
@@ -51,6 +43,8 @@ def evaluate_explanations(
     **budgets: int,
 ) -> EvaluationReport:
     """Compares explanations of the classes that `model` predicts: faithfulness, agreement, plausibility and cost.
+
+    Long because each of its options stands in the signature and is explained.
 
     Args:
         model: a classifier of transformers, with heads (then MHEX takes part) or plain.
@@ -74,7 +68,11 @@ def evaluate_explanations(
         ImportError: a peer that was named and is not installed.
     """
     checked, pairs = _check_texts(texts, text_pairs)
-    _check_counts(random_seeds, reference_permutations, seed)
+    random_seeds = as_integer(random_seeds, "random_seeds", at_least=1)
+    permutations = as_integer(reference_permutations, "reference_permutations", at_least=0)
+    if permutations % 4:
+        raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
+    seed = as_integer(seed, "seed", at_least=0)
     options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
     values, explainer = _model_values(model, tokenizer, removal, options)
     by_default = methods is None or methods == "all"
@@ -84,17 +82,11 @@ def evaluate_explanations(
     kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("references", total=len(compared) + 1)
-        study = Study(values, explainer, kept, marks, permutations=reference_permutations, seed=seed)
-        columns: dict[str, MeasureColumns] = {}
-        costs: dict[str, Cost] = {}
+        study = Study(values, kept, marks, permutations=permutations, random_seeds=random_seeds, seed=seed)
         for method in compared:
             bar.update(task, advance=1, description=method.label)
-            scores, costs[method.name] = study.explain(method.name, budgets)
-            runs = [scores, *(study.random(random_seeds) if method.name == "random" else [])]
-            columns[method.name] = study.measure(runs)
-    reference = next((name for name in MHEX_METHODS if name in columns), None)
-    results = tuple(_result(method, columns, costs[method.name], reference, seed) for method in compared)
-    return _report(study, results, reference, left_out=len(checked) - len(kept), random_seeds=random_seeds, notes=notes)
+            study.compare(method)
+    return study.report(len(checked) - len(kept), notes)
 
 
 def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tuple[list[str], list[str] | None]:
@@ -105,14 +97,6 @@ def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tupl
     pairs = check_pairs(checked, text_pairs, "text_pairs", surrogates=surrogates)
     surrogates.emit()
     return checked, pairs
-
-
-def _check_counts(random_seeds: int, permutations: int, seed: int) -> None:
-    check_integer(random_seeds, "random_seeds", 1)
-    check_integer(permutations, "reference_permutations", 0)
-    check_integer(seed, "seed", 0)
-    if permutations % 4:
-        raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
 
 
 def _model_values(
@@ -156,61 +140,3 @@ def _comparable(
     if rationales and marked < 2:
         raise ValueError(f"rationales must mark something in at least two of the texts compared, got {marked}.")
     return [texts[index] for index in kept], [marks[index] for index in kept]
-
-
-def _result(
-    method: AttributionMethod, columns: dict[str, MeasureColumns], cost: Cost, reference: str | None, seed: int
-) -> MethodResult:
-    figures: dict[str, Interval] = {}
-    differences: dict[str, Interval] = {}
-    for key, rows in columns[method.name].items():
-        statistic = MEASURES[key].statistic
-        figures[key] = interval(rows, statistic, BOOTSTRAP_DRAWS, seed)
-        if reference is not None and reference != method.name:
-            differences[key] = paired_interval(rows, columns[reference][key], statistic, BOOTSTRAP_DRAWS, seed)
-    return MethodResult(method.name, method.label, figures, differences, cost)
-
-
-def _report(
-    study: Study,
-    results: tuple[MethodResult, ...],
-    reference: str | None,
-    *,
-    left_out: int,
-    random_seeds: int,
-    notes: tuple[str, ...],
-) -> EvaluationReport:
-    values, texts = study.values, study.texts
-    return EvaluationReport(
-        model=_shown_name(values.model),
-        task=values.classes.task,
-        explained=f"{'centred ' if values.classes.exclusive else ''}logit of the predicted class",
-        texts=len(texts),
-        left_out=left_out,
-        cut=sum(text.item.truncated for text in texts),
-        plausibility_texts=sum(mark is not None for mark in study.marks),
-        removal=values.removal,
-        unit=texts[0].unit,
-        seed=study.seed,
-        random_seeds=random_seeds,
-        bootstrap_draws=BOOTSTRAP_DRAWS,
-        reference_permutations=study.permutations,
-        reliability=study.reliability,
-        compared_with=reference,
-        methods=results,
-        notes=notes,
-        machine=_machine(values.model),
-        versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-    )
-
-
-def _shown_name(model: Any) -> str:
-    """A folder by its last name: reports are passed on, and paths of this machine do not belong in them."""
-    name = str(model.config._name_or_path or type(model).__name__)
-    return Path(name).name if Path(name).is_dir() else name
-
-
-def _machine(model: Any) -> str:
-    if model.device.type == "cuda":
-        return str(torch.cuda.get_device_name(model.device))
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

@@ -15,11 +15,7 @@ from .results import EvaluationReport
 
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
-    """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`; the paths written.
-
-    Raises:
-        NotADirectoryError: `directory` is a file.
-    """
+    """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`, not a file; the paths written."""
     folder = check_folder(directory)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / "evaluation.md", folder / "evaluation.json"
@@ -60,10 +56,7 @@ def _page(report: EvaluationReport) -> Iterator[str]:
         best = report.method(report.compared_with)
         yield f"## Differences to {best.label}"
         yield f"Method less {best.label} on the same texts; an interval without 0 tells them apart."
-        keys = [key for key in MEASURES if key in best.figures]
-        compared = [method for method in report.ranked() if method.differences]
-        rows = [[row.label, *(_cell(key, row.differences[key], signed=True) for key in keys)] for row in compared]
-        yield "\n".join(_lines(["scores", *(_head(key) for key in keys)], rows))
+        yield "\n".join(_table(report, list(MEASURES), differences=True))
     yield from _cost(report)
     if report.notes:
         yield "## Left out"
@@ -107,17 +100,24 @@ def _cost(report: EvaluationReport) -> Iterator[str]:
         "the model; a gradient's backward pass is not among them. Memory is the peak above what was held before."
     )
     rows = [
-        [method.label, f"{1000 * cost.seconds_per_text:.2f}", f"{cost.rows_per_text:.0f}", f"{cost.peak_mib:.0f}"]
-        for method, cost in ((method, method.cost) for method in report.ranked())
+        [
+            row.label,
+            f"{1000 * row.cost.seconds_per_text:.2f}",
+            f"{row.cost.rows_per_text:.0f}",
+            f"{row.cost.peak_mib:.0f}",
+        ]
+        for row in report.ranked()
     ]
     yield "\n".join(_lines(["scores", "ms a text", "rows a text", "peak MiB"], rows))
 
 
-def _table(report: EvaluationReport, keys: Sequence[str]) -> list[str]:
-    methods = report.ranked()
-    shown = [key for key in keys if key in methods[0].figures]
-    rows = [[method.label, *(_cell(key, method.figures[key]) for key in shown)] for method in methods]
-    return _lines(["scores", *(_head(key) for key in shown)], rows)
+def _table(report: EvaluationReport, keys: Sequence[str], differences: bool = False) -> list[str]:
+    """The figures of each method, or its differences where it has any."""
+    intervals = [(row.label, row.differences if differences else row.figures) for row in report.ranked()]
+    shown = [key for key in keys if any(key in row for _, row in intervals)]
+    head = ["scores", *(f"{MEASURES[key].title} {MEASURES[key].arrow}" for key in shown)]
+    rows = [[label, *(_cell(key, row[key], differences) for key in shown)] for label, row in intervals if row]
+    return _lines(head, rows)
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -128,10 +128,6 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
 
 
-def _head(key: str) -> str:
-    return f"{MEASURES[key].title} {MEASURES[key].arrow}"
-
-
 def _cell(key: str, interval: Interval, signed: bool = False) -> str:
-    digits, sign = MEASURES[key].digits, "+" if signed else ""
-    return f"{interval.value:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+    form = f"{'+' if signed else ''}.{MEASURES[key].digits}f"
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"

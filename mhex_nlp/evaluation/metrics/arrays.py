@@ -16,18 +16,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def check_integer(value: Any, name: str, least: int) -> None:
-    """ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-
-
 def as_finite(values: ArrayLike, name: str) -> Floats:
-    """`values` as float64.
-
-    Raises:
-        ValueError: NaN or infinity among them; such values are refused, never averaged.
-    """
+    """`values` as float64. ValueError for NaN or infinity: such values are refused, never averaged."""
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
@@ -54,8 +44,7 @@ def as_mask(mask: ArrayLike, name: str) -> Bools:
 def text_pairs(first: Sequence[Any], second: Sequence[Any], names: tuple[str, str]) -> list[tuple[str, str, Any, Any]]:
     """(name, name, entry, entry) for each of the B texts that two lists speak of.
 
-    Raises:
-        ValueError: zero texts, lists of different lengths, or entries of one text with different lengths.
+    ValueError for zero texts, lists of different lengths, or entries of one text with different lengths.
     """
     if len(first) != len(second):
         raise ValueError(f"{names[0]} and {names[1]} must have one entry a text, got {len(first)} and {len(second)}.")

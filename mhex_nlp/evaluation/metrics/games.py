@@ -20,15 +20,8 @@ ValueFunction = Callable[[Bools], ArrayLike]
 def coalition_values(value: ValueFunction, keep: ArrayLike) -> Floats:
     """The values of S subsets, each distinct subset computed once and all of them in one call.
 
-    Args:
-        value: (S', n) bool to (S',) numbers.
-        keep: (S, n) bool, true where a unit is kept.
-
-    Returns:
-        (S,) float64.
-
-    Raises:
-        ValueError: `keep` is not (S, n), or `value` gives another shape or values that are not finite.
+    Of (S, n) bool, true where a unit is kept: (S,) float64. ValueError for another shape, also of the result of
+    `value`, or values that are not finite.
     """
     masks = np.asarray(keep, dtype=bool)
     if masks.ndim != 2 or not masks.size:
@@ -48,8 +41,7 @@ def removal_order(scores: ArrayLike) -> tuple[int, ...]:
 def removal_masks(order: Sequence[int] | NDArray[np.int64]) -> Bools:
     """(n + 1, n) bool: what is kept after the first 0, 1, ... n units of `order` are gone.
 
-    Raises:
-        ValueError: `order` does not name each of its n units once.
+    ValueError unless `order` names each of its n units once.
     """
     places = np.asarray(order, dtype=np.int64)
     if places.ndim != 1 or not np.array_equal(np.sort(places), np.arange(len(places))):

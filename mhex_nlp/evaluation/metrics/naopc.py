@@ -71,8 +71,7 @@ def aopc_bounds(
             f"n and beam must be at least 1 and n_exact 0 to 20, got n={n}, beam={beam} and n_exact={n_exact}."
         )
     if n <= n_exact:
-        lo, worst, hi, best = _exact(value, n)
-        return AopcBounds(lo, hi, worst, best, exact=True)
+        return _exact(value, n)
     known = [*(_beam(value, n, beam, sign) for sign in (-1.0, 1.0)), *(tuple(order) for order in orders)]
     aopcs = [order_aopc(value, order) for order in known]
     low, high = int(np.argmin(aopcs)), int(np.argmax(aopcs))
@@ -120,13 +119,13 @@ def mean_naopc(aopcs: Sequence[float], bounds: Sequence[Sequence[float]], exact:
     return float(np.mean(normalised))
 
 
-def _exact(value: ValueFunction, n: int) -> tuple[float, Order, float, Order]:
+def _exact(value: ValueFunction, n: int) -> AopcBounds:
     gone = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1  # (2^n, n), row s holds the bits of s
     values = coalition_values(value, ~gone)
     drops = values[0] - values  # (2^n,), v(N) - v(N without s)
     lo, worst = _best_order(-drops, gone)
     hi, best = _best_order(drops, gone)
-    return -lo / n, worst, hi / n, best
+    return AopcBounds(-lo / n, hi / n, worst, best, exact=True)
 
 
 def _best_order(gains: Floats, gone: Bools) -> tuple[float, Order]:

@@ -75,8 +75,7 @@ def aopc(full: ArrayLike, changed: ArrayLike, divisor: Divisor = "paper") -> Flo
     if divisor not in get_args(Divisor):
         raise ValueError(f"divisor must be one of {list(get_args(Divisor))}, got {divisor!r}.")
     before, after = _paired(full, changed)
-    drops: Floats = (before - after).sum(1) / (after.shape[1] + (divisor == "paper"))
-    return drops
+    return (before - after).sum(1) / (after.shape[1] + (divisor == "paper"))
 
 
 def comprehensiveness(full: ArrayLike, without: ArrayLike, divisor: Divisor = "bins") -> Floats:
@@ -120,8 +119,7 @@ def log_odds(full: ArrayLike, without: ArrayLike) -> Floats:
     before, after = _probabilities(full, without)
     if not (before > 0).all() or not (after > 0).all():
         raise ValueError("full and without must be above 0 for log-odds; take the probabilities in float64.")
-    ratios: Floats = np.log(after / before).mean(1)
-    return ratios
+    return np.log(after / before).mean(1)
 
 
 def average_drop(full: ArrayLike, only: ArrayLike) -> Floats:
@@ -147,8 +145,7 @@ def average_drop(full: ArrayLike, only: ArrayLike) -> Floats:
 def increase_in_confidence(full: ArrayLike, only: ArrayLike) -> Floats:
     """100 where O > Y, else 0, averaged over K; higher is better (Grad-CAM++). Arguments as in `average_drop`."""
     before, after = _probabilities(full, only)
-    rises: Floats = 100.0 * (after > before).mean(1)
-    return rises
+    return 100.0 * (after > before).mean(1)
 
 
 def average_gain(full: ArrayLike, only: ArrayLike) -> Floats:
@@ -188,9 +185,7 @@ def soft_average_drop(full: ArrayLike, soft: ArrayLike) -> Floats:
 
 
 def _percent(parts: Floats, wholes: Floats) -> Floats:
-    shares = np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
-    percents: Floats = 100.0 * shares.mean(1)
-    return percents
+    return 100.0 * np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0).mean(1)
 
 
 def _probabilities(full: ArrayLike, changed: ArrayLike) -> tuple[Floats, Floats]:

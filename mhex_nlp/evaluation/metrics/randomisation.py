@@ -26,6 +26,7 @@ from .ranking import randomisation_similarity
 
 if TYPE_CHECKING:
     from ...explain.explainer import MhexExplainer
+    from ...explain.explanation import Explanation
 
 Part = Literal["backbone", "layers", "heads"]
 
@@ -99,37 +100,41 @@ def parameter_randomisation(
     changed = []
     for seed in seeds:
         with randomised(explainer.model, part, seed):
-            changed.append(_for_targets(explainer, texts, targets))
+            explanations = explain_classes(explainer, texts, [None] * len(texts), targets)
+            changed.append([_content(explanation) for explanation in explanations])
     return randomisation_similarity(original, changed)
 
 
-def _for_targets(explainer: MhexExplainer, texts: Sequence[str], targets: Sequence[int]) -> list[Floats]:
-    """Content scores of each text for its own class, in the order of the texts."""
-    rows: dict[int, Floats] = {}
-    for target in sorted(set(targets)):
-        indices = [index for index, predicted in enumerate(targets) if predicted == target]
-        explanations = explainer([texts[index] for index in indices], target=target)
-        for index, explanation in zip(indices, explanations, strict=True):
-            rows[index] = _content(explanation)
-    return [rows[index] for index in range(len(texts))]
+def explain_classes(
+    explainer: MhexExplainer, texts: Sequence[str], pairs: Sequence[str | None], targets: Sequence[int]
+) -> list[Explanation]:
+    """Each text, or pair of texts, explained for its own class id; those of one class, and of one kind, go together."""
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for index, (pair, target) in enumerate(zip(pairs, targets, strict=True)):
+        groups.setdefault((target, pair is not None), []).append(index)
+    explanations: dict[int, Explanation] = {}
+    for (target, paired), indices in sorted(groups.items()):
+        halves = [pairs[index] for index in indices] if paired else None
+        batch = explainer([texts[index] for index in indices], halves, target=target)
+        explanations.update(zip(indices, batch, strict=True))
+    return [explanations[index] for index in range(len(texts))]
 
 
-def _content(explanation: Any) -> Floats:
+def _content(explanation: Explanation) -> Floats:
     return np.asarray([token.score for token in explanation.tokens if not token.special], dtype=np.float64)
 
 
 def _tensors(model: Any, part: Part) -> dict[str, Tensor]:
     """Name to tensor of what `part` draws anew; fitted matrices are buffers."""
-    weights = dict(model.named_parameters())
-    if part == "heads":
-        buffers = {name: value for name, value in model.named_buffers() if value.is_floating_point()}
-        return {name: value for name, value in {**weights, **buffers}.items() if name.startswith(HEAD_PREFIXES)}
-    backbone = {name: value for name, value in weights.items() if not name.startswith(HEAD_PREFIXES)}
-    if part == "backbone":
-        return backbone
+    tensors, heads = dict(model.named_parameters()), part == "heads"
+    if heads:
+        tensors |= {name: value for name, value in model.named_buffers() if value.is_floating_point()}
+    tensors = {name: value for name, value in tensors.items() if name.startswith(HEAD_PREFIXES) == heads}
+    if part != "layers":
+        return tensors
     layers = find_site(model.config.model_type).find_layers(model.base_model)
     inside = {id(value) for layer in layers for value in layer.parameters()}
-    return {name: value for name, value in backbone.items() if id(value) in inside}
+    return {name: value for name, value in tensors.items() if id(value) in inside}
 
 
 def _fresh(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -49,13 +49,8 @@ class MetricRow:
         """Which arguments of the function `predictions` and `references` are, and its options with their defaults."""
         first, second, *options = inspect.signature(self.function).parameters.values()
         predictions, references = (second, first) if self.full_first else (first, second)
-        return "; ".join(
-            [
-                f"predictions: {predictions.name}",
-                f"references: {references.name}",
-                *(f"{option.name}={option.default!r}" for option in options),
-            ]
-        )
+        names = [f"predictions: {predictions.name}", f"references: {references.name}"]
+        return "; ".join([*names, *(f"{option.name}={option.default!r}" for option in options)])
 
     def compute(self, name: str, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
         """`name` and the mean over texts; for agreement with rationales macro F1, and micro F1 as `name`_micro."""

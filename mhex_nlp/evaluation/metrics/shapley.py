@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import Floats
 from .games import ValueFunction, coalition_values
@@ -61,11 +60,13 @@ def sampled_shapley(
         raise ValueError(
             f"permutations must be a positive multiple of {step}{' when antithetic' * antithetic}, got {permutations}."
         )
-    orders = _draw(n, permutations, antithetic, np.random.default_rng(seed))  # (P, n)
+    generator = np.random.default_rng(seed)
+    orders = np.stack([generator.permutation(n) for _ in range(permutations // (2 if antithetic else 1))])  # (P, n)
+    if antithetic:  # each order beside its reverse, so that both halves of the rows are closed under reversal
+        orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, n)
     position = np.argsort(orders, axis=1)  # (P, n) when each unit comes
-    keep = position[:, None, :] < np.arange(n + 1)[None, :, None]  # (P, n + 1, n)
-    rows = keep.reshape(-1, n)
-    values = coalition_values(value, rows).reshape(permutations, n + 1)
+    keep = (position[:, None, :] < np.arange(n + 1)[None, :, None]).reshape(-1, n)  # (P (n + 1), n)
+    values = coalition_values(value, keep).reshape(permutations, n + 1)
     steps = np.diff(values, axis=1)  # (P, n) what each newcomer adds
     marginal = np.take_along_axis(steps, position, axis=1)  # (P, n) by unit
     # the first rows are the orders of one half, the others those of the second
@@ -77,7 +78,7 @@ def sampled_shapley(
         reliability=reliability,
         corrected=None if reliability is None else spearman_brown(reliability),
         orders=permutations,
-        subsets=len(np.unique(np.packbits(rows, axis=1), axis=0)),
+        subsets=len(np.unique(np.packbits(keep, axis=1), axis=0)),
     )
 
 
@@ -90,12 +91,3 @@ def spearman_brown(reliability: float) -> float:
     if not -1 <= reliability <= 1:
         raise ValueError(f"reliability must be in [-1, 1], got {reliability}.")
     return 2 * reliability / (1 + reliability) if reliability > 0 else reliability
-
-
-def _draw(n: int, permutations: int, antithetic: bool, generator: np.random.Generator) -> NDArray[np.int64]:
-    """(P, n) orders; each half of the rows is closed under reversal when antithetic."""
-    drawn = np.stack([generator.permutation(n) for _ in range(permutations // (2 if antithetic else 1))])
-    if not antithetic:
-        return drawn
-    pairs = np.stack([drawn, drawn[:, ::-1]], axis=1)  # (P / 2, 2, n)
-    return pairs.reshape(-1, n)
