@@ -10,7 +10,6 @@ again, so it can be stopped at any time.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,49 +35,43 @@ def run(kind: str, data: Dataset, test: Dataset, tokenizer: Any, seed: int) -> d
     set_seed(seed)
     auto = AutoModelForSequenceClassification if kind == "plain" else AutoMhexModelForSequenceClassification
     model = auto.from_pretrained(minilm_path(), num_labels=2)
-    trainer, seconds = common.train(
+    hits, seconds = common.fine_tune(
         model,
         tokenizer,
         data,
+        test,
+        max_length=MAX_LENGTH,
         lr=LR,
         batch=BATCH,
-        epochs=EPOCHS,
+        num_train_epochs=EPOCHS,
         warmup_steps=round(WARMUP * -(-len(data) // BATCH) * EPOCHS),
         weight_decay=0.01,
         seed=seed,
         groups=mhex_param_groups(model, LR) if kind == "heads" else None,
     )
-    hits = trainer.predict(test).predictions.argmax(-1) == np.array(test["label"])
     return {"accuracy": float(hits.mean()), "seconds": round(seconds, 1), "hits": np.packbits(hits).tobytes().hex()}
 
 
-def difference(runs: dict[str, Any], size: int, kind: str, count: int) -> dict[str, Any]:
-    """Accuracy of `kind` less the plain model's over all seeds, with its paired interval over texts."""
-
-    def hits(key: str) -> np.ndarray:
-        packed = np.frombuffer(bytes.fromhex(runs[key]["hits"]), np.uint8)
-        return np.unpackbits(packed)[:count].astype(float)
-
-    seeds = [seed for texts, seed in PLAN if texts == size]
-    return common.mean_interval(
-        np.mean([hits(f"{size}/{s}/{kind}") - hits(f"{size}/{s}/plain") for s in seeds], axis=0)
-    )
+def unpack(run: dict[str, Any], count: int) -> np.ndarray:
+    """(B,) float64, 1 for each test sentence that a run got right."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(run["hits"]), np.uint8))[:count].astype(float)
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    runs, count = report["runs"], report["test_texts"]
-    rows = []
+    count, rows = report["test_texts"], []
     for size in dict.fromkeys(texts for texts, _ in PLAN):
         seeds = [seed for texts, seed in PLAN if texts == size]
-        if not all(f"{size}/{seed}/{kind}" in runs for seed in seeds for kind in KINDS):
+        runs = {kind: [report["runs"].get(f"{size}/{seed}/{kind}") for seed in seeds] for kind in KINDS}
+        if not all(all(of_kind) for of_kind in runs.values()):
             continue
-        cells = []
-        for kind in KINDS:
-            accuracies = [runs[f"{size}/{seed}/{kind}"]["accuracy"] for seed in seeds]
-            by_seed = f" ({', '.join(f'{value:.3f}' for value in accuracies)})" if len(accuracies) > 1 else ""
-            cells.append(f"{np.mean(accuracies):.3f}{by_seed}")
+        cells, hits = [], {}
+        for kind, of_kind in runs.items():
+            by_seed = ", ".join(f"{run['accuracy']:.3f}" for run in of_kind)
+            mean = np.mean([run["accuracy"] for run in of_kind])
+            cells.append(f"{mean:.3f} ({by_seed})" if len(seeds) > 1 else by_seed)
+            hits[kind] = np.array([unpack(run, count) for run in of_kind])
         for kind in ("heads", "heads, one rate"):
-            gain = difference(runs, size, kind, count)
+            gain = common.mean_interval((hits[kind] - hits["plain"]).mean(0))  # over seeds; interval over texts
             cells.append(common.span(gain["mean"], gain["interval95"], signed=True))
         rows.append([f"{size:,}", str(len(seeds)), *cells])
     return [
@@ -92,25 +85,15 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = common.make_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    args = parser.parse_args()
+    args = common.make_parser(__doc__, "data").parse_args()
     common.be_quiet()
     tokenizer = AutoTokenizer.from_pretrained(minilm_path())
-
-    def encode(rows: Dataset) -> Dataset:
-        return rows.map(
-            lambda batch: tokenizer(batch["text"], truncation=True, max_length=MAX_LENGTH),
-            batched=True,
-            remove_columns=["text"],
-        )
-
-    data, test = (encode(common.read_sst2(args.data / f"{part}.tsv")) for part in ("train", "test"))
+    data, test = (common.read_sst2(args.data / f"{part}.tsv") for part in ("train", "test"))
     report: dict[str, Any] = {
         "model": common.MINILM,
         "data": "SST-2, sentence level",
         "test_texts": len(test),
-        "majority": float(max(np.mean(test["label"]), 1 - np.mean(test["label"]))),
+        "majority": float(np.bincount(test["label"]).max() / len(test)),
         "settings": {"lr": LR, "batch": BATCH, "epochs": EPOCHS, "warmup": WARMUP, "max_length": MAX_LENGTH},
         "machine": common.machine(),
         "runs": json.loads(args.output.read_text("utf-8"))["runs"] if args.output.exists() else {},

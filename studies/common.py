@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import platform
 import shutil
 import sys
@@ -26,22 +25,34 @@ from datasets import ClassLabel, Dataset, Features, Value, disable_progress_bars
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.utils import logging
 
+from mhex_nlp.corpus.atomic_files import durable
+from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
+from mhex_nlp.evaluation.metrics.arrays import as_scores
+
 MINILM = "all-MiniLM-L6-v2"
 SENTIMENT = ["negative", "positive"]
-DRAWS = 4000
+DRAWS, DIGITS = 4000, 4
+FOLDERS = {
+    "model": "folder of a model with trained heads",
+    "data": "folder of the texts",
+    "work": "folder that keeps models and the figures of each text",
+}
 Run = Callable[[], Any]
 
 
 def make_parser(
-    description: str | None, *, model: bool = False, page: bool = True, output: str = "JSON file of the figures"
+    description: str | None, *folders: str, page: bool = True, output: str = "JSON file of the figures", **defaults: Any
 ) -> argparse.ArgumentParser:
-    """A parser with `--output`, which `output` describes, and with `--model` and `--page`."""
+    """A parser with `--output`, which `output` describes, `--page`, required `folders` and options with defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if model:
-        parser.add_argument("--model", required=True, help="folder of a model with trained heads")
+    for name in folders:
+        parser.add_argument(f"--{name}", type=str if name == "model" else Path, required=True, help=FOLDERS[name])
     parser.add_argument("--output", type=Path, required=True, help=output)
     if page:
         parser.add_argument("--page", type=Path, help="Markdown page whose part between markers becomes the table")
+    for name, default in defaults.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=type(default), default=default, help="(default: %(default)s)")
     return parser
 
 
@@ -59,46 +70,50 @@ def machine(device: str | torch.device = "cpu") -> str:
     return f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__.partition('+')[0]}"
 
 
+def labelled(texts: Sequence[str], labels: Sequence[int], names: Sequence[str]) -> Dataset:
+    """Columns text and label."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
+    return Dataset.from_dict({"text": texts, "label": labels}, features)
+
+
 def read_sst2(path: Path) -> Dataset:
     """Columns text and label of a file without header: a sentence, a tab and 0 or 1 a line."""
     rows = [line.rsplit("\t", 1) for line in path.read_text("utf-8").split("\n") if line]
     if any(len(row) != 2 or row[1] not in ("0", "1") for row in rows):
         raise ValueError(f"{path.name} must hold a sentence, a tab and 0 or 1 a line.")
-    columns = {"text": [text for text, _ in rows], "label": [int(label) for _, label in rows]}
-    return Dataset.from_dict(columns, Features({"text": Value("string"), "label": ClassLabel(names=SENTIMENT)}))
+    return labelled([text for text, _ in rows], [int(label) for _, label in rows], SENTIMENT)
 
 
-def train(
+def fine_tune(
     model: Any,
     tokenizer: Any,
     data: Dataset,
+    test: Dataset,
     *,
+    max_length: int,
     lr: float,
     batch: int,
-    epochs: int,
-    warmup_steps: int,
-    weight_decay: float,
-    seed: int,
     groups: Sequence[Any] | None = None,
     **arguments: Any,
-) -> tuple[Trainer, float]:
-    """Fine-tunes a classifier; the Trainer, for predictions, and the seconds of training.
+) -> tuple[np.ndarray, float]:
+    """Trains a classifier; which of the B test texts it gets right, (B,) bool, and the seconds of training.
 
     Args:
-        data: tokenised texts with their labels.
+        data, test: columns text and label.
         groups: parameter groups of AdamW; by default Trainer's own.
         arguments: further ones of `TrainingArguments`.
     """
+
+    def encode(rows: Dataset) -> Dataset:
+        encoding = tokenizer(list(rows["text"]), truncation=True, max_length=max_length)
+        return Dataset.from_dict({**encoding, "labels": rows["label"]})
+
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             folder,
             learning_rate=lr,
             per_device_train_batch_size=batch,
             per_device_eval_batch_size=64,
-            num_train_epochs=epochs,
-            warmup_steps=warmup_steps,
-            weight_decay=weight_decay,
-            seed=seed,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
@@ -109,13 +124,15 @@ def train(
         trainer = Trainer(
             model,
             settings,
-            train_dataset=data,
+            train_dataset=encode(data),
             data_collator=DataCollatorWithPadding(tokenizer),
             optimizers=(None if groups is None else torch.optim.AdamW(groups, lr=lr), None),
         )
         start = time.perf_counter()
         trainer.train()
-        return trainer, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        predicted = trainer.predict(encode(test))  # its labels have its order
+    return predicted.predictions.argmax(-1) == predicted.label_ids, seconds
 
 
 def timed_rounds(
@@ -146,41 +163,27 @@ def timed_rounds(
     return {name: np.asarray(values) for name, values in seconds.items()}
 
 
-def ratio(seconds: np.ndarray, to: np.ndarray, digits: int = 4) -> dict[str, Any]:
+def ratio(seconds: np.ndarray, to: np.ndarray) -> dict[str, Any]:
     """Median of the rounds' ratios with its interval; of the rounds that both took part in."""
     shared = min(len(seconds), len(to))
-    ratios = seconds[:shared] / to[:shared]
-    ends = [round(end, digits) for end in interval(ratios, np.median)]
-    return {"ratio": round(float(np.median(ratios)), digits), "interval95": ends}
+    return _figure("ratio", seconds[:shared] / to[:shared], np.median)
 
 
-def interval(values: Any, statistic: Callable[..., Any] = np.mean, seed: int = 0) -> tuple[float, float]:
-    """Ends of the 95 % percentile bootstrap interval of a statistic of (B,) values.
+def mean_interval(values: Any) -> dict[str, Any]:
+    """Mean of (B,) values with its interval; paired where they are differences."""
+    return {**_figure("mean", values, np.mean), "n": len(values)}
 
-    Raises:
-        ValueError: no values, or values that are not finite.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError(f"values must be (B,) finite numbers, at least one, got {array.size} of shape {array.shape}.")
-    return _interval(array.tobytes(), statistic, seed)
+
+def _figure(name: str, values: Any, statistic: Callable[..., Any]) -> dict[str, Any]:
+    """A statistic with its 95 % bootstrap interval; ValueError for no values, or values that are not finite."""
+    array = as_scores(values, "values")
+    return {name: round(float(statistic(array)), DIGITS), "interval95": _interval(array.tobytes(), statistic)}
 
 
 @functools.cache  # a report may be written after every unit of work, and little of it changes
-def _interval(values: bytes, statistic: Callable[..., Any], seed: int) -> tuple[float, float]:
-    array, generator = np.frombuffer(values), np.random.default_rng(seed)
-    draws = [
-        statistic(array[generator.integers(0, len(array), (500, len(array)))], axis=1) for _ in range(DRAWS // 500)
-    ]
-    low, high = np.quantile(np.concatenate(draws), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def mean_interval(values: Any, digits: int = 4) -> dict[str, Any]:
-    """Mean of (B,) values with its interval; paired where they are differences."""
-    array = np.asarray(values, dtype=np.float64)
-    ends = [round(end, digits) for end in interval(array)]
-    return {"mean": round(float(array.mean()), digits), "interval95": ends, "n": len(array)}
+def _interval(values: bytes, statistic: Callable[..., Any]) -> list[float]:
+    drawn = bootstrap(np.frombuffer(values), functools.partial(statistic, axis=1), DRAWS, seed=0)
+    return [round(end, DIGITS) for end in percentile_interval(drawn)]
 
 
 def span(value: float, ends: Sequence[float], digits: int = 3, signed: bool = False) -> str:
@@ -197,9 +200,8 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """The figures, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    partial.replace(path)
+    with durable(path) as file:
+        file.write(f"{json.dumps(report, indent=1)}\n".encode())
 
 
 def write_page(path: Path | None, lines: Sequence[str], name: str = "table") -> None:
@@ -214,31 +216,13 @@ def write_page(path: Path | None, lines: Sequence[str], name: str = "table") -> 
         return
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     page = path.read_text("utf-8") if path.is_file() else ""
-    block = f"{begin}\n\n{body}\n\n{end}"
     if begin not in page and end not in page:
-        path.write_text(f"{page.rstrip()}\n\n{block}\n".lstrip(), "utf-8")
-        return
+        page = f"{page.rstrip()}\n\n{begin}{end}\n".lstrip()
     before, first, rest = page.partition(begin)
     _, last, after = rest.partition(end)
     if not first or not last:
         raise ValueError(f"{path.name} must have {begin} before {end}, got one without the other.")
-    path.write_text(before + block + after, "utf-8")
-
-
-def highlight_command(options: Mapping[str, Any], processes: int, port: int | None = None) -> list[str]:
-    """`mhex highlight` by itself, or in several processes by accelerate; `options` are flags with their values."""
-    start = ["-m", "mhex_nlp", "highlight", *(str(part) for option in options.items() for part in option)]
-    if processes == 1:
-        return [sys.executable, *start]
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-    launch += [] if port is None else [f"--main_process_port={port}"]
-    return [sys.executable, *launch, *start, "--num-processes", str(processes)]
-
-
-def cpu_environment(threads: int = 1) -> dict[str, str]:
-    """The environment of a job on the CPU, with so many threads a process."""
-    cpu = {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
-    return {**os.environ, **cpu, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    path.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", "utf-8")
 
 
 @contextmanager

@@ -12,23 +12,23 @@ at its best batch size; captum's integrated gradients on the embeddings, 20 step
 The last three run in fewer rounds and the last two on fewer texts, since they take long. With `--page` the table goes
 into a page.
 
-`--memory` explains 100,000 generated rows with a tiny model and looks at the resident memory on the way. `--processes`
-runs `mhex highlight` from file to file in one process and in two, with one thread each.
+`--memory` explains `--rows` generated texts with a tiny model and looks at the resident memory on the way.
+`--processes` runs `mhex highlight` from file to file in one process and in two, with one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -43,78 +43,72 @@ from mhex_nlp.corpus.job.ledger import Ledger
 from mhex_nlp.corpus.readers.opening import open_rows
 from mhex_nlp.inputs.batching import token_batches
 
-from . import common
+from . import common, jobs
 
 PIPELINE_BATCHES = (1, 8, 32, 128)
 BARE_BATCH_TOKENS = (512, 1024, 2048, 4096)
 MEMORY_ROWS, MEMORY_PART = 100_000, 1000
 OURS = "highlight_dataset to Parquet"
+Inputs = dict[str, torch.Tensor]
 
 
 class Contestants:
     """What is timed: each takes texts and goes through all of them."""
 
-    def __init__(self, explainer: MhexExplainer, folder: str) -> None:
+    def __init__(self, explainer: MhexExplainer, folder: Path) -> None:
         self.explainer, self.tokenizer = explainer, explainer.tokenizer
         plain = AutoModelForSequenceClassification.from_pretrained(folder, dtype=explainer.model.dtype)
         self.plain = plain.to(explainer.model.device).eval()
-        self.pipeline_batch = PIPELINE_BATCHES[0]
-        self.batch_tokens = BARE_BATCH_TOKENS[0]
-        self.ready: dict[tuple[int, int], list[Any]] = {}
+        self.ready: dict[tuple[int, int], list[Inputs]] = {}  # by numbers of texts and of tokens a batch
 
-    def batches(self, texts: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+    def batches(self, texts: Sequence[str], tokens: int) -> list[Inputs]:
         encoding = self.tokenizer(list(texts), truncation=True, max_length=self.explainer.max_length)
-        order = token_batches([len(ids) for ids in encoding["input_ids"]], self.batch_tokens)
+        order = token_batches([len(ids) for ids in encoding["input_ids"]], tokens)
         rows = [{key: encoding[key][index] for key in encoding} for index in range(len(texts))]
         return [dict(self.tokenizer.pad([rows[index] for index in batch], return_tensors="pt")) for batch in order]
 
-    def bare(self, texts: Sequence[str]) -> None:
-        key = len(texts), self.batch_tokens
+    def bare(self, texts: Sequence[str], tokens: int) -> None:
+        key = len(texts), tokens
         if key not in self.ready:
-            self.ready[key] = self.batches(texts)
+            self.ready[key] = self.batches(texts, tokens)
         self._forward(self.ready[key])
 
-    def bare_with_tokenising(self, texts: Sequence[str]) -> None:
-        self._forward(self.batches(texts))
+    def bare_with_tokenising(self, texts: Sequence[str], tokens: int) -> None:
+        self._forward(self.batches(texts, tokens))
 
-    def _forward(self, batches: list[dict[str, torch.Tensor]]) -> None:
+    def _forward(self, batches: list[Inputs]) -> None:
         with torch.inference_mode():
             for batch in batches:
                 self.plain(**{k: v.to(self.plain.device) for k, v in batch.items()}).logits.argmax(-1).cpu()
 
     def highlight(self, texts: Sequence[str]) -> None:
-        folder = tempfile.mkdtemp()
-        try:
+        with tempfile.TemporaryDirectory() as folder:
             dataset = Dataset.from_dict({"text": list(texts)})
             highlight_dataset(dataset, self.explainer).to_parquet(f"{folder}/highlights.parquet")
-        finally:
-            shutil.rmtree(folder)
 
-    def classify(self, texts: Sequence[str]) -> None:
+    def classify(self, texts: Sequence[str], size: int) -> None:
         classifier = make_pipeline("text-classification", model=self.plain, tokenizer=self.tokenizer)
-        classifier(list(texts), batch_size=self.pipeline_batch, truncation=True, max_length=self.explainer.max_length)
+        classifier(list(texts), batch_size=size, truncation=True, max_length=self.explainer.max_length)
 
-    def captum(self, texts: Sequence[str]) -> None:
+    def captum(self, texts: Sequence[str], tokens: int) -> None:
         from captum.attr import LayerIntegratedGradients
 
-        embeddings, plain = self.plain.get_input_embeddings(), self.plain
-        for batch in self.batches(texts):
-            ids, others = batch.pop("input_ids"), batch
+        def logits(ids: torch.Tensor, *others: torch.Tensor) -> Any:
+            return self.plain(ids, **dict(zip(names, others, strict=True))).logits
+
+        gradients = LayerIntegratedGradients(logits, self.plain.get_input_embeddings())
+        for batch in self.batches(texts, tokens):
+            ids = batch.pop("input_ids")
+            names, others = tuple(batch), tuple(batch.values())
             with torch.no_grad():
-                targets = plain(ids, **others).logits.argmax(-1)
-
-            def logits(input_ids: torch.Tensor, *rest: torch.Tensor, names: tuple[str, ...] = tuple(others)) -> Any:
-                return plain(input_ids, **dict(zip(names, rest, strict=True))).logits
-
-            gradients = LayerIntegratedGradients(logits, embeddings)
-            base = torch.full_like(ids, self.tokenizer.mask_token_id or 0)
+                targets = logits(ids, *others).argmax(-1)
             gradients.attribute(
                 ids,
-                base,
+                torch.full_like(ids, self.tokenizer.mask_token_id or 0),
                 target=targets,
-                additional_forward_args=tuple(others.values()),
+                additional_forward_args=others,
                 n_steps=20,
-                internal_batch_size=max(len(ids), self.batch_tokens // ids.shape[1]),
+                internal_batch_size=max(len(ids), tokens // ids.shape[1]),
             ).sum(-1)
 
     def shap(self, texts: Sequence[str]) -> None:
@@ -124,16 +118,11 @@ class Contestants:
         shap.Explainer(classifier, silent=True)(list(texts), batch_size=64)
 
 
-def best(
-    run: Callable[[Sequence[str]], None], them: Contestants, setting: str, choices: Sequence[int], texts: Any
-) -> int:
-    """The choice of a setting with which `run` is quickest, each tried three times."""
-    seconds = {}
-    for choice in choices:
-        setattr(them, setting, choice)
-        name = f"{setting} {choice}"
-        seconds[choice] = min(common.timed_rounds({name: lambda: run(texts)}, {name: 3}, warm_up=0)[name])
-    return min(seconds, key=lambda choice: seconds[choice])
+def best(run: Callable[[Sequence[str], int], None], choices: Sequence[int], texts: Sequence[str]) -> int:
+    """The batch size with which `run` is quickest, each tried three times."""
+    runs = {str(choice): functools.partial(run, texts, choice) for choice in choices}
+    seconds = common.timed_rounds(runs, dict.fromkeys(runs, 3), warm_up=0)
+    return min(choices, key=lambda choice: seconds[str(choice)].min())
 
 
 def read_texts(args: argparse.Namespace) -> list[str]:
@@ -147,22 +136,22 @@ def measure_speed(args: argparse.Namespace) -> dict[str, Any]:
     explainer = MhexExplainer.from_pretrained(args.model, batch_tokens=args.batch_tokens, device=args.device)
     texts, them = read_texts(args), Contestants(explainer, args.model)
     some = texts[: len(texts) // 2]
-    them.pipeline_batch = best(them.classify, them, "pipeline_batch", PIPELINE_BATCHES, some)
-    them.batch_tokens = best(them.bare, them, "batch_tokens", BARE_BATCH_TOKENS, some)
+    size, tokens = best(them.classify, PIPELINE_BATCHES, some), best(them.bare, BARE_BATCH_TOKENS, some)
     few, fewer = texts[: args.peer_texts], texts[: max(4, args.peer_texts // 4)]
-    contest: dict[str, tuple[Callable[[Sequence[str]], None], Sequence[str], int]] = {
-        OURS: (them.highlight, texts, args.rounds),
-        f"bare forward loop, {them.batch_tokens:,} tokens a batch, ready tokenised": (them.bare, texts, args.rounds),
-        "bare forward loop with tokenising": (them.bare_with_tokenising, texts, args.rounds),
-        f"pipeline, batches of {them.pipeline_batch}": (them.classify, texts, args.pipeline_rounds),
-        "captum integrated gradients, 20 steps": (them.captum, few, args.peer_rounds),
-        "shap": (them.shap, fewer, args.peer_rounds),
+    contest: dict[str, tuple[common.Run, Sequence[str], int]] = {
+        OURS: (lambda: them.highlight(texts), texts, args.rounds),
+        f"bare forward loop, {tokens:,} tokens a batch, ready tokenised": (
+            lambda: them.bare(texts, tokens),
+            texts,
+            args.rounds,
+        ),
+        "bare forward loop with tokenising": (lambda: them.bare_with_tokenising(texts, tokens), texts, args.rounds),
+        f"pipeline, batches of {size}": (lambda: them.classify(texts, size), texts, args.pipeline_rounds),
+        "captum integrated gradients, 20 steps": (lambda: them.captum(few, tokens), few, args.peer_rounds),
+        "shap": (lambda: them.shap(fewer), fewer, args.peer_rounds),
     }
-    seconds = common.timed_rounds(
-        {name: (lambda run=run, own=own: run(own)) for name, (run, own, _) in contest.items()},
-        {name: rounds for name, (_, _, rounds) in contest.items()},
-        seed=args.seed,
-    )
+    runs, rounds = ({name: row[column] for name, row in contest.items()} for column in (0, 2))
+    seconds = common.timed_rounds(runs, rounds, seed=args.seed)
     a_text = {name: values / len(contest[name][1]) for name, values in seconds.items()}
     rows = {}
     for name, values in a_text.items():
@@ -205,8 +194,7 @@ def measure_memory(args: argparse.Namespace) -> dict[str, Any]:
         memory.append(process.memory_info().rss)
 
     fit_equivalent_matrices(model, tokenizer, [make_text() for _ in range(200)], progress=False)
-    Ledger.add = watched  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
+    with mock.patch.object(Ledger, "add", watched), tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(f"{folder}/model")
         tokenizer.save_pretrained(f"{folder}/model")
         with open(f"{folder}/rows.jsonl", "w") as file:
@@ -235,28 +223,24 @@ def measure_processes(args: argparse.Namespace) -> dict[str, Any]:
     texts = read_texts(args)
     few = texts[: max(2, len(texts) // 100)]
 
-    def seconds(count: int, chosen: Sequence[str]) -> float:
+    def job(count: int, chosen: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "texts.jsonl"
             data.write_text("".join(json.dumps({"text": text}) + "\n" for text in chosen), "utf-8")
             options = {"--model": args.model, "--data": data, "--output": f"{folder}/out", "--format": "parquet"}
             options["--part-rows"] = max(1, len(chosen) // 8)
-            command = common.highlight_command(options, count)
-            start = time.perf_counter()
-            subprocess.run(command, env=common.cpu_environment(), check=True, stdout=subprocess.DEVNULL)
-            return time.perf_counter() - start
+            jobs.finish(jobs.start(jobs.highlight_command(options, count), jobs.on_cpu()))
 
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(args.rounds):
-        for count, measured in rates.items():
-            measured.append((len(texts) - len(few)) / (seconds(count, texts) - seconds(count, few)))
-        print({count: round(measured[-1], 1) for count, measured in rates.items()}, flush=True)
-    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    chosen = {"all": texts, "few": few}
+    runs = {f"{count}, {which}": functools.partial(job, count, chosen[which]) for count in (1, 2) for which in chosen}
+    seconds = common.timed_rounds(runs, dict.fromkeys(runs, args.rounds), warm_up=0, seed=args.seed)
+    rates = {n: (len(texts) - len(few)) / (seconds[f"{n}, all"] - seconds[f"{n}, few"]) for n in (1, 2)}
+    ratios = rates[2] / rates[1]
     return {
         "texts": len(texts),
         "texts_a_second": {str(count): float(np.median(measured)) for count, measured in rates.items()},
         "two_to_one": float(np.median(ratios)),
-        "rounds": ratios,
+        "rounds": ratios.tolist(),
         "seed": args.seed,
         "machine": f"{common.machine()}, {os.cpu_count()} cores, one thread a process",
     }
@@ -277,20 +261,13 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = common.make_parser(__doc__, model=True)
+    defaults = {"text_column": "text", "texts": 1000, "peer_texts": 32, "rounds": 25, "pipeline_rounds": 9}
+    defaults |= {"peer_rounds": 3, "rows": MEMORY_ROWS, "device": "cpu", "seed": 0}
+    parser = common.make_parser(__doc__, "model", **defaults)
     parser.add_argument("--data", help="file of texts")
-    parser.add_argument("--text-column", default="text")
-    parser.add_argument("--texts", type=int, default=1000)
-    parser.add_argument("--peer-texts", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--pipeline-rounds", type=int, default=9)
-    parser.add_argument("--peer-rounds", type=int, default=3)
     parser.add_argument("--batch-tokens", type=int, help="ours, by default the explainer's own")
-    parser.add_argument("--rows", type=int, default=MEMORY_ROWS, help="of the memory run")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--processes", action="store_true")
-    parser.add_argument("--device")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     common.be_quiet()
     if args.memory or args.processes:

@@ -25,6 +25,8 @@ from mhex_nlp.cli.demo.encoder import minilm_path
 
 from .common import MINILM, Run, be_quiet, grid, machine, make_parser, ratio, span, timed_rounds, write_json, write_page
 
+KINDS = {"gates": "with gates", "reading": "heads only read"}
+
 
 def compare(plain: Run, heads: Run, rounds: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
     """Ratios of time and of peak memory, heads to plain."""
@@ -32,8 +34,8 @@ def compare(plain: Run, heads: Run, rounds: int, device: torch.device) -> tuple[
     seconds = timed_rounds(runs, dict.fromkeys(runs, rounds), warm_up=3, device=device)
     milliseconds = round(1000 * float(np.median(seconds["plain"])), 2)
     time = {**ratio(seconds["heads"], seconds["plain"]), "plain_ms": milliseconds, "rounds": rounds}
-    memory = [peak_memory(run, device) for run in (plain, heads)]
-    return time, {"ratio": round(memory[1] / memory[0], 4), "plain_bytes": memory[0]}
+    before, after = (peak_memory(run, device) for run in (plain, heads))
+    return time, {"ratio": round(after / before, 4), "plain_bytes": before}
 
 
 def peak_memory(run: Run, device: torch.device) -> int:
@@ -57,35 +59,27 @@ def peak_memory(run: Run, device: torch.device) -> int:
 
 def table(figures: dict[str, Any]) -> list[str]:
     texts, tokens = figures["batch"]
+    passes = {"forward": "forward pass with attributions", "training step": "training step (AdamW)"}
     rows = []
-    for name, key in (("forward pass with attributions", "forward"), ("training step (AdamW)", "training step")):
-        cells = []
-        for kind in ("gates", "reading"):
-            time = figures[f"{key}, {kind}"]
-            cells.append(f"{span(time['ratio'], time['interval95'])}, n = {time['rounds']}")
-        memory = f"{key.split()[0]} memory"
-        cells += [f"{figures[f'{memory}, {kind}']['ratio']:.3f}" for kind in ("gates", "reading")]
-        rows.append([name, *cells])
-    kinds = ("with gates", "heads only read")
-    plain = [figures[f"{key}, gates"]["plain_ms"] for key in ("forward", "training step")]
+    for key, name in passes.items():
+        times = [figures[f"{key}, {kind}"] for kind in KINDS]
+        cells = [f"{span(time['ratio'], time['interval95'])}, n = {time['rounds']}" for time in times]
+        memory = [figures[f"{key.split()[0]} memory, {kind}"]["ratio"] for kind in KINDS]
+        rows.append([name, *cells, *(f"{value:.3f}" for value in memory)])
+    plain = [figures[f"{key}, gates"]["plain_ms"] for key in passes]
     return [
         f"{figures['model']}; batches of {texts} texts of {tokens} tokens, padded; {figures['machine']}. Ratios to the "
         "plain model in the same run, medians of paired rounds in random order with 95 % bootstrap intervals; made by "
         "`studies/overhead.py`.",
         "",
-        *grid(["", *(f"{what}, {kind}" for what in ("time", "extra memory") for kind in kinds)], rows),
+        *grid(["", *(f"{what}, {kind}" for what in ("time", "extra memory") for kind in KINDS.values())], rows),
         "",
         f"The plain forward pass took {plain[0]:.0f} ms, the plain training step {plain[1]:.0f} ms.",
     ]
 
 
 def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--length", type=int, default=64, help="tokens each text is padded or cut to")
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
+    args = make_parser(__doc__, rounds=60, batch_size=32, length=64, device="cpu").parse_args()
     be_quiet()
     torch.manual_seed(0)
     device = torch.device(args.device)
@@ -119,12 +113,11 @@ def main() -> None:
         "seed": 0,
         "machine": machine(device),
     }
-    for gate in (True, False):
-        model = get_mhex_model(plain, MhexConfig(gate=gate))
+    for kind in KINDS:
+        model = get_mhex_model(plain, MhexConfig(gate=kind == "gates"))
         with torch.no_grad():
             for head in model.mhex:  # as after training; a zero matrix would be no cheaper, but fairer is better
                 head.w1.normal_(std=0.02)
-        kind = "gates" if gate else "reading"
         plain.eval(), model.eval()
         passes = forward(plain), forward(model, output_attributions=True)
         figures[f"forward, {kind}"], figures[f"forward memory, {kind}"] = compare(*passes, args.rounds, device)

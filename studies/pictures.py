@@ -43,7 +43,7 @@ def scored_by(explainer: MhexExplainer, explanation: Explanation, methods: list[
 
 
 def main() -> None:
-    parser = make_parser(__doc__, model=True, page=False, output="folder of the pages and pictures")
+    parser = make_parser(__doc__, "model", page=False, output="folder of the pages and pictures")
     parser.add_argument("--other-model")
     parser.add_argument("--methods", nargs="+", default=["captum_integrated_gradients"])
     parser.add_argument("--scheme", choices=["light", "dark"], default="light")
@@ -57,7 +57,7 @@ def main() -> None:
     }
     if args.other_model:
         models = explainer, MhexExplainer.from_pretrained(args.other_model)
-        comparisons["models"] = [each(TEXT, target=explanation.target.label) for each in models]
+        comparisons["models"] = [model(TEXT, target=explanation.target.label) for model in models]
     args.output.mkdir(parents=True, exist_ok=True)
     page = render_page([explanation.to_dict(), other.to_dict()], title="Why?")
     (args.output / "highlight.html").write_text(page, "utf-8")

@@ -11,16 +11,15 @@ like any other method.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 from mhex_nlp import AutoMhexModelForSequenceClassification
-from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
-from mhex_nlp.evaluation.text_values import TextValues, perturb
+from mhex_nlp.evaluation.text_values import TextValues
 from mhex_nlp.inputs.tokenizer import load_tokenizer
 from mhex_nlp.models import forward as forward_pass
 from mhex_nlp.models.heads.attention_flow import attention_flow
@@ -31,6 +30,7 @@ from mhex_nlp.training.fitting.skill import Rows
 
 from .common import be_quiet, grid, machine, make_parser, mean_interval, span, write_json, write_page
 from .faithfulness import measuring, settings
+from .faithfulness.data import shuffled
 from .faithfulness.models import Case
 
 HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
@@ -53,35 +53,26 @@ class Collected:
         folder = case.folder / "trained"
         model = AutoMhexModelForSequenceClassification.from_pretrained(folder).eval()
         source = EquationSource(model, load_tokenizer(str(folder)), "mask", MASKS, 4096)
-        usual = forward_pass.attention_flow
-        forward_pass.attention_flow = usual if roll else direct_flow
-        try:
-            with torch.inference_mode():
-                train = case.parts[0].first(count, case.seed).texts
-                self.layout = source.layout = source.find_layout(train[0], None)
-                rows: list[Rows] = []
-                for start in range(0, len(train), 64):
-                    chunk = train[start : start + 64]
-                    rows += source.rows(chunk, None, range(start, start + len(chunk)), case.seed)
-                self.features = [features for features, _ in source._features([text.item for text in texts])]
-        finally:
-            forward_pass.attention_flow = usual
+        flow = forward_pass.attention_flow if roll else direct_flow
+        with torch.inference_mode(), mock.patch.object(forward_pass, "attention_flow", flow):
+            train = list(shuffled(case.parts[0], count, case.seed)["text"])
+            self.layout = source.layout = source.find_layout(train[0], None)
+            rows: list[Rows] = []
+            for start in range(0, len(train), 64):
+                chunk = train[start : start + 64]
+                rows += source.rows(chunk, None, range(start, start + len(chunk)), case.seed)
+            self.features = [features for features, _ in source._features([text.item for text in texts])]
         self.positions = [text.item.content_positions(False) for text in texts]
         self.held, self.rows = rows[:HELD_OUT], rows[HELD_OUT:]
 
-    def columns(self, kinds: str) -> torch.Tensor:
-        """Indices of the features of the kinds: s(tates), a(ttention flow); the constant always."""
-        layout, chosen, start = self.layout, [0], 1
-        for width, flow in zip(layout.widths, layout.flow_widths, strict=True):
-            chosen += range(start, start + width) if "s" in kinds else ()
-            chosen += range(start + width, start + width + flow) if "a" in kinds else ()
-            start += width + flow
-        return torch.tensor(chosen)
-
-    def parts(self, kinds: str) -> list[int]:
-        pairs = zip(self.layout.widths, self.layout.flow_widths, strict=True)
-        sizes = [size for state, flow in pairs for size, kind in ((state, "s"), (flow, "a")) if kind in kinds and size]
-        return [1, *sizes]
+    def groups(self, kinds: str) -> list[list[int]]:
+        """Indices of the features of the kinds, by group: s(tates), a(ttention flow); the constant always."""
+        groups, start = [[0]], 1
+        for width, flow in zip(self.layout.widths, self.layout.flow_widths, strict=True):
+            for kind, size in (("s", width), ("a", flow)):
+                groups += [list(range(start, start + size))] if kind in kinds and size else []
+                start += size
+        return groups
 
 
 def weighted(row: Rows, how: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,22 +93,22 @@ def weighted(row: Rows, how: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def solve(collected: Collected, kinds: str, how: str, common: bool) -> tuple[torch.Tensor, float, float]:
     """Weights, skill and strength of the best of STRENGTHS on the held-out texts."""
-    columns, parts = collected.columns(kinds), collected.parts(kinds)
-    classes = collected.rows[0].values.shape[1]
-    stream = RidgeStream([len(columns)] if common else parts, classes)
+    groups = collected.groups(kinds)
+    columns = sum(groups, [])
+    stream = RidgeStream([len(columns)] if common else [*map(len, groups)], collected.rows[0].values.shape[1])
     for row in collected.rows:
         sums, values = weighted(row, how)
         stream.add(sums[:, columns], values)
     held = [Rows(row.sums[:, columns], row.values, row.sizes, row.target) for row in collected.held]
     tried = ((stream.solve(strength), strength) for strength in STRENGTHS)
-    return max(((w, judging.skill(w, held), strength) for w, strength in tried), key=lambda each: each[1])
+    return max(((w, judging.skill(w, held), strength) for w, strength in tried), key=lambda solution: solution[1])
 
 
 def explain(
     collected: Collected, kinds: str, weights: torch.Tensor, texts: list[TextValues], targets: list[int]
 ) -> list[np.ndarray]:
     """(n_i,) centred scores of each text."""
-    columns, scores = collected.columns(kinds), []
+    columns, scores = sum(collected.groups(kinds), []), []
     for features, positions, target, text in zip(collected.features, collected.positions, targets, texts, strict=True):
         phi = torch.zeros(len(features), weights.shape[1], dtype=torch.float64)
         phi[positions] = features[positions][:, columns].double() @ weights
@@ -127,17 +118,12 @@ def explain(
 
 def measure(case: Case, texts: list[TextValues], targets: list[int], scores: list[np.ndarray]) -> dict[str, Any]:
     """Mean and interval of each figure over the texts."""
-    ours = perturb(texts, scores, targets)
-    rival = perturb(texts, measuring.scores(case, "integrated_gradients")[: len(texts)], targets)
-    truth = measuring.scores(case, "shapley")[: len(texts)]
-    comprehensive = [comprehensiveness(each.full, each.without) for each in (ours, rival)]
-    sufficient = [sufficiency(each.full, each.only) for each in (ours, rival)]
+    ours, rival = measuring.removed(texts, scores, targets), case.load("integrated_gradients", "mask")
+    truth = case.scores("shapley")[: len(texts)]
     figures = {
         "spearman": rank_agreement(scores[: len(truth)], truth),
-        "comprehensiveness": comprehensive[0],
-        "sufficiency": sufficient[0],
-        "comprehensiveness less IG's": comprehensive[0] - comprehensive[1],
-        "sufficiency less IG's": sufficient[0] - sufficient[1],
+        **ours,
+        **{f"{name} less IG's": values - rival[name][: len(texts)] for name, values in ours.items()},
     }
     return {name: mean_interval(values) for name, values in figures.items()}
 
@@ -175,13 +161,7 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--case", default="sst2-0")
-    parser.add_argument("--train-texts", type=int, default=3000)
-    parser.add_argument("--texts", type=int, default=150)
-    args = parser.parse_args()
+    args = make_parser(__doc__, "data", "work", case="sst2-0", train_texts=3000, texts=150).parse_args()
     be_quiet()
     data, _, seed = args.case.rpartition("-")
     case = Case(data, int(seed), args.data, args.work)
@@ -193,7 +173,7 @@ def main() -> None:
         "seed": case.seed,
         "train_texts": args.train_texts - HELD_OUT,
         "texts": len(texts),
-        "reference_texts": min(len(measuring.scores(case, "shapley")), len(texts)),
+        "reference_texts": min(len(case.scores("shapley")), len(texts)),
         "machine": machine(),
     }
     ways: dict[str, Any] = {}

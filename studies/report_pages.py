@@ -5,8 +5,8 @@
 
 Writes a report of made-up texts, opens its index from the disk as a reader does, and scrolls through the whole list by
 a screen a frame, so that every text is loaded. A frame's time is the distance between two of the browser's animation
-frames. Other work on the machine shows in all of it: the best of several tries is kept, and all tries are told. Beside
-it stands what no other work shows in, the processor time that the page's main thread takes for each such step.
+frames. Other work on the machine shows in all of it: all tries are written down, and the best of them. The processor
+time that the page's main thread takes for each such step shows no other work.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ TONES = {
     "negative": ["dull", "awful", "broken", "rude", "poor"],
     "positive": ["superb", "lovely", "kind", "warm", "fine"],
 }
-METHOD = Method("mhex", "model", "fitted", "centred", False, "mask", True, 0.5, 0.5)
+SAME: dict[str, Any] = {
+    "method": Method("mhex", "model", "fitted", "centred", False, "mask", True, 0.5, 0.5),
+    "model": ModelRef("made-up", None),
+    "library": "mhex_nlp",
+    **dict.fromkeys(["text_pair", "foil", "heads"]),
+    **{"base_value": 0.0, "truncated": False, "windows": 1, "notes": ()},
+}
 CLS, SEP = (Token("", piece, None, None, None, None, True, 0.0) for piece in ("[CLS]", "[SEP]"))
 VIEW = {"width": 1280, "height": 900}
 FIRST_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
@@ -81,38 +88,28 @@ def explanations(count: int, words: int, seed: int = 0) -> Iterator[Explanation]
             score = draw.uniform(0.5, 1.5) if word in TONES[label] else draw.uniform(-0.2, 0.2)
             tokens.append(Token(word, word, start, start + len(word), 0, index, False, score))
             start += len(word) + 1
-        probability, class_id = draw.uniform(0.5, 1), labels.index(label)
+        target, probability = ClassRef(label, labels.index(label)), draw.uniform(0.5, 1)
         shares = dict.fromkeys(labels, 1 - probability) | {label: probability}
         yield Explanation(
             id=str(number),
             text=" ".join(chosen),
-            text_pair=None,
-            prediction=Prediction(label, class_id, probability, shares),
-            target=ClassRef(label, class_id),
-            foil=None,
-            method=METHOD,
-            model=ModelRef("made-up", None),
-            library="mhex_nlp",
-            heads=None,
+            prediction=Prediction(label, target.id, probability, shares),
+            target=target,
             tokens=(*tokens, SEP),
             sum=sum(token.score for token in tokens),
-            base_value=0.0,
-            truncated=False,
-            windows=1,
-            notes=(),
+            **SAME,
         )
 
 
 def try_once(browser: Any, index: Path, count: int) -> dict[str, Any]:
     """One fresh tab."""
-    context = browser.new_context(viewport=VIEW)
-    page = context.new_page()
+    page = browser.new_page(viewport=VIEW)
     page.goto(index.as_uri(), wait_until="commit")
     paint = page.evaluate(FIRST_PAINT)
     page.wait_for_selector("#rows li", state="attached")
     filters = [page.evaluate(FILTER, word) for word in ("s", "superb", "")]
     scrolled = page.evaluate(SCROLL, count)
-    context.close()
+    page.close()
     if scrolled["listed"] != count:
         raise RuntimeError(f"the list must hold {count} texts when it was scrolled through, got {scrolled['listed']}.")
     frames = sorted(scrolled["frames"])
@@ -128,36 +125,22 @@ def try_once(browser: Any, index: Path, count: int) -> dict[str, Any]:
 
 def main_thread(browser: Any, index: Path) -> dict[str, float]:
     """Milliseconds of processor time of the page's main thread, a step of one screen."""
-    context = browser.new_context(viewport=VIEW)
-    page = context.new_page()
+    page = browser.new_page(viewport=VIEW)
     page.goto(index.as_uri())
-    session = context.new_cdp_session(page)
+    session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def ticks() -> float:
-        return next(
-            1000 * float(metric["value"])
-            for metric in session.send("Performance.getMetrics")["metrics"]
-            if metric["name"] == "TaskDuration"
-        )
-
-    spent, before, further = [], ticks(), True
+    ticks, further = [], True
     while further:
-        further = page.evaluate(STEP)
-        now = ticks()
-        spent.append(now - before)
-        before = now
-    context.close()
-    spent.sort()
+        further = len(ticks) == 0 or page.evaluate(STEP)
+        metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+        ticks.append(1000 * metrics["TaskDuration"])
+    page.close()
+    spent = sorted(after - before for before, after in pairwise(ticks))
     return {"steps": len(spent), "most_ms": round(spent[-1], 1), "median_ms": round(spent[len(spent) // 2], 1)}
 
 
 def main() -> None:
-    parser = make_parser(__doc__, page=False)
-    parser.add_argument("--texts", type=int, default=10_000)
-    parser.add_argument("--words", type=int, default=25)
-    parser.add_argument("--tries", type=int, default=3)
-    args = parser.parse_args()
+    args = make_parser(__doc__, page=False, texts=10_000, words=25, tries=3).parse_args()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         made = list(explanations(args.texts, args.words))
         draw = random.Random(1)
@@ -177,7 +160,7 @@ def main() -> None:
             "index_bytes": index.stat().st_size,
             "texts_per_second_written": round(args.texts / seconds),
             "best": {
-                name: min(each[name] for each in tries)
+                name: min(attempt[name] for attempt in tries)
                 for name in ("first_contentful_paint_ms", "longest_frame_ms", "longest_filter_ms")
             },
             "main_thread": main_thread(browser, index),

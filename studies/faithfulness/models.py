@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,7 @@ from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.evaluation.model_values import ModelValues
 from mhex_nlp.evaluation.text_values import TextValues
 
-from ..common import train as fine_tune
-from ..common import write_json
+from ..common import fine_tune, write_json
 from . import data as corpus
 from . import settings, store
 
@@ -47,10 +48,9 @@ class Case:
     def folder(self) -> Path:
         return self.work / self.name
 
-    def made_of(self, method: str = "") -> str:
-        """What scores of `method` depend on: the model, or for fitted scores the model with its fit."""
-        kind = "fitted" if method == "mhex_fitted" else "trained"
-        return f"{store.digest(self.folder / kind / 'model.safetensors')} {method}".strip()
+    @property
+    def max_length(self) -> int:
+        return settings.MAX_LENGTH[self.data]
 
     def prepare(self) -> None:
         """Fine-tunes and fits what is not there yet.
@@ -58,20 +58,33 @@ class Case:
         Raises:
             ValueError: a model or a fit that is there was made with other settings.
         """
-        trained, fitted = self.folder / "trained", self.folder / "fitted"
-        options = settings.training(self.data, self.train_texts)
-        if not trained.is_dir():
-            store.write_whole(trained, lambda folder: self._train(folder, options))
-        _check(trained / "settings.json", options, "trained")
-        if not fitted.is_dir():
-            store.write_whole(fitted, self._fit)
-        _check(fitted / "settings.json", {"fit": settings.FIT}, "fitted")
+        self._keep("trained", settings.training(self.data, self.train_texts), self._train)
+        self._keep("fitted", {"fit": settings.FIT}, self._fit)
+
+    def unit(self, variant: str, group: str, count: int, make: Callable[[], store.Columns]) -> store.Columns:
+        """The arrays of a unit of work, made where they are not on disk for as many texts."""
+        return store.unit(*self._place(variant, group), count, make)
+
+    def load(self, variant: str, group: str = "scores") -> store.Columns:
+        """The arrays of a unit of work; none where it was not begun, or was made of another model."""
+        return store.load(*self._place(variant, group))
+
+    def scores(self, variant: str) -> list[np.ndarray]:
+        """The rows on disk."""
+        return store.unpack(self.load(variant))
+
+    def _place(self, variant: str, group: str) -> tuple[Path, str]:
+        """Where a unit lies, and what it depends on: the model (with its fit, for fitted scores) and the budget."""
+        kind = "fitted" if variant.startswith("mhex_fitted") else "trained"
+        made_of = f"{store.digest(self.folder / kind / 'model.safetensors')} {variant}"
+        _, budget = settings.BUDGETS.get(variant, ("", ""))
+        return self.folder / group / f"{variant}.npz", f"{made_of} {budget}".strip()
 
     @cached_property
-    def parts(self) -> tuple[corpus.Texts, corpus.Texts, list[str]]:
-        """Training texts, test texts and class names."""
-        train, test, names = corpus.read(self.corpora, self.data)
-        return train.first(self.train_texts, self.seed), test, names
+    def parts(self) -> tuple[Dataset, Dataset]:
+        """Training and test texts."""
+        train, test = corpus.read(self.corpora, self.data)
+        return train if self.train_texts is None else corpus.shuffled(train, self.train_texts, self.seed), test
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -86,44 +99,51 @@ class Case:
         return MhexExplainer(self.model, self.tokenizer, max_length=self.max_length, batch_tokens=settings.BATCH_TOKENS)
 
     @cached_property
-    def _values(self) -> dict[str, ModelValues]:
-        return {}
-
-    @property
-    def max_length(self) -> int:
-        return settings.MAX_LENGTH[self.data]
-
-    def values(self, removal: str = "mask") -> ModelValues:
-        """One for each removal, which remembers what the model said."""
-        if removal not in self._values:
-            self._values[removal] = ModelValues(
-                self.model, self.tokenizer, removal, settings.BATCH_TOKENS, max_length=self.max_length
-            )
-        return self._values[removal]
+    def values(self) -> dict[str, ModelValues]:
+        """By removal."""
+        model, tokens = (self.model, self.tokenizer), settings.BATCH_TOKENS
+        return {name: ModelValues(*model, name, tokens, max_length=self.max_length) for name in ("mask", "deletion")}
 
     @cached_property
-    def _drawn(self) -> dict[str, list[TextValues]]:
-        return {}
+    def _drawn(self) -> dict[str, tuple[list[TextValues], Iterator[TextValues]]]:
+        """By removal the texts drawn so far, which remember what the model said of them, and those to come."""
+        texts = list(corpus.shuffled(self.parts[1], len(self.parts[1]), self.seed)["text"])
+        more = {name: map(values.of, texts) for name, values in self.values.items()}
+        return {name: ([], (text for text in rest if text.n > 1)) for name, rest in more.items()}
 
     def texts(self, count: int, removal: str = "mask") -> list[TextValues]:
         """The first `count` test texts, shuffled by the seed, that have more than one content token."""
-        if len(self._drawn.get(removal, [])) < count:
-            shuffled = self.parts[1].first(len(self.parts[1]), self.seed).texts
-            known, values = self._drawn.get(removal, []), self.values(removal)
-            drawn = [text for text in (values.of(text) for text in shuffled[: 2 * count + 20]) if text.n > 1]
-            self._drawn[removal] = known + drawn[len(known) :]  # those known keep what the model said of them
-        return self._drawn[removal][:count]
+        drawn, more = self._drawn[removal]
+        drawn += islice(more, max(0, count - len(drawn)))
+        return drawn[:count]
 
-    def _train(self, folder: Path, options: dict[str, Any]) -> None:
-        train, test, names = self.parts
+    def _keep(self, kind: str, options: dict[str, Any], make: Callable[[], tuple[Any, Any, dict[str, Any]]]) -> None:
+        """Makes model, tokenizer and result where they are not there; ValueError where they are of other settings."""
+        folder = self.folder / kind
+        if not folder.is_dir():
+            with store.whole_folder(folder) as partial:
+                model, tokenizer, result = make()
+                model.save_pretrained(partial)
+                tokenizer.save_pretrained(partial)
+                write_json(partial / "settings.json", options)
+                write_json(partial / "result.json", result)
+            shown = {
+                name: result[name] for name in ("accuracy", "skill", "skill_interval", "seconds") if name in result
+            }
+            print(f"{self.name} {kind}: {shown}", flush=True)
+        known = json.loads((folder / "settings.json").read_text("utf-8"))
+        if known != json.loads(json.dumps(options)):
+            raise ValueError(
+                f"{folder} was {kind} with {known}, and the settings now are {options}: remove that folder (and what "
+                "hangs on it) or put the settings back."
+            )
+
+    def _train(self) -> tuple[Any, Any, dict[str, Any]]:
+        train, test = self.parts
+        names = train.features["label"].names
         set_seed(self.seed)
         tokenizer = AutoTokenizer.from_pretrained(minilm_path())
         tokenizer.model_max_length = self.max_length
-
-        def encode(texts: corpus.Texts) -> Dataset:
-            rows = tokenizer(texts.texts, truncation=True, max_length=self.max_length, padding=False)
-            return Dataset.from_dict({**rows, "labels": texts.labels})
-
         model = AutoMhexModelForSequenceClassification.from_pretrained(
             minilm_path(),
             num_labels=len(names),
@@ -131,50 +151,26 @@ class Case:
             label2id={name: index for index, name in enumerate(names)},
         )
         steps = -(-len(train) // settings.BATCH) * settings.EPOCHS
-        trainer, seconds = fine_tune(
+        hits, seconds = fine_tune(
             model,
             tokenizer,
-            encode(train),
+            train,
+            test,
+            max_length=self.max_length,
             lr=settings.LR,
             batch=settings.BATCH,
-            epochs=settings.EPOCHS,
+            num_train_epochs=settings.EPOCHS,
             warmup_steps=min(settings.WARMUP_STEPS, steps // 4),
             weight_decay=settings.WEIGHT_DECAY,
             seed=self.seed,
             groups=mhex_param_groups(model, settings.LR),
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="group_by_length",  # of the test texts too
         )
-        order = np.argsort([len(text) for text in test.texts])  # little padding
-        ordered = corpus.Texts([test.texts[i] for i in order], [test.labels[i] for i in order])
-        predicted = trainer.predict(encode(ordered))  # grouped by length too, so its labels have its order
-        accuracy = float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_json(folder / "settings.json", options)
-        write_json(
-            folder / "result.json", {"accuracy": accuracy, "test_texts": len(test), "seconds": round(seconds, 1)}
-        )
-        print(f"{self.name} trained: accuracy {accuracy:.4f} on {len(test)}, {seconds:.0f} s", flush=True)
+        return model, tokenizer, {"accuracy": float(hits.mean()), "test_texts": len(test), "seconds": round(seconds, 1)}
 
-    def _fit(self, folder: Path) -> None:
-        trained = self.folder / "trained"
+    def _fit(self) -> tuple[Any, Any, dict[str, Any]]:
+        trained, texts = self.folder / "trained", list(self.parts[0]["text"])
         model = AutoMhexModelForSequenceClassification.from_pretrained(trained).eval()
         tokenizer = AutoTokenizer.from_pretrained(trained)
-        report = fit_equivalent_matrices(
-            model, tokenizer, self.parts[0].texts, seed=self.seed, progress=False, **settings.FIT
-        )
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_json(folder / "settings.json", {"fit": settings.FIT})
-        write_json(folder / "result.json", report.to_dict())
-        low, high = report.skill_interval
-        print(f"{self.name} fitted: skill {report.skill:.3f} [{low:.3f}, {high:.3f}], {report.seconds} s", flush=True)
-
-
-def _check(path: Path, options: dict[str, Any], kind: str) -> None:
-    known = json.loads(path.read_text("utf-8"))
-    if known != json.loads(json.dumps(options)):
-        raise ValueError(
-            f"{path.parent} was {kind} with {known}, and the settings now are {options}: remove that folder (and what "
-            "hangs on it) or put the settings back."
-        )
+        report = fit_equivalent_matrices(model, tokenizer, texts, seed=self.seed, progress=False, **settings.FIT)
+        return model, tokenizer, report.to_dict()

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 
 from ..common import machine, mean_interval, write_json, write_page
-from . import extras, measuring, settings, store, tables
+from . import measuring, settings, store, tables
 from .models import Case
 from .tables import MEASURED
 
@@ -32,14 +33,11 @@ def write(args: argparse.Namespace) -> None:
 
 def collect(work: Path, texts: int, table_b_texts: int) -> dict[str, Any]:
     """All that `--work` holds, of at most as many texts as asked for."""
-    cases: dict[str, list[Case]] = {data: [] for data in settings.DATA}
-    for path in sorted(work.glob("*-*/fitted/result.json")):
-        data, _, seed = path.parts[-3].rpartition("-")
-        if data in cases and seed.isdigit():
-            cases[data].append(Case(data, int(seed), work, work))
-    cases = {data: runs for data, runs in cases.items() if runs}
+    cases: dict[str, list[Case]] = {}
+    for data in settings.DATA:
+        for result in sorted(work.glob(f"{data}-*/fitted/result.json")):
+            cases.setdefault(data, []).append(Case(data, int(result.parts[-3].rpartition("-")[2]), work, work))
     first = {data: runs[0] for data, runs in cases.items()}
-    costs = {data: case.folder / "cost.json" for data, case in first.items()}
     return {
         "model": settings.MODEL,
         "machine": machine(),
@@ -49,17 +47,20 @@ def collect(work: Path, texts: int, table_b_texts: int) -> dict[str, Any]:
         "B": {data: table for data, case in first.items() if (table := _table_b(case, table_b_texts))},
         "C": {data: table for data, case in first.items() if (table := _table_c(case))},
         "D": _table_d(cases.get("sst2", [])),
-        "E": {data: json.loads(path.read_text("utf-8")) for data, path in costs.items() if path.is_file()},
+        "E": {data: cost for data, case in first.items() if (cost := _read(case.folder / "cost.json"))},
     }
 
 
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
 def _model(case: Case) -> dict[str, Any]:
-    trained, fit = (json.loads((case.folder / kind / "result.json").read_text()) for kind in ("trained", "fitted"))
-    made = json.loads((case.folder / "trained" / "settings.json").read_text())
+    trained, fit = (_read(case.folder / kind / "result.json") for kind in ("trained", "fitted"))
     return {
         "accuracy": round(trained["accuracy"], 4),
         "test_texts": trained["test_texts"],
-        "train_texts": made["train_texts"],
+        "train_texts": _read(case.folder / "trained" / "settings.json")["train_texts"],
         "train_seconds": trained["seconds"],
         "fit_texts": fit["texts"],
         "fit_seconds": fit["seconds"],
@@ -67,9 +68,11 @@ def _model(case: Case) -> dict[str, Any]:
     }
 
 
-def _figures(case: Case, method: str, group: str, names: tuple[str, ...], count: int | None) -> Figures:
+def _figures(
+    case: Case, method: str, *, group: str = "mask", names: Sequence[str] = MEASURED, count: int | None = None
+) -> Figures:
     """(B,) values of each name, averaged over the draws of "random"; nothing where a unit is missing."""
-    runs = [store.load(*measuring.place(case, variant, group)) for variant in measuring.variants(method)]
+    runs = [case.load(variant, group) for variant in measuring.variants(method)]
     if not all(runs):
         return {}
     size = min(len(columns[names[0]]) for columns in runs)
@@ -77,7 +80,7 @@ def _figures(case: Case, method: str, group: str, names: tuple[str, ...], count:
 
 
 def _pooled(
-    cases: list[Case], methods: tuple[str, ...], names: tuple[str, ...], read: Callable[[Case, str], Figures]
+    cases: Sequence[Case], methods: Sequence[str], names: Sequence[str], read: Callable[[Case, str], Figures]
 ) -> dict[str, Any]:
     """Means over all (text, seed) pairs that a method has, and paired differences over those that both have.
 
@@ -86,81 +89,75 @@ def _pooled(
         names: the metrics.
         read: figures of a method and seed.
     """
-    rows = {method: {case.seed: found for case in cases if (found := read(case, method))} for method in methods}
+    rows = {method: {case.seed: values for case in cases if (values := read(case, method))} for method in methods}
     table: dict[str, Any] = {}
     for method, runs in rows.items():
         if not runs:
             continue
-        table[method] = {"seeds": sorted(runs)}
+        seeds = sorted(runs)
+        table[method] = {"seeds": seeds}
         for name in names:
-            table[method][name] = mean_interval(np.concatenate([runs[seed][name] for seed in sorted(runs)]))
+            table[method][name] = mean_interval(np.concatenate([runs[seed][name] for seed in seeds]))
             for rival in settings.RIVALS:
-                shared = sorted(set(runs) & set(rows.get(rival, {})))
-                if rival == method or not shared:
-                    continue
-                pairs = [(runs[seed][name], rows[rival][seed][name]) for seed in shared]
-                differences = [one[: len(other)] - other[: len(one)] for one, other in pairs]
-                table[method][f"{name} - {rival}"] = mean_interval(np.concatenate(differences))
+                others = rows.get(rival, {}) if rival != method else {}
+                pairs = [(runs[seed][name], others[seed][name]) for seed in seeds if seed in others]
+                if pairs:
+                    differences = [one[: len(other)] - other[: len(one)] for one, other in pairs]
+                    table[method][f"{name} - {rival}"] = mean_interval(np.concatenate(differences))
     return table
 
 
-def _table_a(cases: list[Case], count: int) -> dict[str, Any]:
-    tables_of_removal = {}
-    for removal, methods in (("mask", settings.METHODS_A), ("deletion", settings.METHODS_DELETION)):
-
-        def read(case: Case, method: str, removal: str = removal) -> Figures:
-            return _figures(case, method, removal, MEASURED, count)
-
-        if table := _pooled(cases, methods, MEASURED, read):
-            tables_of_removal[removal] = table
-    return tables_of_removal
+def _table_a(cases: Sequence[Case], count: int) -> dict[str, Any]:
+    removals = {"mask": settings.METHODS_A, "deletion": settings.METHODS_DELETION}
+    pooled = {
+        removal: _pooled(cases, methods, MEASURED, partial(_figures, group=removal, count=count))
+        for removal, methods in removals.items()
+    }
+    return {removal: table for removal, table in pooled.items() if table}
 
 
 def _table_b(case: Case, count: int) -> dict[str, Any]:
-    columns = store.load(*measuring.place(case, "shapley"))
-    truth = store.unpack(columns)[:count]
+    reference = case.load("shapley")
+    truth = store.unpack(reference)[:count]
     if len(truth) < 2:
         return {}
 
     def read(_: Case, method: str) -> Figures:
-        rows = [measuring.scores(case, variant)[: len(truth)] for variant in measuring.variants(method)]
+        rows = [case.scores(variant)[: len(truth)] for variant in measuring.variants(method)]
         size = min(len(scores) for scores in rows)
-        if not size:
+        measured = _figures(case, method, count=size) if size else {}
+        if not measured:
             return {}
-        ranks = np.mean([rank_agreement(scores[:size], truth[:size]) for scores in rows], axis=0)
-        measured = _figures(case, method, "mask", MEASURED, size)
-        return {"spearman": ranks, **measured} if measured else {}
+        return {"spearman": np.mean([rank_agreement(scores[:size], truth[:size]) for scores in rows], 0), **measured}
 
     methods = ("shapley", *settings.METHODS_A, *settings.METHODS_B)
-    seconds = {}
-    for method in methods:
-        if unit := store.load(*measuring.place(case, measuring.variants(method)[0])):
-            seconds[method] = round(float(unit["seconds"]) / len(unit["lengths"]), 4)
-    trust = {name: mean_interval(columns[name][: len(truth)]) for name in ("reliability", "corrected")}
+    units = {method: case.load(measuring.variants(method)[0]) for method in methods}
     return {
         "seed": case.seed,
-        "reference": {"texts": len(truth), **trust},
+        "reference": {
+            "texts": len(truth),
+            **{name: mean_interval(reference[name][: len(truth)]) for name in ("reliability", "corrected")},
+        },
         "methods": _pooled([case], methods, ("spearman", *MEASURED), read),
-        "seconds_per_text": seconds,
+        "seconds_per_text": {
+            method: round(float(unit["seconds"]) / len(unit["lengths"]), 4) for method, unit in units.items() if unit
+        },
     }
 
 
 def _table_c(case: Case) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    for method in extras.AGGREGATIONS:
+    for method in measuring.AGGREGATIONS:
         for part in settings.RANDOMISED:
-            values = store.load(*extras.randomisation_place(case, method, part)).get("spearman")
-            if values is not None:
-                by_draw = np.round(values.mean(1), 4).tolist()
-                table.setdefault(method, {})[part] = {**mean_interval(values.mean(0)), "each": by_draw}
+            if unit := case.load(f"{method}-{part}", "randomisation"):
+                by_draw = np.round(unit["spearman"].mean(1), 4).tolist()
+                table.setdefault(method, {})[part] = {**mean_interval(unit["spearman"].mean(0)), "each": by_draw}
     return table
 
 
-def _table_d(cases: list[Case]) -> dict[str, Any]:
-    def read(case: Case, method: str, name: str = "auprc") -> Figures:
-        return _figures(case, method, "auprc", (name,), None)
-
+def _table_d(cases: Sequence[Case]) -> dict[str, Any]:
+    read = partial(_figures, group="auprc", names=("auprc", "share"))
     table = _pooled(cases, settings.METHODS_D, ("auprc",), read)
-    shares = [read(case, "random", "share").get("share", np.empty(0)) for case in cases]
-    marked = np.concatenate(shares) if shares else np.empty(0)
-    return {"methods": table, "marked_share": mean_interval(marked) if marked.size else None} if table else {}
+    shares = [values["share"] for case in cases if (values := read(case, "random"))]
+    share = mean_interval(np.concatenate(shares)) if shares else None
+    return {"methods": table, "marked_share": share} if table else {}

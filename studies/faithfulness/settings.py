@@ -13,7 +13,6 @@ DATA = ("sst2", "ag_news")
 NAMES = {"sst2": "SST-2, sentence level", "ag_news": "AG News test set, re-split"}
 MODEL = "all-MiniLM-L6-v2"
 SEEDS = (0, 1, 2)
-TABLES = ("A", "B", "C", "D", "E")
 
 # fine-tuning
 EPOCHS, BATCH, LR, WARMUP_STEPS, WEIGHT_DECAY = 1, 32, 5e-5, 50, 0.01

@@ -5,30 +5,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-DIGITS = 6
+from mhex_nlp.corpus.atomic_files import durable
+
 Columns = dict[str, np.ndarray]
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """`write` to a temporary neighbour (file or folder), then rename: whoever kills this leaves old or new, no half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        partial.unlink(missing_ok=True)
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when the block ends without an error."""
+    partial = path.with_name(f".{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    partial.rename(path)
 
 
 def unit(path: Path, made_of: str, count: int, make: Callable[[], Columns]) -> Columns:
@@ -38,14 +35,10 @@ def unit(path: Path, made_of: str, count: int, make: Callable[[], Columns]) -> C
         return columns
     start = time.perf_counter()
     columns = {**make(), "texts": np.asarray(count)}
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, made_of=np.asarray(made_of), **columns)
-
-    write_whole(path, write)
-    where = "/".join(path.with_suffix("").parts[-3:])
-    print(f"{where}: {count} texts, {time.perf_counter() - start:.1f} s", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with durable(path) as file:
+        np.savez_compressed(file, made_of=np.asarray(made_of), **columns)
+    print(f"{'/'.join(path.parts[-3:])}: {count} texts, {time.perf_counter() - start:.1f} s", flush=True)
     return columns
 
 
@@ -54,7 +47,7 @@ def load(path: Path, made_of: str) -> Columns:
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as file:
-        columns = {name: file[name] for name in file.files}
+        columns = dict(file)
     return columns if str(columns.pop("made_of")) == made_of else {}
 
 
@@ -70,11 +63,10 @@ def unpack(columns: Columns) -> list[np.ndarray]:
 
 def digest(path: Path) -> str:
     """The first 12 digits of a file's sha256."""
-    state = path.stat()
-    return _digest(path, state.st_mtime_ns, state.st_size)
+    return _digest(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _digest(path: Path, changed: int, size: int) -> str:
+def _digest(path: Path, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

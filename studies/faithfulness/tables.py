@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..common import grid, span
@@ -30,24 +30,24 @@ def render(report: dict[str, Any]) -> list[str]:
         "",
         *_models(report["models"]),
     ]
+    for title, body in _sections(report):
+        lines += ["", f"### {title}", "", *body]
+    return lines
+
+
+def _sections(report: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     for data, removals in report["A"].items():
         for removal, table in removals.items():
-            title = {"mask": "by [MASK]", "deletion": "by deletion, on the same scores"}[removal]
-            lines += [
-                "",
-                f"### A. {settings.NAMES[data]}: top tokens removed {title}",
-                "",
-                *_compared(table, MEASURED),
-            ]
+            how = {"mask": "by [MASK]", "deletion": "by deletion, on the same scores"}[removal]
+            yield f"A. {settings.NAMES[data]}: top tokens removed {how}", _compared(table, MEASURED)
     for data, table in report["B"].items():
-        lines += ["", f"### B. {settings.NAMES[data]}: agreement with Shapley values", "", *_table_b(table)]
+        yield f"B. {settings.NAMES[data]}: agreement with Shapley values", _table_b(table)
     if report["C"]:
-        lines += ["", "### C. Parameter randomisation", "", *_table_c(report["C"])]
+        yield "C. Parameter randomisation", _table_c(report["C"])
     if report["D"]:
-        lines += ["", "### D. Plausibility: words of the Stanford Sentiment Treebank", "", *_table_d(report["D"])]
+        yield "D. Plausibility: words of the Stanford Sentiment Treebank", _table_d(report["D"])
     if report["E"]:
-        lines += ["", "### E. Cost", "", *_table_e(report["E"])]
-    return lines
+        yield "E. Cost", _table_e(report["E"])
 
 
 def cell(figure: Figure | None, signed: bool = False) -> str:
@@ -57,26 +57,23 @@ def cell(figure: Figure | None, signed: bool = False) -> str:
 
 def _models(models: dict[str, Any]) -> list[str]:
     rows = []
-    for name, one in models.items():
+    for name, figures in models.items():
         data, _, seed = name.rpartition("-")
-        skill = span(one["skill"], one["skill_interval"])
-        accuracy = f"{one['accuracy']:.3f} (n = {one['test_texts']:,})"
-        rows.append(
-            [settings.NAMES[data], seed, accuracy, skill, f"{one['fit_texts']:,}", f"{one['fit_seconds']:.0f} s"]
-        )
+        accuracy = f"{figures['accuracy']:.3f} (n = {figures['test_texts']:,})"
+        fit = [span(figures["skill"], figures["skill_interval"]), f"{figures['fit_texts']:,}"]
+        rows.append([settings.NAMES[data], seed, accuracy, *fit, f"{figures['fit_seconds']:.0f} s"])
     return grid(["data", "seed", "accuracy", "skill of the fit", "texts of the fit", "time of the fit"], rows)
 
 
 def _compared(methods: dict[str, Any], names: Sequence[str], seconds: dict[str, float] | None = None) -> list[str]:
     """A row a method: each figure with its differences to the rivals, the pairs of text and seed."""
-    head, rows = ["scores"], []
-    for name in names:
-        head += [TITLES[name], *(f"Δ to {SHORT[rival]}" for rival in settings.RIVALS)]
+    deltas = [f"Δ to {SHORT[rival]}" for rival in settings.RIVALS]
+    head = ["scores", *(title for name in names for title in (TITLES[name], *deltas))]
+    rows = []
     for method, row in methods.items():
         cells = [settings.LABELS[method]]
         for name in names:
-            cells += [cell(row[name])]
-            cells += [cell(row.get(f"{name} - {rival}"), signed=True) for rival in settings.RIVALS]
+            cells += [cell(row[name]), *(cell(row.get(f"{name} - {rival}"), signed=True) for rival in settings.RIVALS)]
         cells += [] if seconds is None else [f"{seconds.get(method, 0):.3f}"]
         rows.append([*cells, f"{row[names[0]]['n']} (seeds {', '.join(map(str, row['seeds']))})"])
     return grid([*head, *([] if seconds is None else ["seconds a text"]), "n"], rows)
@@ -104,11 +101,10 @@ def _table_c(report: dict[str, Any]) -> list[str]:
     for data, methods in report.items():
         for method, parts in methods.items():
             cells = [settings.NAMES[data], settings.LABELS[method]]
-            for part in settings.RANDOMISED:
-                one = parts.get(part)
-                each = f" ({', '.join(f'{value:+.2f}' for value in one['each'])})" if one else ""
-                cells.append(cell(one, signed=True) + each)
-            rows.append([*cells, str(max(one["n"] for one in parts.values()))])
+            for figure in map(parts.get, settings.RANDOMISED):
+                draws = "" if figure is None else f" ({', '.join(f'{value:+.2f}' for value in figure['each'])})"
+                cells.append(cell(figure, signed=True) + draws)
+            rows.append([*cells, str(max(figure["n"] for figure in parts.values()))])
     return [*lines, *grid(["data", "scores", *settings.RANDOMISED.values(), "n"], rows)]
 
 
@@ -124,11 +120,11 @@ def _table_d(table: dict[str, Any]) -> list[str]:
 
 def _table_e(report: dict[str, Any]) -> list[str]:
     rows = []
-    for data, one in report.items():
+    for data, cost in report.items():
         plain, attributions, explainer = (
-            f"{one[f'{name}_ms']:.2f} ms" for name in ("plain", "attributions", "explainer")
+            f"{cost[f'{key}_ms']:.2f} ms" for key in ("plain", "attributions", "explainer")
         )
-        ratio, count = span(one["ratio"], one["interval95"]), f"{one['texts']} texts × {one['rounds']} rounds"
-        rows.append([settings.NAMES[data], plain, attributions, ratio, explainer, f"{one['forward_passes']:g}", count])
+        ratio, count = span(cost["ratio"], cost["interval95"]), f"{cost['texts']} texts × {cost['rounds']} rounds"
+        rows.append([settings.NAMES[data], plain, attributions, ratio, explainer, f"{cost['forward_passes']:g}", count])
     head = ["data", "plain forward, a text", "with attributions", "ratio", "whole explainer", "forward passes", "n"]
     return ["Medians of rounds in random order; the ratio's interval over rounds.", "", *grid(head, rows)]
