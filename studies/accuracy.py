@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoModelForSequenceClassification
 
-from mhex_nlp import AutoMhexModelForSequenceClassification, mhex_param_groups
-from mhex_nlp.cli.demo.encoder import minilm_path
+from mhex_nlp import AutoMhexModelForSequenceClassification
 
 from . import common
 
@@ -30,24 +29,20 @@ KINDS = {
 LR, BATCH, EPOCHS, WARMUP, MAX_LENGTH = 5e-5, 32, 1, 0.1, 64
 
 
-def run(kind: str, data: Dataset, test: Dataset, tokenizer: Any, seed: int) -> dict[str, Any]:
+def run(kind: str, data: Dataset, test: Dataset, seed: int) -> dict[str, Any]:
     """Trains one model and gives its hits on each test sentence."""
-    set_seed(seed)
-    auto = AutoModelForSequenceClassification if kind == "plain" else AutoMhexModelForSequenceClassification
-    model = auto.from_pretrained(minilm_path(), num_labels=2)
-    hits, seconds = common.fine_tune(
-        model,
-        tokenizer,
+    _, _, hits, seconds = common.fine_tune(
+        AutoModelForSequenceClassification if kind == "plain" else AutoMhexModelForSequenceClassification,
         data,
         test,
         max_length=MAX_LENGTH,
         lr=LR,
         batch=BATCH,
-        num_train_epochs=EPOCHS,
+        epochs=EPOCHS,
         warmup_steps=round(WARMUP * -(-len(data) // BATCH) * EPOCHS),
         weight_decay=0.01,
         seed=seed,
-        groups=mhex_param_groups(model, LR) if kind == "heads" else None,
+        head_rate=kind == "heads",
     )
     return {"accuracy": float(hits.mean()), "seconds": round(seconds, 1), "hits": np.packbits(hits).tobytes().hex()}
 
@@ -71,8 +66,8 @@ def table(report: dict[str, Any]) -> list[str]:
             cells.append(f"{mean:.3f} ({by_seed})" if len(seeds) > 1 else by_seed)
             hits[kind] = np.array([unpack(run, count) for run in of_kind])
         for kind in ("heads", "heads, one rate"):
-            gain = common.mean_interval((hits[kind] - hits["plain"]).mean(0))  # over seeds; interval over texts
-            cells.append(common.span(gain["mean"], gain["interval95"], signed=True))
+            gain = (hits[kind] - hits["plain"]).mean(0)  # over seeds
+            cells.append(common.cell(common.mean_interval(gain), signed=True))
         rows.append([f"{size:,}", str(len(seeds)), *cells])
     return [
         f"{report['model']} fine-tuned on {report['data']}: {EPOCHS} epoch, batch {BATCH}, learning rate {LR:g}, "
@@ -87,7 +82,6 @@ def table(report: dict[str, Any]) -> list[str]:
 def main() -> None:
     args = common.make_parser(__doc__, "data").parse_args()
     common.be_quiet()
-    tokenizer = AutoTokenizer.from_pretrained(minilm_path())
     data, test = (common.read_sst2(args.data / f"{part}.tsv") for part in ("train", "test"))
     report: dict[str, Any] = {
         "model": common.MINILM,
@@ -103,7 +97,7 @@ def main() -> None:
         for kind in KINDS:
             key = f"{size}/{seed}/{kind}"
             if key not in report["runs"]:
-                report["runs"][key] = run(kind, chosen, test, tokenizer, seed)
+                report["runs"][key] = run(kind, chosen, test, seed)
                 common.write_json(args.output, report)
                 print(key, f"{report['runs'][key]['accuracy']:.4f}", flush=True)
     common.write_page(args.page, table(report))

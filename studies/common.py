@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Value, disable_progress_bars
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 from transformers.utils import logging
 
+from mhex_nlp import mhex_param_groups
+from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.corpus.atomic_files import durable
 from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.evaluation.metrics.arrays import as_scores
@@ -85,28 +87,34 @@ def read_sst2(path: Path) -> Dataset:
 
 
 def fine_tune(
-    model: Any,
-    tokenizer: Any,
+    auto: Any,
     data: Dataset,
     test: Dataset,
     *,
     max_length: int,
     lr: float,
     batch: int,
-    groups: Sequence[Any] | None = None,
+    epochs: int,
+    seed: int,
+    head_rate: bool = False,
     **arguments: Any,
-) -> tuple[np.ndarray, float]:
-    """Trains a classifier; which of the B test texts it gets right, (B,) bool, and the seconds of training.
+) -> tuple[Any, Any, np.ndarray, float]:
+    """Fine-tunes the packaged MiniLM: model, tokenizer, (B,) bool, which test texts it gets right, and the seconds.
 
     Args:
+        auto: the class that loads it, with heads or without.
         data, test: columns text and label.
-        groups: parameter groups of AdamW; by default Trainer's own.
+        head_rate: whether the heads learn at a rate of their own (`mhex_param_groups`).
         arguments: further ones of `TrainingArguments`.
     """
+    set_seed(seed)
+    tokenizer, names = AutoTokenizer.from_pretrained(minilm_path()), data.features["label"].names
+    tokenizer.model_max_length = max_length
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    model = auto.from_pretrained(minilm_path(), num_labels=len(names), **labels)
 
     def encode(rows: Dataset) -> Dataset:
-        encoding = tokenizer(list(rows["text"]), truncation=True, max_length=max_length)
-        return Dataset.from_dict({**encoding, "labels": rows["label"]})
+        return Dataset.from_dict({**tokenizer(list(rows["text"]), truncation=True), "labels": rows["label"]})
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
@@ -114,6 +122,8 @@ def fine_tune(
             learning_rate=lr,
             per_device_train_batch_size=batch,
             per_device_eval_batch_size=64,
+            num_train_epochs=epochs,
+            seed=seed,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
@@ -126,13 +136,13 @@ def fine_tune(
             settings,
             train_dataset=encode(data),
             data_collator=DataCollatorWithPadding(tokenizer),
-            optimizers=(None if groups is None else torch.optim.AdamW(groups, lr=lr), None),
+            optimizers=(torch.optim.AdamW(mhex_param_groups(model, lr), lr=lr) if head_rate else None, None),
         )
         start = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - start
         predicted = trainer.predict(encode(test))  # its labels have its order
-    return predicted.predictions.argmax(-1) == predicted.label_ids, seconds
+    return model, tokenizer, predicted.predictions.argmax(-1) == predicted.label_ids, seconds
 
 
 def timed_rounds(
@@ -191,6 +201,11 @@ def span(value: float, ends: Sequence[float], digits: int = 3, signed: bool = Fa
     form = f"{'+' if signed else ''}.{digits}f"
     low, high = ends
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def cell(figure: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """What `mean_interval` gave, or a dash."""
+    return "–" if figure is None else span(figure["mean"], figure["interval95"], signed=signed)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

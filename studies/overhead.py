@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +91,14 @@ def main() -> None:
     labels = torch.arange(args.batch_size, device=device) % 2
     plain = AutoModelForSequenceClassification.from_pretrained(minilm_path(), num_labels=2).to(device)
 
-    def forward(model: Any, **options: Any) -> Run:
-        def run() -> None:
-            with torch.inference_mode():
-                model(**batch, **options)
+    def forward(model: Any, **options: Any) -> None:
+        with torch.inference_mode():
+            model(**batch, **options)
 
-        return run
-
-    def step(model: Any, groups: Any) -> Run:
-        optimizer = torch.optim.AdamW(groups, lr=1e-6)
-
-        def run() -> None:
-            optimizer.zero_grad()
-            model(**batch, labels=labels).loss.backward()
-            optimizer.step()
-
-        return run
+    def step(model: Any, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
 
     figures: dict[str, Any] = {
         "model": f"{MINILM}, 22.7 M parameters, float32",
@@ -119,11 +112,12 @@ def main() -> None:
             for head in model.mhex:  # as after training; a zero matrix would be no cheaper, but fairer is better
                 head.w1.normal_(std=0.02)
         plain.eval(), model.eval()
-        passes = forward(plain), forward(model, output_attributions=True)
+        passes = partial(forward, plain), partial(forward, model, output_attributions=True)
         figures[f"forward, {kind}"], figures[f"forward memory, {kind}"] = compare(*passes, args.rounds, device)
         bare = type(plain)(plain.config).to(device).train()
         headed = get_mhex_model(type(plain)(plain.config), model.mhex_config).to(device).train()
-        steps = step(bare, bare.parameters()), step(headed, mhex_param_groups(headed, 1e-6))
+        groups = {bare: bare.parameters(), headed: mhex_param_groups(headed, 1e-6)}
+        steps = (partial(step, model, torch.optim.AdamW(rates, lr=1e-6)) for model, rates in groups.items())
         time, memory = compare(*steps, max(10, args.rounds // 3), device)
         figures[f"training step, {kind}"], figures[f"training memory, {kind}"] = time, memory
     write_json(args.output, figures)

@@ -28,8 +28,8 @@ from mhex_nlp.training.fitting.equations import EquationSource
 from mhex_nlp.training.fitting.ridge import RidgeStream
 from mhex_nlp.training.fitting.skill import Rows
 
-from .common import be_quiet, grid, machine, make_parser, mean_interval, span, write_json, write_page
-from .faithfulness import measuring, settings
+from .common import MINILM, be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page
+from .faithfulness import measuring
 from .faithfulness.data import shuffled
 from .faithfulness.models import Case
 
@@ -147,8 +147,7 @@ def table(report: dict[str, Any]) -> list[str]:
     names = ("spearman", "comprehensiveness less IG's", "sufficiency less IG's")
     rows = []
     for name, row in report["ways"].items():
-        cells = [span(row[key]["mean"], row[key]["interval95"], signed=True) for key in names]
-        rows.append([name, f"{row['skill']:.3f}", *cells])
+        rows.append([name, f"{row['skill']:.3f}", *(cell(row[key], signed=True) for key in names)])
     head = ["skill", "Spearman to Shapley ↑", "Δ comprehensiveness to IG ↑", "Δ sufficiency to IG ↓"]
     return [
         f"{report['case']}: {report['train_texts']} texts of the fit, {MASKS} masks each, {report['texts']} texts "
@@ -168,7 +167,7 @@ def main() -> None:
     texts = case.texts(args.texts)
     targets = measuring.targets_of(case, texts)
     report: dict[str, Any] = {
-        "model": settings.MODEL,
+        "model": MINILM,
         "case": args.case,
         "seed": case.seed,
         "train_texts": args.train_texts - HELD_OUT,

@@ -84,19 +84,16 @@ def read_explanations(folder: Path) -> dict[str, Explanation]:
 
 def difference(one: dict[str, Explanation], other: dict[str, Explanation]) -> float:
     """The largest difference of scores, by their scale; SystemExit where anything else differs."""
+
+    def unscored(e: Explanation) -> tuple[Any, ...]:
+        return e.text, e.target, e.label, e.truncated, e.windows, [(t.start, t.end, t.word) for t in e.tokens]
+
     if one.keys() != other.keys():
         raise SystemExit("other ids than in the undisturbed run")
-    worst = 0.0
-    for key, a in one.items():
-        b = other[key]
-        for name in ("text", "target", "label", "truncated", "windows"):
-            if getattr(a, name) != getattr(b, name):
-                raise SystemExit(f"{key}: another {name}")
-        if [(t.start, t.end, t.word) for t in a.tokens] != [(t.start, t.end, t.word) for t in b.tokens]:
-            raise SystemExit(f"{key}: other offsets")
-        scale = max(1.0, np.abs(a.scores).max())
-        worst = max(worst, float(np.abs(np.subtract(a.scores, b.scores)).max() / scale))
-    return worst
+    if differing := [key for key in one if unscored(one[key]) != unscored(other[key])]:
+        raise SystemExit(f"another text, prediction or offset: {differing[:5]}")
+    pairs = [(one[key].scores, other[key].scores) for key in one]
+    return max(float(np.abs(a - b).max() / max(1.0, np.abs(a).max())) for a, b in pairs)
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ TABLES = {"A": table_a, "B": table_b, "C": table_c, "D": table_d, "E": table_e}
 def main() -> None:
     seeds = ",".join(map(str, settings.SEEDS))
     parser = make_parser(__doc__, "data", "work", tables=",".join(TABLES), seeds=seeds, texts=300, table_b_texts=60)
-    parser.add_argument("--only", choices=settings.DATA, help="one of the data sets")
+    parser.add_argument("--only", choices=settings.NAMES, help="one of the data sets")
     parser.add_argument("--train-texts", type=int, help="only so many, to try the script")
     args = parser.parse_args()
     args.tables, args.seeds = args.tables.split(","), [int(seed) for seed in args.seeds.split(",")]
@@ -97,7 +97,7 @@ def main() -> None:
         parser.error(f"--texts and --table-b-texts must be at least 2, got {args.texts} and {args.table_b_texts}.")
     be_quiet()
     warnings.filterwarnings("ignore", message=".*Explained in part.*")  # cut for all methods alike
-    sets = [args.only] if args.only else list(settings.DATA)
+    sets = [args.only] if args.only else list(settings.NAMES)
     cases = [Case(data, seed, args.data, args.work, args.train_texts) for seed in args.seeds for data in sets]
     for _ in units(args, cases):
         report.write(args)

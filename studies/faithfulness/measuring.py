@@ -116,12 +116,10 @@ def randomise(case: Case, count: int) -> None:
     """(R, B) signed Spearman of both maps, for each part drawn anew."""
     texts = [text.item.text for text in case.texts(count)]
     for method, aggregation in AGGREGATIONS.items():
+        explainer = MhexExplainer(case.model, case.tokenizer, aggregation=aggregation, max_length=case.max_length)
         for part in settings.RANDOMISED:
 
-            def make(aggregation: str = aggregation, part: str = part) -> store.Columns:
-                explainer = MhexExplainer(
-                    case.model, case.tokenizer, aggregation=aggregation, max_length=case.max_length
-                )
+            def make(explainer: MhexExplainer = explainer, part: str = part) -> store.Columns:
                 agreement = parameter_randomisation(explainer, texts, part, settings.RANDOMISATIONS)
                 return {"spearman": np.round(agreement, DIGITS)}
 

@@ -13,19 +13,13 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer
 
-from mhex_nlp import (
-    AutoMhexModelForSequenceClassification,
-    MhexExplainer,
-    fit_equivalent_matrices,
-    mhex_param_groups,
-)
-from mhex_nlp.cli.demo.encoder import minilm_path
+from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer, fit_equivalent_matrices
 from mhex_nlp.evaluation.model_values import ModelValues
 from mhex_nlp.evaluation.text_values import TextValues
 
-from ..common import fine_tune, write_json
+from ..common import MINILM, fine_tune, write_json
 from . import data as corpus
 from . import settings, store
 
@@ -58,7 +52,8 @@ class Case:
         Raises:
             ValueError: a model or a fit that is there was made with other settings.
         """
-        self._keep("trained", settings.training(self.data, self.train_texts), self._train)
+        options = {"base": MINILM, "data": self.data, "train_texts": self.train_texts, **settings.TRAINING}
+        self._keep("trained", {**options, "max_length": self.max_length}, self._train)
         self._keep("fitted", {"fit": settings.FIT}, self._fit)
 
     def unit(self, variant: str, group: str, count: int, make: Callable[[], store.Columns]) -> store.Columns:
@@ -140,31 +135,16 @@ class Case:
 
     def _train(self) -> tuple[Any, Any, dict[str, Any]]:
         train, test = self.parts
-        names = train.features["label"].names
-        set_seed(self.seed)
-        tokenizer = AutoTokenizer.from_pretrained(minilm_path())
-        tokenizer.model_max_length = self.max_length
-        model = AutoMhexModelForSequenceClassification.from_pretrained(
-            minilm_path(),
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: index for index, name in enumerate(names)},
-        )
-        steps = -(-len(train) // settings.BATCH) * settings.EPOCHS
-        hits, seconds = fine_tune(
-            model,
-            tokenizer,
+        steps = -(-len(train) // settings.TRAINING["batch"]) * settings.TRAINING["epochs"]
+        model, tokenizer, hits, seconds = fine_tune(
+            AutoMhexModelForSequenceClassification,
             train,
             test,
             max_length=self.max_length,
-            lr=settings.LR,
-            batch=settings.BATCH,
-            num_train_epochs=settings.EPOCHS,
-            warmup_steps=min(settings.WARMUP_STEPS, steps // 4),
-            weight_decay=settings.WEIGHT_DECAY,
             seed=self.seed,
-            groups=mhex_param_groups(model, settings.LR),
+            head_rate=True,
             train_sampling_strategy="group_by_length",  # of the test texts too
+            **{**settings.TRAINING, "warmup_steps": min(settings.TRAINING["warmup_steps"], steps // 4)},
         )
         return model, tokenizer, {"accuracy": float(hits.mean()), "test_texts": len(test), "seconds": round(seconds, 1)}
 

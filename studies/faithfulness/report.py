@@ -14,13 +14,12 @@ import numpy as np
 
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 
-from ..common import machine, mean_interval, write_json, write_page
+from ..common import MINILM, machine, mean_interval, write_json, write_page
 from . import measuring, settings, store, tables
 from .models import Case
 from .tables import MEASURED
 
 Figures = dict[str, np.ndarray]  # name of a metric to its (B,) values
-SETTINGS = ("EPOCHS", "BATCH", "LR", "WARMUP_STEPS", "WEIGHT_DECAY", "MAX_LENGTH", "FIT", "BUDGETS", "RANDOM_DRAWS")
 
 
 def write(args: argparse.Namespace) -> None:
@@ -34,14 +33,20 @@ def write(args: argparse.Namespace) -> None:
 def collect(work: Path, texts: int, table_b_texts: int) -> dict[str, Any]:
     """All that `--work` holds, of at most as many texts as asked for."""
     cases: dict[str, list[Case]] = {}
-    for data in settings.DATA:
+    for data in settings.NAMES:
         for result in sorted(work.glob(f"{data}-*/fitted/result.json")):
             cases.setdefault(data, []).append(Case(data, int(result.parts[-3].rpartition("-")[2]), work, work))
     first = {data: runs[0] for data, runs in cases.items()}
     return {
-        "model": settings.MODEL,
+        "model": MINILM,
         "machine": machine(),
-        "settings": {name.lower(): getattr(settings, name) for name in SETTINGS},
+        "settings": {
+            **settings.TRAINING,
+            "max_length": settings.MAX_LENGTH,
+            "fit": settings.FIT,
+            "budgets": settings.BUDGETS,
+            "random_draws": settings.RANDOM_DRAWS,
+        },
         "models": {case.name: _model(case) for runs in cases.values() for case in runs},
         "A": {data: table for data, runs in cases.items() if (table := _table_a(runs, texts))},
         "B": {data: table for data, case in first.items() if (table := _table_b(case, table_b_texts))},

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-DATA = ("sst2", "ag_news")
 NAMES = {"sst2": "SST-2, sentence level", "ag_news": "AG News test set, re-split"}
-MODEL = "all-MiniLM-L6-v2"
 SEEDS = (0, 1, 2)
 
 # fine-tuning
-EPOCHS, BATCH, LR, WARMUP_STEPS, WEIGHT_DECAY = 1, 32, 5e-5, 50, 0.01
+TRAINING: dict[str, Any] = {"epochs": 1, "batch": 32, "lr": 5e-5, "warmup_steps": 50, "weight_decay": 0.01}
 MAX_LENGTH = {"sst2": 64, "ag_news": 128}
 
 # fit_equivalent_matrices, beside model, tokenizer, texts and seed
@@ -68,18 +66,3 @@ RANDOMISED = {"backbone": "whole backbone", "layers": "encoder layers", "heads":
 RANDOMISED_TEXTS, RANDOMISATIONS = 200, (0, 1, 2)
 PLAUSIBLE_TEXTS = 300
 COST_TEXTS, COST_ROUNDS = 64, 30
-
-
-def training(data: str, train_texts: int | None) -> dict[str, Any]:
-    """What a trained model depends on, kept beside it."""
-    return {
-        "base": MODEL,
-        "data": data,
-        "train_texts": train_texts,
-        "epochs": EPOCHS,
-        "batch": BATCH,
-        "lr": LR,
-        "warmup_steps": WARMUP_STEPS,
-        "weight_decay": WEIGHT_DECAY,
-        "max_length": MAX_LENGTH[data],
-    }

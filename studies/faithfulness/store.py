@@ -61,12 +61,8 @@ def unpack(columns: Columns) -> list[np.ndarray]:
     return np.split(columns["flat"], np.cumsum(columns["lengths"])[:-1]) if columns else []
 
 
+@functools.cache  # a report reads hundreds of units of one model
 def digest(path: Path) -> str:
     """The first 12 digits of a file's sha256."""
-    return _digest(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

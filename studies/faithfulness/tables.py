@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..common import grid, span
+from ..common import cell, grid, span
 from . import settings
 
-Figure = dict[str, Any]
 MEASURED = ("comprehensiveness", "sufficiency")
 SHORT = {"integrated_gradients": "integrated gradients", "mhex_fitted": "MHEX, fitted"}
 TITLES = {
@@ -48,11 +47,6 @@ def _sections(report: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield "D. Plausibility: words of the Stanford Sentiment Treebank", _table_d(report["D"])
     if report["E"]:
         yield "E. Cost", _table_e(report["E"])
-
-
-def cell(figure: Figure | None, signed: bool = False) -> str:
-    """0.463 [0.402, 0.523], or a dash."""
-    return "–" if figure is None else span(figure["mean"], figure["interval95"], signed=signed)
 
 
 def _models(models: dict[str, Any]) -> list[str]:
