@@ -9,6 +9,7 @@ most a pass holds above the weights, from the allocations torch.profiler records
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from functools import partial
@@ -42,6 +43,7 @@ def compare(plain: Run, heads: Run, rounds: int, device: torch.device) -> tuple[
 def peak_memory(run: Run, device: torch.device) -> int:
     """Bytes that one call holds at most beyond what was there before."""
     run()
+    gc.collect()  # models of earlier comparisons must not be freed meanwhile
     if device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
