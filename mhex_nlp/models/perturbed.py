@@ -84,8 +84,9 @@ class PerturbedModel:
         new = [index for key, index in first.items() if key not in self._answers]
         answers = dict(self._answers)
         for batch in self.batcher.indices([variants[index]["input_ids"] for index in new], self.batch_tokens):
-            rows = self.run([variants[new[place]] for place in batch])
-            answers.update((keys[new[place]], row) for place, row in zip(batch, rows, strict=True))
+            chosen = [new[index] for index in batch]
+            rows = self.run([variants[index] for index in chosen])
+            answers.update((keys[index], row) for index, row in zip(chosen, rows, strict=True))
         self._answers.update((keys[index], answers[keys[index]]) for index in keep)
         return torch.stack([answers[key] for key in keys])
 
@@ -105,12 +106,12 @@ class PerturbedModel:
         if "attention_mask" not in self.batcher.accepts:
             raise ValueError(
                 f"removal='attention' needs a model that takes an attention mask, which {type(self.model).__name__} "
-                "does not: use removal='deletion'."
+                "does not: use removal='deletion' or removal='mask'."
             )
         if self.model.config.is_encoder_decoder:
             raise ValueError(
                 "removal='attention' does not hide tokens from the decoder of an encoder-decoder model: use "
-                "removal='deletion'."
+                "removal='deletion' or removal='mask'."
             )
 
 
