@@ -126,7 +126,7 @@ def test_a_fit_finds_more_than_the_even_spread():
     report = fit_equivalent_matrices(model, TOKENIZER, texts(400), masks=8)
     assert report.skill > 0.5 and report.skill_interval[0] < report.skill < report.skill_interval[1]
     assert report.trusted and report.r2 > report.skill - 0.2
-    assert report.held_out == 40 and report.texts == 360
+    assert report.held_out == report.chosen_on == 40 and report.texts == 320
     assert sum(report.depth_share) == pytest.approx(1) and report.removal == "mask"
 
 
@@ -186,7 +186,7 @@ def test_training_drops_the_fit(tmp_path):
 def test_pairs():
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60), text_pairs=texts(60, seed=1))
-    assert report.texts == 54
+    assert (report.texts, report.chosen_on, report.held_out) == (48, 6, 6)
 
 
 def test_regression_is_not_centred():
@@ -207,7 +207,12 @@ def test_removal_by_attention_without_a_mask_token():
     [
         ({"texts": texts(5)}, ValueError, "texts must be at least 20 to fit, got 5"),
         ({"texts": [" "] * 30}, ValueError, r"texts\[0\] must hold at least one character"),
-        ({"texts": ["good"] * 30}, ValueError, "texts must have more than one token to judge a fit on"),
+        (
+            {"texts": ["good film"] * 30},
+            ValueError,
+            "texts must be at least 20 that differ, got 30 that are",
+        ),
+        ({"texts": [chr(97 + i) for i in range(26)]}, ValueError, "texts must have more than one token to judge a fit"),
         ({"masks": 1}, ValueError, "masks must be an integer of at least 2"),
         ({"held_out": 1.0}, ValueError, "held_out must be between 0 and 1"),
         ({"max_features": 10}, ValueError, "max_features must be at least 65"),

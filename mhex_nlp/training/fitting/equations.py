@@ -47,14 +47,23 @@ class EquationSource:
         flows = [flow.shape[-1] for flow in output.attention_flow]  # of every layer, or of none
         return FeatureLayout(tuple(range(len(widths))), widths, (0, *flows, 0) if flows else (0,) * len(widths))
 
+    def content_sizes(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+        """How many tokens of each text can be removed."""
+        return [len(item.content_positions(self.perturbed.causal)) for item in self.perturbed.tokenise(texts, pairs)]
+
     def rows(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, numbers: Sequence[int], seed: int
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        numbers: Sequence[int],
+        seed: int,
+        masks: int | None = None,
     ) -> Iterator[Rows]:
-        """The rows of each text; the subsets depend on the text's own number and the seed alone."""
+        """The rows of each text; the subsets depend on the text's own number, the seed and their count alone."""
         items = self.perturbed.tokenise(texts, pairs)
         content = [item.content_positions(self.perturbed.causal) for item in items]
         subsets = [
-            random_subsets(len(positions), self.masks, [seed, number])
+            random_subsets(len(positions), masks or self.masks, [seed, number])
             for positions, number in zip(content, numbers, strict=True)
         ]
         variants: list[dict[str, Tensor]] = []
