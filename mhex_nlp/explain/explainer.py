@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 
@@ -29,24 +29,16 @@ from ..models.batches import InputBatcher
 from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
 from ..models.eval_mode import evaluating
+from ..models.perturbed import PerturbedModel
 from ..models.heads.head import trained
 from ..models.unwrap import inner_model
 from .assemble import assemble
 from .explanation import Explanation, ModelRef
-from .request import Request
-from .scores import Scores, attribute, read_evidence
+from .judgement import Judgement, judge
+from .request import CallOptions, Request
+from .scores import Evidence, Scores, attribute, read_evidence
 from .targets import ClassName, ClassTable
 from .window_merger import WindowMerger
-
-
-class CallOptions(TypedDict, total=False):
-    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
-
-    target: ClassName | None
-    foil: ClassName | None
-    classes: Literal["target", "all"]
-    layers: bool
-    ids: Iterable[str] | None
 
 
 class MhexExplainer:
@@ -248,6 +240,28 @@ class MhexExplainer:
             yield from self._explain(items, names, request)
             start += len(chunk)
 
+    def judge(
+        self, texts: Iterable[str], text_pairs: Iterable[str] | None = None, *, masks: int = 24, seed: int = 0
+    ) -> Judgement:
+        """How far the scores can be trusted on these texts: their paired skill, from `masks` passes over each.
+
+        A fit's own figure is of texts of the kind that it was made on. `seed` draws the subsets that are kept.
+
+        Raises:
+            TypeError, ValueError: as the call; fewer than 2 masks, or no text of two tokens and more.
+        """
+        surrogates = SurrogateWarnings()
+        checked = check_texts(texts, "texts", surrogates=surrogates)
+        pairs = check_pairs(checked, text_pairs, "text_pairs", surrogates=surrogates)
+        surrogates.emit()
+        if not checked:
+            raise ValueError("texts must hold at least one text to judge on, got none.")
+        request, masks = self.request(), as_integer(masks, "masks", at_least=2)
+        removal = "auto" if request.fit is None else str(request.fit["removal"])
+        perturbed = PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)
+        inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
+        return judge(inputs, perturbed, self.evidence, request, masks, seed)
+
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
     ) -> list[TokenisedText]:
@@ -272,21 +286,27 @@ class MhexExplainer:
             ValueError: logits that are not finite, a foil that the model predicts; names the text.
         """
         merger = WindowMerger(items)
-        ids = [part.features["input_ids"] for part in merger.inputs]
         results = []
-        with evaluating(self.model), torch.inference_mode():
-            for batch in self._batcher.indices(ids, self.batch_tokens):
-                inputs = [merger.inputs[number] for number in batch]
+        for batch, part in self.evidence(merger.inputs, request):
+            for indices, evidence in merger.add(batch, part):
+                names = [items[index].name for index in indices]
+                results.append((indices, attribute(evidence, names, request)))
+        return results
+
+    def evidence(self, inputs: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
+        """What the heads and the model say of inputs, by batch of like length, with their indices; errors as above."""
+        ids = [item.features["input_ids"] for item in inputs]
+        for batch in self._batcher.indices(ids, self.batch_tokens):
+            items = [inputs[number] for number in batch]
+            with evaluating(self.model), torch.inference_mode():
                 output = self.model(
-                    **self._batcher.collate([part.features for part in inputs]),
+                    **self._batcher.collate([item.features for item in items]),
                     output_attributions=True,
                     output_head_logits=request.fit is None,
                     return_dict=True,
                 )
-                for indices, evidence in merger.add(batch, read_evidence(inputs, output, request)):
-                    names = [items[index].name for index in indices]
-                    results.append((indices, attribute(evidence, names, request)))
-        return results
+                evidence = read_evidence(items, output, request)
+            yield batch, evidence
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""

@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from .parts import ModelRef
-from .targets import ClassTable
+from .targets import ClassName, ClassTable
+
+
+class CallOptions(TypedDict, total=False):
+    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
+
+    target: ClassName | None
+    foil: ClassName | None
+    classes: Literal["target", "all"]
+    layers: bool
+    ids: Iterable[str] | None
 
 
 @dataclass(frozen=True, slots=True)

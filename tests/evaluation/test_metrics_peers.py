@@ -24,7 +24,7 @@ from mhex_nlp.evaluation.metrics.naopc import order_aopc
 from mhex_nlp.evaluation.metrics.perturbation import aopc, bin_masks, comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
-from mhex_nlp.training.fitting import skill
+from mhex_nlp.explain import skill
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25)
 

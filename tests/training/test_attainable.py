@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mhex_nlp.explain.skill import Rows
+from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.training.fitting.attainable import attainable
-from mhex_nlp.training.fitting.equations import random_subsets
-from mhex_nlp.training.fitting.skill import Rows
 
 TOKENS = 10
 

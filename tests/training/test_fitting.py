@@ -18,10 +18,10 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
+from mhex_nlp.explain.skill import Rows
+from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
-from mhex_nlp.training.fitting.equations import random_subsets
 from mhex_nlp.training.fitting.ridge import RidgeStream
-from mhex_nlp.training.fitting.skill import Rows
 
 TOKENIZER = tiny_tokenizer()
 WORDS = [*NEUTRAL, *GOOD, *BAD]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bootstrap import bootstrap, percentile_interval
+from ...explain.bootstrap import bootstrap, percentile_interval
 from ..metrics.arrays import Floats, as_finite
 
 Statistic = Callable[[Floats], Floats]  # (R, k) means over texts to (R,)

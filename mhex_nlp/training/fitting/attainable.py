@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from . import skill
-from .equations import EquationSource, random_subsets
+from ...explain import skill
+from ...inputs.removal import random_subsets
+from .equations import EquationSource
 
 MIN_PAIRS = 8
 

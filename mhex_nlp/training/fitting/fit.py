@@ -26,16 +26,16 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ...explain import skill
+from ...explain.skill import Rows
 from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import evaluating
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
-from . import skill
 from .attainable import Attainable, attainable
 from .equations import EquationSource
 from .ridge import RidgeStream
-from .skill import Rows
 from .splits import Splits, split
 
 POWERS = range(-6, 1)  # of ten, of the strengths tried; wider where the best is at an end; then thirds and threefolds
@@ -232,8 +232,16 @@ def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: i
         "absolute_skill": skill.ratio(skill.errors(weights, held, skill.absolute_residuals)),
         "r2": skill.r2(weights, held),
         "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
-        "depth_share": skill.depth_share(weights, held, layout.blocks),
+        "depth_share": _depth_share(weights, held, layout.blocks),
     }
+
+
+def _depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
+    """The share of each depth in the mean absolute score of whole texts."""
+    parts = weights[1:].split(list(widths))
+    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
+    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
+    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
 
 
 def _attainable(best: Attainable | None) -> dict[str, Any]:

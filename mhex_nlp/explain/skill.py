@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far fitted scores predict what a model does with parts of held-out texts.
+"""How far scores predict what a model does with parts of texts.
 
-Axes: S subsets of a text's tokens, F features, C labels.
+Axes: S subsets of a text's tokens, F features of a token, C labels. Scores of tokens are features times weights; scores
+that are known are their own features, with the weights of identity.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...evaluation.bootstrap import bootstrap, percentile_interval
+from .bootstrap import bootstrap, percentile_interval
 
 Residuals = Callable[[Tensor, "Rows"], tuple[Tensor, Tensor]]
 
@@ -95,14 +96,6 @@ def r2(weights: Tensor, held: Sequence[Rows]) -> float:
     values = torch.cat([rows.values[:-1].double() for rows in _judgeable(held)])
     spread = (values - values.mean(0)).square().sum()
     return float(1 - missed.square().sum() / spread) if spread > 0 else 0.0
-
-
-def depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
-    """The share of each depth in the mean absolute score of whole texts."""
-    parts = weights[1:].split(list(widths))
-    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
-    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
-    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
 
 
 def _judgeable(held: Sequence[Rows]) -> list[Rows]:
