@@ -71,8 +71,11 @@ def describe_method(request: Request) -> Method:
     kind: Any = request.contrast
     if request.fit is None:
         return Method("mhex", "heads", aggregation, kind, request.non_negative, None, False, None, None)
-    removal, skill, r2 = (request.fit.get(name) for name in ("removal", "skill", "r2"))
-    return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, skill, r2)
+    figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
+    if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
+        figures |= {"skill": None, "absolute_skill": figures["skill"]}
+    removal = request.fit.get("removal")
+    return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, **figures)
 
 
 def notes_of(item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None) -> tuple[str, ...]:

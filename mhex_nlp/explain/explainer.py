@@ -29,8 +29,8 @@ from ..models.batches import InputBatcher
 from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
 from ..models.eval_mode import evaluating
-from ..models.perturbed import PerturbedModel
 from ..models.heads.head import trained
+from ..models.perturbed import PerturbedModel
 from ..models.unwrap import inner_model
 from .assemble import assemble
 from .explanation import Explanation, ModelRef

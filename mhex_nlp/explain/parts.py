@@ -53,7 +53,11 @@ class ClassRef:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How the scores came about: whose logit they explain, how far a fit can be trusted (`skill`, `r2`)."""
+    """How the scores came about: whose logit they explain, and how far a fit can be trusted.
+
+    `skill` is the fit's paired skill, `attainable` what any additive scores could have of it, `absolute_skill` and `r2`
+    are of single answers (`FitReport`); explanations of earlier versions have the absolute one alone.
+    """
 
     name: str
     explains: Literal["heads", "model"]
@@ -64,6 +68,8 @@ class Method:
     fitted: bool
     skill: float | None
     r2: float | None
+    absolute_skill: float | None = None
+    attainable: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
             "removal": "mask",
             "fitted": True,
             "skill": 0.71,
+            "attainable": 0.93,
             "r2": 0.64,
         },
         "model": {"name": "reviews-minilm", "revision": "4f1c2d9a77e05b13"},

@@ -183,6 +183,25 @@ def test_training_drops_the_fit(tmp_path):
     assert MhexExplainer(model, TOKENIZER).aggregation == "mean"
 
 
+def test_a_strength_at_the_end_of_the_path_widens_it(monkeypatch):
+    """The best strength of a made-up path lies beyond both ends of what is tried first."""
+    from types import SimpleNamespace
+
+    from mhex_nlp.training.fitting import fit
+
+    stream = SimpleNamespace(solve=lambda strength: strength)
+    for best in (1e-9, 1e4):
+        monkeypatch.setattr(fit.skill, "skill", lambda weights, rows, best=best: -abs(np.log10(weights / best)))
+        assert fit._best(stream, [])[1] == pytest.approx(best)
+    monkeypatch.setattr(fit.skill, "skill", lambda weights, rows: -weights)
+    assert fit._best(stream, [])[1] == pytest.approx(1e-12 / 3), "and ends"
+
+
+def test_few_texts_to_judge_on_are_warned_of():
+    with pytest.warns(UserWarning, match="judged on 6 texts alone"):
+        fit_equivalent_matrices(small_model(), TOKENIZER, texts(60))
+
+
 def test_pairs():
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60), text_pairs=texts(60, seed=1))
@@ -245,6 +264,7 @@ def test_explanations_of_a_fitted_model():
         np.testing.assert_allclose(e.class_scores[:, e.target.id], e.scores, atol=1e-5)
         assert (e.method.explains, e.method.fitted, e.method.removal) == ("model", True, "mask")
         assert e.method.skill == report.skill and e.method.r2 == report.r2 and not e.notes
+        assert (e.method.absolute_skill, e.method.attainable) == (report.absolute_skill, report.attainable)
     foil, plain = explainer("good film", target=0, foil=1), explainer("good film", target=0)
     assert foil.base_value + foil.sum == pytest.approx(2 * (plain.base_value + plain.sum), abs=1e-4)  # two classes
     assert MhexExplainer(model, TOKENIZER, aggregation="mean")("good film").method.explains == "heads"
