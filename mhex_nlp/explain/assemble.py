@@ -25,7 +25,8 @@ def assemble(
     """The explanations of a batch, in its order; `aligned` are the tokens of each text where they are known already."""
     table, method = request.table, describe_method(request)
     for row, (item, id) in enumerate(zip(items, ids, strict=True)):
-        heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.fit is None else None
+        of_heads = request.fit is None and not request.budget
+        heads = table.heads_choice(scores.explained[row], scores.logits[row]) if of_heads else None
         tokens = _tokens(align_item(item, request.language) if aligned is None else aligned[row], scores, row)
         yield Explanation(
             id=id,
@@ -45,6 +46,8 @@ def assemble(
             truncated=item.truncated,
             windows=max(1, len(item.windows)),
             notes=notes_of(item, heads, request.fit),
+            passes=1 + request.budget,
+            covariance=_covariance(scores, row, len(tokens)),
         )
 
 
@@ -59,10 +62,21 @@ def _tokens(aligned: Sequence[AlignedToken], scores: Scores, row: int) -> tuple[
         [None] * size if values is None else [tuple(row_values) for row_values in values[row, :size].tolist()]
         for values in (scores.class_scores, scores.layer_scores)
     )
+    errors: list[float | None] = [None] * size
+    if scores.covariances is not None:
+        errors = [max(value, 0.0) ** 0.5 for value in scores.covariances[row].diagonal()[:size].tolist()]
     return tuple(
-        Token(*token, score, by_class[index], by_layer[index])  # whose first fields are those of an AlignedToken
+        Token(*token, score, by_class[index], by_layer[index], errors[index])  # its first fields: an AlignedToken's
         for index, (token, score) in enumerate(zip(aligned, scores.scores[row, :size].tolist(), strict=True))
     )
+
+
+def _covariance(scores: Scores, row: int, size: int) -> tuple[tuple[float, ...], ...] | None:
+    """The lower triangle, in the five digits that standard deviations are worth."""
+    if scores.covariances is None:
+        return None
+    whole = scores.covariances[row]
+    return tuple(tuple(float(f"{value:.5g}") for value in whole[index, : index + 1]) for index in range(size))
 
 
 def describe_method(request: Request) -> Method:
@@ -70,7 +84,8 @@ def describe_method(request: Request) -> Method:
     aggregation: Any = request.aggregation
     kind: Any = request.contrast
     if request.fit is None:
-        return Method("mhex", "heads", aggregation, kind, request.non_negative, None, False, None, None)
+        explains: Any = "model" if request.budget else "heads"
+        return Method("mhex", explains, aggregation, kind, request.non_negative, None, False, None, None)
     figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
     if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
         figures |= {"skill": None, "absolute_skill": figures["skill"]}

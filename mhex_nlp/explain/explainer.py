@@ -33,6 +33,7 @@ from ..models.heads.head import trained
 from ..models.perturbed import PerturbedModel
 from ..models.unwrap import inner_model
 from .assemble import assemble
+from .budget import refined
 from .explanation import Explanation, ModelRef
 from .judgement import Judgement, judge
 from .request import CallOptions, Request
@@ -170,6 +171,8 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Any:
         """Explains one text, or a list of texts in one go.
@@ -183,6 +186,10 @@ class MhexExplainer:
             foil: a class to compare with: scores say what speaks for the target rather than for the foil.
             classes: "all" adds the scores of every class to the tokens.
             layers: adds what each depth contributes; over depths it sums to the score.
+            budget: further passes over each text with parts of it removed, an even number: they refine the one-pass
+                scores, and every token, word and phrase gets an `error`, the standard deviation of its score. The
+                scores then are the model's own whatever explains, and depths are not told apart.
+            seed: draws what the passes of a budget ask about.
             ids: a name for each explanation; by default its position.
 
         Returns:
@@ -198,7 +205,7 @@ class MhexExplainer:
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
         names = check_ids(ids, len(texts), single)
-        request = self.request(target, foil, classes, layers)
+        request = self.request(target, foil, classes, layers, budget, seed)
         if not texts:
             return []
         results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
@@ -214,6 +221,8 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Iterator[Explanation]:
         """Explains texts as they come, `batch_size` at a time, in order and in constant memory.
@@ -226,7 +235,7 @@ class MhexExplainer:
         """
         rows = zip_rows(texts=texts, text_pairs=text_pairs, ids=ids)
         size = as_integer(batch_size, "batch_size", at_least=1)
-        return self._stream(rows, size, self.request(target, foil, classes, layers))
+        return self._stream(rows, size, self.request(target, foil, classes, layers, budget, seed))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
         start, surrogates = 0, SurrogateWarnings()
@@ -257,10 +266,12 @@ class MhexExplainer:
         if not checked:
             raise ValueError("texts must hold at least one text to judge on, got none.")
         request, masks = self.request(), as_integer(masks, "masks", at_least=2)
-        removal = "auto" if request.fit is None else str(request.fit["removal"])
-        perturbed = PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)
         inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
-        return judge(inputs, perturbed, self.evidence, request, masks, seed)
+        return judge(inputs, self._perturbed(request), self.evidence, request, masks, seed)
+
+    def _perturbed(self, request: Request) -> PerturbedModel:
+        removal = "auto" if request.fit is None else str(request.fit["removal"])
+        return PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)
 
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
@@ -296,6 +307,7 @@ class MhexExplainer:
     def evidence(self, inputs: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
         """What the heads and the model say of inputs, by batch of like length, with their indices; errors as above."""
         ids = [item.features["input_ids"] for item in inputs]
+        perturbed = self._perturbed(request) if request.budget else None
         for batch in self._batcher.indices(ids, self.batch_tokens):
             items = [inputs[number] for number in batch]
             with evaluating(self.model), torch.inference_mode():
@@ -306,7 +318,7 @@ class MhexExplainer:
                     return_dict=True,
                 )
                 evidence = read_evidence(items, output, request)
-            yield batch, evidence
+            yield batch, evidence if perturbed is None else refined(items, evidence, request, perturbed)
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
@@ -326,10 +338,17 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: str = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
     ) -> Request:
         """The options of a call, checked; errors as there."""
         if classes not in ("target", "all"):
             raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
+        budget = as_integer(budget, "budget", at_least=0)
+        if budget % 2:
+            raise ValueError(f"budget must be even, for passes come in pairs, got {budget}.")
+        if budget and layers:
+            raise ValueError("layers=True cannot be had with a budget, whose passes do not tell depths apart.")
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)
         self._check_trained()
@@ -341,6 +360,8 @@ class MhexExplainer:
             foil=foil_id,
             all_classes=classes == "all",
             layers=layers,
+            budget=budget,
+            seed=as_integer(seed, "seed", at_least=0),
             contrast=self.contrast if foil_id is None else "foil",
             aggregation=self.aggregation,
             causal=self._batcher.site.causal,

@@ -214,7 +214,7 @@ def _writer(cls: type) -> _Converter:
         try:
             for name, convert, default in parts:
                 item = getattr(value, name)
-                if item is not None or default is MISSING:
+                if default is MISSING or (item is not None and item != default):
                     plain[name] = convert(item)
         except _BrokenHintError as error:
             error.path.append(f".{name}")

@@ -21,6 +21,7 @@ class Token:
     score: float  # signed, for the target
     scores: tuple[float, ...] | None = None  # one per class, in id order
     layers: tuple[float, ...] | None = None  # one per depth, for the target
+    error: float | None = None  # standard deviation of the score, where it was refined
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,4 @@ class Span:
     sequence: int
     score: float
     tokens: tuple[int, ...]
+    error: float | None = None  # standard deviation of the score, where the tokens' were refined

@@ -13,7 +13,7 @@ Axes: N content tokens, P pairs of complementary subsets, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
@@ -68,6 +68,28 @@ class Posterior:
     def freedom(self) -> float:
         """Degrees of freedom of Student's distribution of the errors."""
         return self.prior.freedom + self.pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """The posterior of the scores of one input, which is a text or one of its `windows`."""
+
+    positions: list[int]  # (N,), of its content tokens in the text
+    posterior: Posterior
+    windows: int = 1
+
+    def covariance(self, size: int, contrast: Array) -> Array:
+        """(size, size): its part in the covariance of the text's scores for a contrast (C,) of the labels."""
+        whole = np.zeros((size, size))
+        posterior, freedom = self.posterior, self.posterior.freedom
+        student = freedom / max(freedom - 2, 0.5)  # the variance of Student's distribution of scale 1
+        scale = student * posterior.noise_of(contrast) / self.windows**2
+        whole[np.ix_(self.positions, self.positions)] = scale * posterior.covariance
+        return whole
+
+    def within(self, places: Sequence[int], windows: int) -> Sureness:
+        """That of one of a text's windows, whose token i is the text's token `places[i]`."""
+        return Sureness([places[token] for token in self.positions], self.posterior, windows)
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,8 @@ class CallOptions(TypedDict, total=False):
     foil: ClassName | None
     classes: Literal["target", "all"]
     layers: bool
+    budget: int
+    seed: int
     ids: Iterable[str] | None
 
 
@@ -38,3 +40,5 @@ class Request:
     model: ModelRef
     causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
     fit: Mapping[str, Any] | None  # the record of the fit where fitted matrices explain
+    budget: int = 0  # further passes over each text
+    seed: int = 0  # of what they are asked about

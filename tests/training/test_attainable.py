@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from mhex_nlp.explain.refinement import Prior, prior_covariance
 from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.training.fitting.attainable import attainable
+from mhex_nlp.training.fitting.error_prior import Example, estimate_prior
 
 TOKENS = 10
 
@@ -36,7 +38,8 @@ class Game:
 
 
 def measure(game: Game, texts: int = 200, passes: int = 100_000) -> Any:
-    return attainable(game, ["text"] * texts, None, range(texts), passes=passes, seed=0)
+    weights = torch.zeros(TOKENS, 1, dtype=torch.float64)  # a fit that knows nothing
+    return attainable(game, weights, ["text"] * texts, None, range(texts), passes=passes, seed=0)
 
 
 @pytest.mark.parametrize("pairs", [0.0, 1.0])
@@ -69,3 +72,20 @@ def test_no_more_passes_than_allowed():
     game = Game(noise=0.1)
     assert measure(game, passes=100).texts == 2 and game.passes == 72
     assert measure(Game(0.1), passes=40) is None
+
+
+def test_the_prior_of_a_fits_errors_is_found():
+    """Texts drawn from a prior give that prior back."""
+    draw, true = np.random.default_rng(0), Prior(ratio=8.0, noise=0.2, freedom=6.0)
+    examples = []
+    for _ in range(300):
+        x = random_subsets(TOKENS, 40, draw.integers(0, 2**30, 2).tolist())[:20].numpy() * 2.0 - 1
+        scores = draw.normal(size=(TOKENS, 2))
+        noise = true.noise * true.freedom / draw.chisquare(true.freedom)
+        delta = draw.multivariate_normal(np.zeros(TOKENS), prior_covariance(scores) * noise / true.ratio)
+        examples.append(Example(x, scores, x @ delta + draw.normal(size=20) * noise**0.5))
+    prior = estimate_prior(examples)
+    assert prior.ratio == pytest.approx(true.ratio, rel=0.25)
+    assert prior.noise == pytest.approx(true.noise, rel=0.15)
+    assert prior.freedom == pytest.approx(true.freedom, rel=0.4)
+    assert estimate_prior(examples[:4]) is None

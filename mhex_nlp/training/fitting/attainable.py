@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...explain import skill
+from ...explain.refinement import Prior
 from ...inputs.removal import random_subsets
 from .equations import EquationSource
+from .error_prior import Example, estimate_prior
 
 MIN_PAIRS = 8
 
@@ -31,10 +34,12 @@ class Attainable:
     interval: tuple[float, float]  # 95 %, bootstrap over texts
     reliability: float  # of those scores: the share of their variance that is not the error of estimating them
     texts: int
+    prior: Prior | None  # of the errors of the fit's scores on these texts
 
 
 def attainable(
     source: EquationSource,
+    weights: Tensor,
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     numbers: Sequence[int],
@@ -46,6 +51,7 @@ def attainable(
 
     Args:
         source: of the rows.
+        weights: (F, C) of the fit.
         texts, pairs, numbers: held-out texts and their numbers, as for `EquationSource.rows`.
         passes: the most forward passes; a text that would need more is left out.
         seed: of the subsets.
@@ -53,7 +59,7 @@ def attainable(
     Returns:
         `None` where fewer than two texts of two and more tokens were affordable.
     """
-    errors, variances = [], []
+    errors, variances, examples = [], [], []
     for index, number in enumerate(numbers):
         text, pair = [texts[index]], None if pairs is None else [pairs[index]]
         tokens = source.content_sizes(text, pair)[0]
@@ -66,11 +72,22 @@ def attainable(
         error, variance = _regressed(kept, rows)
         errors.append(error)
         variances.append(variance)
+        examples.append(_example(kept, rows, weights))
     if len(errors) < 2:
         return None
     measured, (noise, spread) = np.array(errors), np.sum(variances, axis=0)
     reliability = float(np.clip(1 - noise / spread, 0, 1)) if spread > 0 else 0.0
-    return Attainable(skill.ratio(measured), skill.interval(measured, seed), reliability, len(measured))
+    prior = estimate_prior(examples)
+    return Attainable(skill.ratio(measured), skill.interval(measured, seed), reliability, len(measured), prior)
+
+
+def _example(kept: Tensor, rows: skill.Rows, weights: Tensor) -> Example:
+    """What the fit's own scores miss of the answers for the predicted class."""
+    subsets = torch.cat([kept, ~kept, torch.ones_like(kept[:1])]).double()
+    scores = torch.linalg.lstsq(subsets, rows.sums.double() @ weights).solution  # (N, C), which the sums are sums of
+    scores += (rows.values[-1].double() - scores.sum(0)) / len(scores)
+    missed, _ = skill.paired_residuals(weights, rows)
+    return Example(kept.numpy() * 2.0 - 1, scores.numpy(), missed[:, rows.target].numpy())
 
 
 def _regressed(kept: Tensor, rows: skill.Rows) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -64,6 +64,7 @@ class FitReport:
     attainable_interval: tuple[float, float] | None
     attainable_reliability: float | None  # of the best scores: 1 where subsets were many enough
     attainable_texts: int
+    refinement: dict[str, float] | None  # how far scores are off, the prior of a budget (`explain.refinement.Prior`)
     absolute_skill: float
     r2: float
     base_error: tuple[float, float]
@@ -163,7 +164,7 @@ def fit_equivalent_matrices(
         held = list(rows(splits.judge, "Judging"))
         measured = splits.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
-        best = _attainable(attainable(source, *chosen_texts(measured), measured, passes=passes, seed=seed))
+        best = _attainable(attainable(source, weights, *chosen_texts(measured), measured, passes=passes, seed=seed))
     report = FitReport(
         **_judge(weights, held, source.layout, seed),
         **best,
@@ -248,12 +249,13 @@ def _attainable(best: Attainable | None) -> dict[str, Any]:
     """The part of the report that says how good any solution could be."""
     if best is None:
         names = ("attainable", "attainable_interval", "attainable_reliability")
-        return {**dict.fromkeys(names), "attainable_texts": 0}
+        return {**dict.fromkeys(names), "attainable_texts": 0, "refinement": None}
     return {
         "attainable": best.skill,
         "attainable_interval": best.interval,
         "attainable_reliability": best.reliability,
         "attainable_texts": best.texts,
+        "refinement": best.prior and asdict(best.prior),
     }
 
 
