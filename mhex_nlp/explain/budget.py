@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
 from ..models.perturbed import PerturbedModel
+from .explanation import Explanation
 from .refinement import Array, Prior, Sureness, chosen_pairs, refine
 from .request import Request
 from .scores import Evidence
 
 
-def refined(
+def refine_evidence(
     items: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: PerturbedModel
 ) -> Evidence:
     """The evidence of a batch after `request.budget` further passes over each input, all of it of the model itself.
@@ -52,6 +53,20 @@ def refined(
         sureness.append((Sureness(positions[row], posterior),))
     per_depth = torch.from_numpy(scores).float()[:, :, None]
     return replace(evidence, per_depth=per_depth, explained=evidence.logits, sureness=tuple(sureness))
+
+
+def check_same_model(before: Explanation, after: Explanation) -> None:
+    """ValueError where the two are not of one text and model: predictions and tokens would differ."""
+    one, other = (
+        [e.label, *((e.prediction.probabilities or {}).values()), *np.ravel(e.prediction.value or 0.0)]
+        for e in (before, after)
+    )
+    same = one[0] == other[0] and len(one) == len(other) and np.allclose(one[1:], other[1:], rtol=1e-3, atol=1e-3)
+    if not same or [token.piece for token in before.tokens] != [token.piece for token in after.tokens]:
+        raise ValueError(
+            f"explanation must be of the explainer's own model and weights, got one of {before.model.name} that "
+            f"predicted {before.label} where the model now says {after.label}, or reads other tokens."
+        )
 
 
 def _scaled(scores: Array, kept: NDArray[np.bool_], answers: Array, total: Array) -> Array:

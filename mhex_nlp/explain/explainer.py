@@ -33,7 +33,7 @@ from ..models.heads.head import trained
 from ..models.perturbed import PerturbedModel
 from ..models.unwrap import inner_model
 from .assemble import assemble
-from .budget import refined
+from .budget import check_same_model, refine_evidence
 from .explanation import Explanation, ModelRef
 from .judgement import Judgement, judge
 from .request import CallOptions, Request
@@ -211,6 +211,30 @@ class MhexExplainer:
         results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
         return results[0] if single else results
 
+    def refine(self, explanation: Any, *, budget: int, seed: int = 0) -> Any:
+        """The same explanation, or a list of them, after a budget of further passes (as in the call).
+
+        Raises:
+            TypeError, ValueError: as the call; a budget below 2, an explanation of another model or other weights.
+        """
+        if as_integer(budget, "budget", at_least=0) < 2:
+            raise ValueError(f"budget must be at least 2 to refine, got {budget}.")
+        if not isinstance(explanation, Explanation):
+            if isinstance(explanation, str) or not isinstance(explanation, Iterable):
+                raise TypeError(f"explanation must be an Explanation, or several, got {type(explanation).__name__}.")
+            return [self.refine(one, budget=budget, seed=seed) for one in explanation]
+        options: CallOptions = {
+            "target": explanation.target.id,
+            "ids": [explanation.id],
+            "budget": budget,
+            "seed": seed,
+        }
+        options["foil"] = None if explanation.foil is None else explanation.foil.id
+        options["classes"] = "target" if explanation.classes is None else "all"
+        refined = self(explanation.text, explanation.text_pair, **options)
+        check_same_model(explanation, refined)
+        return refined
+
     def stream(
         self,
         texts: Iterable[str],
@@ -318,7 +342,7 @@ class MhexExplainer:
                     return_dict=True,
                 )
                 evidence = read_evidence(items, output, request)
-            yield batch, evidence if perturbed is None else refined(items, evidence, request, perturbed)
+            yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from math import factorial
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from helpers.families import train_heads
 from helpers.tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp.explain.json_form import explanation_schema
 
 TOKENIZER = tiny_tokenizer()
 WORDS = [*NEUTRAL, *GOOD, *BAD]
@@ -118,6 +120,7 @@ def test_errors_of_words_take_in_how_those_of_tokens_go_together(explainer):
     (sentence,) = e.sentences()
     assert sentence.error < 0.02 * max(word.error for word in e.words()), "the sum of all is known"
     assert Explanation.from_json(e.to_json()) == e
+    jsonschema.validate(e.to_dict(), explanation_schema())
 
 
 def test_intervals_hold_the_shapley_values(explainer):
@@ -174,3 +177,25 @@ def test_pairs_windows_and_regression(explainer):
 def test_bad_input(explainer, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         explainer("good film", **options)
+
+
+def test_an_explanation_can_be_refined_later(explainer):
+    for options in ({}, {"target": 1}, {"foil": 1, "target": 0}, {"classes": "all"}, {"text_pair": "very dull"}):
+        one = explainer("the film was good", **options)
+        refined = explainer.refine(one, budget=8, seed=2)
+        assert refined == explainer("the film was good", **options, budget=8, seed=2, ids=[one.id])
+        assert explainer.refine(refined, budget=8, seed=2) == refined
+    again = explainer.refine([one, one], budget=8, seed=2)
+    np.testing.assert_allclose(again[1].scores, refined.scores, atol=1e-4)
+
+
+def test_explanations_of_others_are_not_refined(explainer):
+    other = train_heads(small_model(initializer_range=0.2))
+    fit_equivalent_matrices(other, TOKENIZER, texts(60))
+    e = MhexExplainer(other, TOKENIZER)("the film was good")
+    with pytest.raises(ValueError, match="explanation must be of the explainer's own model and weights"):
+        explainer.refine(e, budget=8)
+    with pytest.raises(ValueError, match="budget must be at least 2 to refine, got 0"):
+        explainer.refine(explainer("good film"), budget=0)
+    with pytest.raises(TypeError, match="explanation must be an Explanation"):
+        explainer.refine("good film", budget=8)
