@@ -22,8 +22,7 @@ from mhex_nlp.evaluation.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.evaluation.metrics.games import removal_masks
 from mhex_nlp.evaluation.metrics.perturbation import bin_counts
 from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
-from mhex_nlp.evaluation.model_values import ModelValues
-from mhex_nlp.evaluation.text_values import perturb
+from mhex_nlp.evaluation.model_values import ModelValues, perturb
 
 TEXTS = tiny_texts(8)[0]
 QUICK = {"reference_permutations": 8, "steps": 4, "permutations": 4}

@@ -25,7 +25,7 @@ from ..metrics.plausibility import (
     token_f1,
 )
 from ..metrics.ranking import rank_agreement
-from ..text_values import TextValues, perturb
+from ..model_values import TextValues, perturb
 from .intervals import Statistic, f1_of, mean_of
 
 AOPC_BINS = tuple(round(step / 10, 1) for step in range(1, 10))

@@ -19,11 +19,9 @@ from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
 from ..metrics.randomisation import explain_classes
 from ..metrics.shapley import sampled_shapley
-from ..model_values import ModelValues
-from ..text_values import TextValues
+from ..model_values import ModelValues, TextValues
 from . import peers
 from .attention import attention_rollout, last_attention
-from .explained_output import explained_value
 from .gradients import gradient_scores, path_gradients
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
@@ -220,7 +218,7 @@ def random_scores(seed: int, texts: Sequence[TextValues], targets: Sequence[int]
 def _play(game: Callable[..., Floats], **options: int) -> Explain:
     """A function of a value function and n, such as `leave_one_out`, as a method."""
     return lambda texts, targets: [
-        game(explained_value(text, target), text.n, **options) for text, target in zip(texts, targets, strict=True)
+        game(text.explained(target), text.n, **options) for text, target in zip(texts, targets, strict=True)
     ]
 
 

@@ -16,8 +16,7 @@ from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import RationaleSpan
-from ..model_values import ModelValues
-from ..text_values import TextValues
+from ..model_values import ModelValues, TextValues
 from .measures import unit_marks
 from .methods import DEFAULT_METHODS, METHODS, find_methods
 from .results import EvaluationReport
