@@ -16,12 +16,12 @@ import torch
 import transformers
 
 from ..._version import __version__
+from ..bootstrap import Interval, interval, mean_of, paired_interval
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues, TextValues
 from .cost import Meter
-from .intervals import Interval, interval, mean_of, paired_interval
 from .measures import MEASURES, faithfulness_columns, plausibility_columns
 from .methods import MHEX_METHODS, AttributionMethod, random_scores
 from .results import Cost, EvaluationReport, MethodResult
