@@ -78,13 +78,7 @@ def _pooled(
 ) -> dict[str, Any]:
     """Means over all (text, seed) pairs that a method has, and paired differences over those that both have.
 
-    Args:
-        cases: the seeds.
-        table: "A", "B" or "D".
-        names: the metrics.
-        count: texts of each case, at most.
-        methods: by default all of the table.
-        prefix: of the columns' names on disk.
+    Of `cases`, one a seed, and at most `count` texts of each; on disk the columns `names` have a `prefix`.
     """
     rows: dict[str, dict[int, Columns]] = {}
     for method in methods or settings.METHODS[table]:
