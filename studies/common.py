@@ -146,13 +146,13 @@ def fine_tune(
 
 
 def timed_rounds(
-    runs: Mapping[str, Run],
-    rounds: Mapping[str, int],
+    runs: Mapping[Any, Run],
+    rounds: Mapping[Any, int],
     *,
     warm_up: int = 1,
     device: str | torch.device = "cpu",
     seed: int = 0,
-) -> dict[str, np.ndarray]:
+) -> dict[Any, np.ndarray]:
     """Seconds of each run, (R,) by its name; a run takes part in its first `rounds`, in random order within a round."""
     order = np.random.default_rng(seed)
     sync: Run = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
@@ -160,7 +160,7 @@ def timed_rounds(
     for name in taking_part:
         for _ in range(warm_up):
             runs[name]()
-    seconds: dict[str, list[float]] = {name: [] for name in taking_part}
+    seconds: dict[Any, list[float]] = {name: [] for name in taking_part}
     for number in range(max(rounds.values())):
         for name in order.permutation([name for name in taking_part if number < rounds[name]]):
             sync()

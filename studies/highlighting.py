@@ -19,13 +19,13 @@ into a page.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -59,7 +59,6 @@ class Contestants:
         self.explainer, self.tokenizer = explainer, explainer.tokenizer
         plain = AutoModelForSequenceClassification.from_pretrained(folder, dtype=explainer.model.dtype)
         self.plain = plain.to(explainer.model.device).eval()
-        self.ready: dict[tuple[int, int], list[Inputs]] = {}  # by numbers of texts and of tokens a batch
 
     def batches(self, texts: Sequence[str], tokens: int) -> list[Inputs]:
         encoding = self.tokenizer(list(texts), truncation=True, max_length=self.explainer.max_length)
@@ -67,16 +66,7 @@ class Contestants:
         rows = [{key: encoding[key][index] for key in encoding} for index in range(len(texts))]
         return [dict(self.tokenizer.pad([rows[index] for index in batch], return_tensors="pt")) for batch in order]
 
-    def bare(self, texts: Sequence[str], tokens: int) -> None:
-        key = len(texts), tokens
-        if key not in self.ready:
-            self.ready[key] = self.batches(texts, tokens)
-        self._forward(self.ready[key])
-
-    def bare_with_tokenising(self, texts: Sequence[str], tokens: int) -> None:
-        self._forward(self.batches(texts, tokens))
-
-    def _forward(self, batches: list[Inputs]) -> None:
+    def forward(self, batches: list[Inputs]) -> None:
         with torch.inference_mode():
             for batch in batches:
                 self.plain(**{k: v.to(self.plain.device) for k, v in batch.items()}).logits.argmax(-1).cpu()
@@ -118,11 +108,10 @@ class Contestants:
         shap.Explainer(classifier, silent=True)(list(texts), batch_size=64)
 
 
-def best(run: Callable[[Sequence[str], int], None], choices: Sequence[int], texts: Sequence[str]) -> int:
-    """The batch size with which `run` is quickest, each tried three times."""
-    runs = {str(choice): functools.partial(run, texts, choice) for choice in choices}
+def best(runs: dict[int, common.Run]) -> int:
+    """The batch size whose run is quickest, each tried three times."""
     seconds = common.timed_rounds(runs, dict.fromkeys(runs, 3), warm_up=0)
-    return min(choices, key=lambda choice: seconds[str(choice)].min())
+    return min(runs, key=lambda size: seconds[size].min())
 
 
 def read_texts(args: argparse.Namespace) -> list[str]:
@@ -136,16 +125,18 @@ def measure_speed(args: argparse.Namespace) -> dict[str, Any]:
     explainer = MhexExplainer.from_pretrained(args.model, batch_tokens=args.batch_tokens, device=args.device)
     texts, them = read_texts(args), Contestants(explainer, args.model)
     some = texts[: len(texts) // 2]
-    size, tokens = best(them.classify, PIPELINE_BATCHES, some), best(them.bare, BARE_BATCH_TOKENS, some)
+    size = best({size: partial(them.classify, some, size) for size in PIPELINE_BATCHES})
+    tokens = best({tokens: partial(them.forward, them.batches(some, tokens)) for tokens in BARE_BATCH_TOKENS})
+    ready = them.batches(texts, tokens)
     few, fewer = texts[: args.peer_texts], texts[: max(4, args.peer_texts // 4)]
     contest: dict[str, tuple[common.Run, Sequence[str], int]] = {
         OURS: (lambda: them.highlight(texts), texts, args.rounds),
         f"bare forward loop, {tokens:,} tokens a batch, ready tokenised": (
-            lambda: them.bare(texts, tokens),
+            lambda: them.forward(ready),
             texts,
             args.rounds,
         ),
-        "bare forward loop with tokenising": (lambda: them.bare_with_tokenising(texts, tokens), texts, args.rounds),
+        "bare forward loop with tokenising": (lambda: them.forward(them.batches(texts, tokens)), texts, args.rounds),
         f"pipeline, batches of {size}": (lambda: them.classify(texts, size), texts, args.pipeline_rounds),
         "captum integrated gradients, 20 steps": (lambda: them.captum(few, tokens), few, args.peer_rounds),
         "shap": (lambda: them.shap(fewer), fewer, args.peer_rounds),
@@ -232,7 +223,7 @@ def measure_processes(args: argparse.Namespace) -> dict[str, Any]:
             jobs.finish(jobs.start(jobs.highlight_command(options, count), jobs.on_cpu()))
 
     chosen = {"all": texts, "few": few}
-    runs = {f"{count}, {which}": functools.partial(job, count, chosen[which]) for count in (1, 2) for which in chosen}
+    runs = {f"{count}, {which}": partial(job, count, chosen[which]) for count in (1, 2) for which in chosen}
     seconds = common.timed_rounds(runs, dict.fromkeys(runs, args.rounds), warm_up=0, seed=args.seed)
     rates = {n: (len(texts) - len(few)) / (seconds[f"{n}, all"] - seconds[f"{n}, few"]) for n in (1, 2)}
     ratios = rates[2] / rates[1]

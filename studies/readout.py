@@ -19,7 +19,7 @@ import torch
 
 from mhex_nlp import AutoMhexModelForSequenceClassification
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
-from mhex_nlp.evaluation.text_values import TextValues
+from mhex_nlp.evaluation.model_values import TextValues
 from mhex_nlp.explain import skill as judging
 from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.tokenizer import load_tokenizer
@@ -31,7 +31,7 @@ from mhex_nlp.training.fitting.ridge import RidgeStream
 from .common import MINILM, be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page
 from .faithfulness import measuring
 from .faithfulness.data import shuffled
-from .faithfulness.models import Case
+from .faithfulness.models import Case, draw_texts
 
 HELD_OUT, MASKS, STRENGTHS = 200, 8, (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
@@ -118,8 +118,8 @@ def explain(
 
 def measure(case: Case, texts: list[TextValues], targets: list[int], scores: list[np.ndarray]) -> dict[str, Any]:
     """Mean and interval of each figure over the texts."""
-    ours, rival = measuring.removed(texts, scores, targets), case.load("integrated_gradients", "mask")
-    truth = case.scores("shapley")[: len(texts)]
+    ours, rival = measuring.removed(texts, scores, targets), case.load("A", "integrated_gradients")
+    truth = measuring.shapley_rows(case)[: len(texts)]
     figures = {
         "spearman": rank_agreement(scores[: len(truth)], truth),
         **ours,
@@ -164,7 +164,7 @@ def main() -> None:
     be_quiet()
     data, _, seed = args.case.rpartition("-")
     case = Case(data, int(seed), args.data, args.work)
-    texts = case.texts(args.texts)
+    texts = draw_texts(case, args.texts)
     targets = measuring.targets_of(case, texts)
     report: dict[str, Any] = {
         "model": MINILM,
@@ -172,7 +172,7 @@ def main() -> None:
         "seed": case.seed,
         "train_texts": args.train_texts - HELD_OUT,
         "texts": len(texts),
-        "reference_texts": min(len(case.scores("shapley")), len(texts)),
+        "reference_texts": min(len(measuring.shapley_rows(case)), len(texts)),
         "machine": machine(),
     }
     ways: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any, overload
 
 from ..explain.explanation import Explanation
+from ..render import render_comparison, render_comparison_fragment, render_comparison_terminal
 from ..render.display import show_here, text_or_file
 from .scored_text import ScoredText
 from .word_agreement import ComparedWord, WordAgreement, agreements, assign_words, compare_words
@@ -41,14 +42,10 @@ class Comparison:
         """One self-contained page: as a string, or written to `path`. `unit` is "words" or "tokens", of the highlighted
         texts; the table is of words.
         """
-        from ..render import render_comparison
-
         return text_or_file(render_comparison(self._columns(), self._table(), title=self.title, unit=unit), path)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
-        from ..render import render_comparison_fragment, render_comparison_terminal
-
         columns, table = self._columns(), self._table()
         show_here(
             lambda: render_comparison_fragment(columns, table, unit=unit),
@@ -56,8 +53,6 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        from ..render import render_comparison_fragment
-
         return render_comparison_fragment(self._columns(), self._table())
 
     def __repr__(self) -> str:

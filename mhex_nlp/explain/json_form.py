@@ -185,8 +185,8 @@ def _convert_items(value: dict[str, Any], converter_of: Callable[[str], _Convert
 def _reader(cls: type) -> _Converter:
     hints = get_type_hints(cls)
     converters = {field.name: _converter(hints[field.name], reading=True) for field in fields(cls)}
-    # Only keys that may be absent have the default None; the others are always written.
-    required = [field.name for field in fields(cls) if field.default is not None]
+    # Only keys that may be absent have a default, which is not written; the others always are.
+    required = [field.name for field in fields(cls) if field.default is MISSING]
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):

@@ -20,12 +20,8 @@ def parsed_sentences(nlp: Language, text: str) -> list[CharSpan]:
     """Spans of the sentences of `text` by the boundaries that `nlp` sets, without outer whitespace."""
     if not text.strip():
         return [(0, len(text))] if text else []
-    doc = _read(nlp, text)
-    if not doc.has_annotation("SENT_START"):
-        raise ValueError(
-            "nlp must set sentence boundaries: add a parser, a senter or nlp.add_pipe('sentencizer'); "
-            f"got a pipeline of {_pipes(nlp)}."
-        )
+    boundaries = "set sentence boundaries: add a parser, a senter or nlp.add_pipe('sentencizer')"
+    doc = _read(nlp, text, "SENT_START", boundaries)
     return _cut(text, [sentence.start_char for sentence in doc.sents])
 
 
@@ -37,12 +33,8 @@ def parsed_phrases(nlp: Language, text: str) -> list[CharSpan]:
     """
     if not text.strip():
         return [(0, len(text))] if text else []
-    doc = _read(nlp, text)
-    if not doc.has_annotation("DEP"):
-        raise ValueError(
-            "nlp must have a parser, as trained pipelines such as en_core_web_sm have, for there to be noun chunks; "
-            f"got a pipeline of {_pipes(nlp)}."
-        )
+    parser = "have a parser, as trained pipelines such as en_core_web_sm have, for there to be noun chunks"
+    doc = _read(nlp, text, "DEP", parser)
     try:
         chunks = [(chunk.start, chunk.end) for chunk in doc.noun_chunks]
     except NotImplementedError:
@@ -57,20 +49,18 @@ def parsed_phrases(nlp: Language, text: str) -> list[CharSpan]:
     return _cut(text, [doc[index].idx for index in starts])
 
 
-def _read(nlp: Any, text: str) -> Doc:
+def _read(nlp: Any, text: str, annotation: str, need: str) -> Doc:
     if not callable(nlp) or not hasattr(nlp, "pipe_names"):
         raise TypeError(f"nlp must be a spaCy pipeline, as spacy.load returns it, got {type(nlp).__name__}.")
     readable = encodable(text)
     doc: Doc = nlp(readable)
     if doc.text != readable:
         raise ValueError(f"nlp must keep the text as it is, got {doc.text[:40]!r} for {text[:40]!r}.")
+    if not doc.has_annotation(annotation):
+        raise ValueError(f"nlp must {need}; got a pipeline of {', '.join(nlp.pipe_names) or 'a tokenizer alone'}.")
     return doc
 
 
 def _cut(text: str, starts: list[int]) -> list[CharSpan]:
     """The spans that begin at `starts`, the first with the text; each ends where the next begins."""
     return trimmed(text, zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
-
-
-def _pipes(nlp: Language) -> str:
-    return ", ".join(nlp.pipe_names) or "a tokenizer alone"

@@ -17,12 +17,13 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator, Sequence
-
-from mhex_nlp.evaluation.text_values import TextValues
+from functools import partial
 
 from ..common import be_quiet, make_parser
 from . import measuring, report, settings
 from .models import Case
+
+TABLES = "ABCDE"
 
 
 def units(args: argparse.Namespace, cases: Sequence[Case]) -> Iterator[None]:
@@ -35,53 +36,21 @@ def units(args: argparse.Namespace, cases: Sequence[Case]) -> Iterator[None]:
             yield
             for table in tables:
                 if table in args.tables:
-                    yield from TABLES[table](args, case)
+                    yield from table_units(args, case, table)
 
 
-def table_a(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    texts = case.texts(args.texts)
-    targets = measuring.targets_of(case, texts)
-    yield from measured(case, settings.METHODS_A, texts, targets)
-    yield from measured(case, settings.METHODS_DELETION, case.texts(args.texts, "deletion"), targets, "deletion")
-
-
-def table_b(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    texts = case.texts(args.table_b_texts)
-    yield from measured(
-        case, ("shapley", *settings.METHODS_A, *settings.METHODS_B), texts, measuring.targets_of(case, texts)
-    )
-
-
-def table_c(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    measuring.randomise(case, min(settings.RANDOMISED_TEXTS, args.texts))
-    yield
-
-
-def table_d(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    if case.data == "sst2":
-        gold = measuring.gold_texts(case, min(settings.PLAUSIBLE_TEXTS, args.texts))
-        for method in settings.METHODS_D:
-            for variant in measuring.variants(method):
-                measuring.plausibility(case, variant, gold)
+def table_units(args: argparse.Namespace, case: Case, table: str) -> Iterator[None]:
+    """A unit for each method of tables A, B and D, one for the others."""
+    if table == "C":
+        measuring.randomise(case, min(settings.RANDOMISED_TEXTS, args.texts))
+    elif table == "E":
+        measuring.cost(case)
+    elif table != "D" or case.data == "sst2":
+        count = {"B": args.table_b_texts, "D": min(settings.PLAUSIBLE_TEXTS, args.texts)}.get(table, args.texts)
+        for method in settings.METHODS[table]:
+            case.unit(table, method, count, partial(measuring.measure, case, table, method, count))
             yield
-
-
-def table_e(args: argparse.Namespace, case: Case) -> Iterator[None]:
-    measuring.cost(case)
     yield
-
-
-def measured(
-    case: Case, methods: Sequence[str], texts: Sequence[TextValues], targets: Sequence[int], removal: str = "mask"
-) -> Iterator[None]:
-    for method in methods:
-        for variant in measuring.variants(method):
-            measuring.score(case, variant, texts, targets)
-            measuring.measure(case, variant, texts, targets, removal)
-        yield
-
-
-TABLES = {"A": table_a, "B": table_b, "C": table_c, "D": table_d, "E": table_e}
 
 
 def main() -> None:
@@ -101,7 +70,6 @@ def main() -> None:
     cases = [Case(data, seed, args.data, args.work, args.train_texts) for seed in args.seeds for data in sets]
     for _ in units(args, cases):
         report.write(args)
-    report.write(args)
 
 
 if __name__ == "__main__":

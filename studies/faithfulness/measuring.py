@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Units of work: scores, what removing top tokens does, who agrees with them, what they follow, what they cost."""
+"""Units of work: what removing top tokens does, who agrees with the scores, what they follow, what they cost."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,21 +19,16 @@ from mhex_nlp.evaluation.benchmark.methods import available_methods
 from mhex_nlp.evaluation.metrics.perturbation import comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.plausibility import auprc
 from mhex_nlp.evaluation.metrics.randomisation import parameter_randomisation
+from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
-from mhex_nlp.evaluation.text_values import TextValues, perturb
+from mhex_nlp.evaluation.model_values import TextValues, perturb
 
 from ..common import ratio, timed_rounds, write_json
 from . import data as corpus
-from . import settings, store
-from .models import Case
+from . import settings
+from .models import Case, Columns, draw_texts
 
-DIGITS = 6
 AGGREGATIONS = {"mhex_fitted": "fitted", "mhex_supervised": "mean"}
-
-
-def variants(method: str) -> list[str]:
-    """The names under which the scores of a method lie: one for each draw of "random"."""
-    return [f"random-{draw}" for draw in range(settings.RANDOM_DRAWS)] if method == "random" else [method]
 
 
 def targets_of(case: Case, texts: Sequence[TextValues]) -> list[int]:
@@ -41,52 +37,75 @@ def targets_of(case: Case, texts: Sequence[TextValues]) -> list[int]:
     return [text.predicted() for text in texts]
 
 
-def score(
-    case: Case, variant: str, texts: Sequence[TextValues], targets: Sequence[int], group: str = "scores"
-) -> list[np.ndarray]:
-    """The scores of one method, a row of (n_i,) for each text; `perturb` refuses wrong shapes and infinite ones."""
+def measure(case: Case, table: str, method: str, count: int) -> Columns:
+    """(B,) figures of one method's scores for table A, B or D, averaged over the draws of "random"."""
+    if table == "D":
+        texts, targets, marks = zip(*gold_texts(case, count), strict=True)
+    else:
+        texts, marks = draw_texts(case, count), ()
+        targets = targets_of(case, texts)
+    if method == "shapley":
+        return _reference(texts, targets)
+    draws = []
+    for draw in range(settings.RANDOM_DRAWS if method == "random" else 1):
+        explanation_method, start = _method(case, method, draw), time.perf_counter()
+        scores = explanation_method.explain(texts, targets)
+        columns = {"seconds": np.asarray(time.perf_counter() - start)}
+        if table == "D":
+            columns |= {"auprc": auprc(scores, marks), "share": np.asarray([mark.mean() for mark in marks])}
+        else:
+            columns |= removed(texts, scores, targets)
+        if table == "A" and method in settings.METHODS_DELETION:
+            by_deletion = removed(draw_texts(case, count, "deletion"), scores, targets)
+            columns |= {f"deletion {name}": values for name, values in by_deletion.items()}
+        if table == "B":
+            columns["spearman"] = rank_agreement(scores, shapley_rows(case)[:count])
+        draws.append(columns)
+    return {name: np.mean([columns[name] for columns in draws], axis=0) for name in draws[0]}
 
-    def make() -> store.Columns:
-        if variant == "shapley":
-            return _reference(texts, targets)
-        method, start = _method(case, variant), time.perf_counter()
-        rows = method.explain(texts, targets)
-        seconds = time.perf_counter() - start
-        return {**store.pack(rows), "seconds": np.asarray(seconds)}
 
-    return store.unpack(case.unit(variant, group, len(texts), make))[: len(texts)]
-
-
-def measure(case: Case, variant: str, texts: Sequence[TextValues], targets: Sequence[int], removal: str) -> None:
-    """What removing top tokens does, by the scores on disk."""
-
-    def make() -> store.Columns:
-        return removed(texts, case.scores(variant)[: len(texts)], targets)
-
-    case.unit(variant, removal, len(texts), make)
-
-
-def removed(texts: Sequence[TextValues], scores: Sequence[np.ndarray], targets: Sequence[int]) -> store.Columns:
+def removed(texts: Sequence[TextValues], scores: Sequence[np.ndarray], targets: Sequence[int]) -> Columns:
     """(B,) comprehensiveness and sufficiency; ERASER bins, divided by their number."""
     outputs = perturb(texts, scores, targets)
     return {
-        "comprehensiveness": np.round(comprehensiveness(outputs.full, outputs.without), DIGITS),
-        "sufficiency": np.round(sufficiency(outputs.full, outputs.only), DIGITS),
+        "comprehensiveness": comprehensiveness(outputs.full, outputs.without),
+        "sufficiency": sufficiency(outputs.full, outputs.only),
     }
 
 
-def plausibility(case: Case, variant: str, gold: Sequence[tuple[TextValues, int, np.ndarray]]) -> None:
-    """AUPRC of one method's scores for each gold text, with the share of marked tokens."""
-    texts, classes, marks = zip(*gold, strict=True)
-
-    def make() -> store.Columns:
-        agreement = auprc(score(case, variant, texts, classes, "gold"), [mark.astype(int) for mark in marks])
-        shares = [mark.mean() for mark in marks]
-        return {"auprc": np.round(agreement, DIGITS), "share": np.round(shares, DIGITS)}
-
-    case.unit(variant, "auprc", len(texts), make)
+def shapley_rows(case: Case) -> list[np.ndarray]:
+    """The reference Shapley values on disk, (n_i,) for each text."""
+    reference = case.load("B", "shapley")
+    return np.split(reference["values"], np.cumsum(reference["lengths"])[:-1]) if reference else []
 
 
+def _reference(texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    """Shapley values of the centred logit, with their figures and the split-half reliability of each text's."""
+    start, estimates = time.perf_counter(), []
+    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
+        game = text.value(target, output="centred")
+        estimates.append(sampled_shapley(game, text.n, permutations=settings.PERMUTATIONS, seed=index))
+    seconds, rows = time.perf_counter() - start, [estimate.values for estimate in estimates]
+    return {
+        "values": np.concatenate(rows),
+        "lengths": np.asarray([len(row) for row in rows]),
+        "reliability": np.asarray([estimate.reliability for estimate in estimates]),
+        "corrected": np.asarray([estimate.corrected for estimate in estimates]),
+        "seconds": np.asarray(seconds),
+        "spearman": rank_agreement(rows, rows),
+        **removed(texts, rows, targets),
+    }
+
+
+def _method(case: Case, name: str, draw: int) -> Any:
+    """The `AttributionMethod` behind a name."""
+    budgets = dict([settings.BUDGETS[name]]) if name in settings.BUDGETS else {}
+    explainer = case.explainer if name.startswith("mhex") else None
+    (method,) = available_methods(case.values["mask"], explainer, [name], seed=1000 * case.seed + draw, **budgets)
+    return method
+
+
+@functools.cache  # all methods are asked about the same ones
 def gold_texts(case: Case, count: int) -> list[tuple[TextValues, int, np.ndarray]]:
     """The first `count` treebank sentences, shuffled by the seed, that the model classifies as people do.
 
@@ -114,16 +133,15 @@ def gold_texts(case: Case, count: int) -> list[tuple[TextValues, int, np.ndarray
 
 def randomise(case: Case, count: int) -> None:
     """(R, B) signed Spearman of both maps, for each part drawn anew."""
-    texts = [text.item.text for text in case.texts(count)]
+    texts = [text.item.text for text in draw_texts(case, count)]
     for method, aggregation in AGGREGATIONS.items():
         explainer = MhexExplainer(case.model, case.tokenizer, aggregation=aggregation, max_length=case.max_length)
         for part in settings.RANDOMISED:
 
-            def make(explainer: MhexExplainer = explainer, part: str = part) -> store.Columns:
-                agreement = parameter_randomisation(explainer, texts, part, settings.RANDOMISATIONS)
-                return {"spearman": np.round(agreement, DIGITS)}
+            def make(explainer: MhexExplainer = explainer, part: str = part) -> Columns:
+                return {"spearman": parameter_randomisation(explainer, texts, part, settings.RANDOMISATIONS)}
 
-            case.unit(f"{method}-{part}", "randomisation", count, make)
+            case.unit("C", f"{method}-{part}", count, make)
 
 
 def cost(case: Case) -> None:
@@ -131,8 +149,8 @@ def cost(case: Case) -> None:
     path = case.folder / "cost.json"
     if path.is_file():
         return
-    drawn = case.texts(settings.COST_TEXTS)
-    texts, items = [text.item.text for text in drawn], [text.item for text in drawn]
+    items = [text.item for text in draw_texts(case, settings.COST_TEXTS)]
+    texts = [item.text for item in items]
     batches = [inputs for _, inputs in case.values["mask"].batches(items)]
     plain = AutoModelForSequenceClassification.from_pretrained(
         case.folder / "fitted", num_labels=case.model.config.num_labels, trust_remote_code=False
@@ -163,27 +181,3 @@ def cost(case: Case) -> None:
     }
     write_json(path, record)
     print(f"{case.name} cost: ratio {record['ratio']:.3f} {record['interval95']}", flush=True)
-
-
-def _method(case: Case, variant: str) -> Any:
-    """The `AttributionMethod` behind a name."""
-    name, _, draw = variant.partition("-")
-    budgets = dict([settings.BUDGETS[name]]) if name in settings.BUDGETS else {}
-    seed = 1000 * case.seed + int(draw or 0)
-    explainer = case.explainer if name.startswith("mhex") else None
-    (method,) = available_methods(case.values["mask"], explainer, [name], seed=seed, **budgets)
-    return method
-
-
-def _reference(texts: Sequence[TextValues], targets: Sequence[int]) -> store.Columns:
-    """Shapley values of the centred logit, with the split-half reliability of each text's."""
-    start, estimates = time.perf_counter(), []
-    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
-        game = text.value(target, output="centred")
-        estimates.append(sampled_shapley(game, text.n, permutations=settings.PERMUTATIONS, seed=index))
-    return {
-        **store.pack([estimate.values for estimate in estimates]),
-        "reliability": np.asarray([estimate.reliability for estimate in estimates]),
-        "corrected": np.asarray([estimate.corrected for estimate in estimates]),
-        "seconds": np.asarray(time.perf_counter() - start),
-    }

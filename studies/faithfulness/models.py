@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+import shutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -16,12 +20,14 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer, fit_equivalent_matrices
-from mhex_nlp.evaluation.model_values import ModelValues
-from mhex_nlp.evaluation.text_values import TextValues
+from mhex_nlp.corpus.atomic_files import durable
+from mhex_nlp.evaluation.model_values import ModelValues, TextValues
 
 from ..common import MINILM, fine_tune, write_json
 from . import data as corpus
-from . import settings, store
+from . import settings
+
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,24 +62,33 @@ class Case:
         self._keep("trained", {**options, "max_length": self.max_length}, self._train)
         self._keep("fitted", {"fit": settings.FIT}, self._fit)
 
-    def unit(self, variant: str, group: str, count: int, make: Callable[[], store.Columns]) -> store.Columns:
-        """The arrays of a unit of work, made where they are not on disk for as many texts."""
-        return store.unit(*self._place(variant, group), count, make)
+    def unit(self, table: str, name: str, count: int, make: Callable[[], Columns]) -> None:
+        """Makes and keeps the arrays of a unit of work, unless they are on disk for as many texts."""
+        known = self.load(table, name)
+        if known and known["texts"] >= count:
+            return
+        start, (path, made_of) = time.perf_counter(), self._place(table, name)
+        columns = {**make(), "texts": np.asarray(count), "made_of": np.asarray(made_of)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with durable(path) as file:
+            np.savez_compressed(file, **columns)
+        print(f"{self.name} {table} {name}: {count} texts, {time.perf_counter() - start:.1f} s", flush=True)
 
-    def load(self, variant: str, group: str = "scores") -> store.Columns:
-        """The arrays of a unit of work; none where it was not begun, or was made of another model."""
-        return store.load(*self._place(variant, group))
+    def load(self, table: str, name: str) -> Columns:
+        """The arrays of a unit of work; none where it was not done, or was made of another model, fit or budget."""
+        path, made_of = self._place(table, name)
+        if not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file) if str(file["made_of"]) == made_of else {}
 
-    def scores(self, variant: str) -> list[np.ndarray]:
-        """The rows on disk."""
-        return store.unpack(self.load(variant))
-
-    def _place(self, variant: str, group: str) -> tuple[Path, str]:
+    def _place(self, table: str, name: str) -> tuple[Path, str]:
         """Where a unit lies, and what it depends on: the model (with its fit, for fitted scores) and the budget."""
-        kind = "fitted" if variant.startswith("mhex_fitted") else "trained"
-        made_of = f"{store.digest(self.folder / kind / 'model.safetensors')} {variant}"
-        _, budget = settings.BUDGETS.get(variant, ("", ""))
-        return self.folder / group / f"{variant}.npz", f"{made_of} {budget}".strip()
+        kind = "fitted" if name.startswith("mhex_fitted") else "trained"
+        budgets = {**settings.BUDGETS, "random": settings.RANDOM_DRAWS}
+        reference = settings.PERMUTATIONS if table == "B" else ""
+        made_of = f"{_digest(self.folder / kind / 'model.safetensors')} {budgets.get(name, '')} {reference}"
+        return self.folder / table / f"{name}.npz", made_of
 
     @cached_property
     def parts(self) -> tuple[Dataset, Dataset]:
@@ -99,29 +114,18 @@ class Case:
         model, tokens = (self.model, self.tokenizer), settings.BATCH_TOKENS
         return {name: ModelValues(*model, name, tokens, max_length=self.max_length) for name in ("mask", "deletion")}
 
-    @cached_property
-    def _drawn(self) -> dict[str, tuple[list[TextValues], Iterator[TextValues]]]:
-        """By removal the texts drawn so far, which remember what the model said of them, and those to come."""
-        texts = list(corpus.shuffled(self.parts[1], len(self.parts[1]), self.seed)["text"])
-        more = {name: map(values.of, texts) for name, values in self.values.items()}
-        return {name: ([], (text for text in rest if text.n > 1)) for name, rest in more.items()}
-
-    def texts(self, count: int, removal: str = "mask") -> list[TextValues]:
-        """The first `count` test texts, shuffled by the seed, that have more than one content token."""
-        drawn, more = self._drawn[removal]
-        drawn += islice(more, max(0, count - len(drawn)))
-        return drawn[:count]
-
     def _keep(self, kind: str, options: dict[str, Any], make: Callable[[], tuple[Any, Any, dict[str, Any]]]) -> None:
         """Makes model, tokenizer and result where they are not there; ValueError where they are of other settings."""
         folder = self.folder / kind
         if not folder.is_dir():
-            with store.whole_folder(folder) as partial:
-                model, tokenizer, result = make()
-                model.save_pretrained(partial)
-                tokenizer.save_pretrained(partial)
-                write_json(partial / "settings.json", options)
-                write_json(partial / "result.json", result)
+            partial = folder.with_name(f".{kind}")  # takes its name when it is whole
+            shutil.rmtree(partial, ignore_errors=True)
+            model, tokenizer, result = make()
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+            write_json(partial / "settings.json", options)
+            write_json(partial / "result.json", result)
+            partial.rename(folder)
             shown = {
                 name: result[name] for name in ("accuracy", "skill", "skill_interval", "seconds") if name in result
             }
@@ -154,3 +158,17 @@ class Case:
         tokenizer = AutoTokenizer.from_pretrained(trained)
         report = fit_equivalent_matrices(model, tokenizer, texts, seed=self.seed, progress=False, **settings.FIT)
         return model, tokenizer, report.to_dict()
+
+
+@functools.cache  # the texts remember what the model said of them
+def draw_texts(case: Case, count: int, removal: str = "mask") -> list[TextValues]:
+    """The first `count` test texts, shuffled by the seed, that have more than one content token."""
+    texts = map(case.values[removal].of, corpus.shuffled(case.parts[1], len(case.parts[1]), case.seed)["text"])
+    return list(islice((text for text in texts if text.n > 1), count))
+
+
+@functools.cache  # a report reads hundreds of units of one model
+def _digest(path: Path) -> str:
+    """The first 12 digits of a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -5,21 +5,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mhex_nlp.evaluation.metrics.ranking import rank_agreement
-
 from ..common import MINILM, machine, mean_interval, write_json, write_page
-from . import measuring, settings, store, tables
-from .models import Case
+from . import measuring, settings, tables
+from .models import Case, Columns
 from .tables import MEASURED
-
-Figures = dict[str, np.ndarray]  # name of a metric to its (B,) values
 
 
 def write(args: argparse.Namespace) -> None:
@@ -73,79 +68,60 @@ def _model(case: Case) -> dict[str, Any]:
     }
 
 
-def _figures(
-    case: Case, method: str, *, group: str = "mask", names: Sequence[str] = MEASURED, count: int | None = None
-) -> Figures:
-    """(B,) values of each name, averaged over the draws of "random"; nothing where a unit is missing."""
-    runs = [case.load(variant, group) for variant in measuring.variants(method)]
-    if not all(runs):
-        return {}
-    size = min(len(columns[names[0]]) for columns in runs)
-    return {name: np.mean([columns[name][: min(size, count or size)] for columns in runs], axis=0) for name in names}
-
-
 def _pooled(
-    cases: Sequence[Case], methods: Sequence[str], names: Sequence[str], read: Callable[[Case, str], Figures]
+    cases: Sequence[Case],
+    table: str,
+    names: Sequence[str],
+    count: int | None = None,
+    methods: Sequence[str] = (),
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Means over all (text, seed) pairs that a method has, and paired differences over those that both have.
 
-    Args:
-        cases: the seeds.
-        names: the metrics.
-        read: figures of a method and seed.
+    Of `cases`, one a seed, and at most `count` texts of each; on disk the columns `names` have a `prefix`.
     """
-    rows = {method: {case.seed: values for case in cases if (values := read(case, method))} for method in methods}
-    table: dict[str, Any] = {}
+    rows: dict[str, dict[int, Columns]] = {}
+    for method in methods or settings.METHODS[table]:
+        units = {case.seed: unit for case in cases if (unit := case.load(table, method))}
+        rows[method] = {seed: {name: unit[prefix + name][:count] for name in names} for seed, unit in units.items()}
+    pooled: dict[str, Any] = {}
     for method, runs in rows.items():
         if not runs:
             continue
         seeds = sorted(runs)
-        table[method] = {"seeds": seeds}
+        pooled[method] = {"seeds": seeds}
         for name in names:
-            table[method][name] = mean_interval(np.concatenate([runs[seed][name] for seed in seeds]))
+            pooled[method][name] = mean_interval(np.concatenate([runs[seed][name] for seed in seeds]))
             for rival in settings.RIVALS:
                 others = rows.get(rival, {}) if rival != method else {}
                 pairs = [(runs[seed][name], others[seed][name]) for seed in seeds if seed in others]
                 if pairs:
                     differences = [one[: len(other)] - other[: len(one)] for one, other in pairs]
-                    table[method][f"{name} - {rival}"] = mean_interval(np.concatenate(differences))
-    return table
+                    pooled[method][f"{name} - {rival}"] = mean_interval(np.concatenate(differences))
+    return pooled
 
 
 def _table_a(cases: Sequence[Case], count: int) -> dict[str, Any]:
-    removals = {"mask": settings.METHODS_A, "deletion": settings.METHODS_DELETION}
-    pooled = {
-        removal: _pooled(cases, methods, MEASURED, partial(_figures, group=removal, count=count))
-        for removal, methods in removals.items()
+    tables = {
+        "mask": _pooled(cases, "A", MEASURED, count),
+        "deletion": _pooled(cases, "A", MEASURED, count, settings.METHODS_DELETION, "deletion "),
     }
-    return {removal: table for removal, table in pooled.items() if table}
+    return {removal: table for removal, table in tables.items() if table}
 
 
 def _table_b(case: Case, count: int) -> dict[str, Any]:
-    reference = case.load("shapley")
-    truth = store.unpack(reference)[:count]
-    if len(truth) < 2:
+    units = {method: unit for method in settings.METHODS["B"] if (unit := case.load("B", method))}
+    if not (reference := units.get("shapley")):
         return {}
-
-    def read(_: Case, method: str) -> Figures:
-        rows = [case.scores(variant)[: len(truth)] for variant in measuring.variants(method)]
-        size = min(len(scores) for scores in rows)
-        measured = _figures(case, method, count=size) if size else {}
-        if not measured:
-            return {}
-        return {"spearman": np.mean([rank_agreement(scores[:size], truth[:size]) for scores in rows], 0), **measured}
-
-    methods = ("shapley", *settings.METHODS_A, *settings.METHODS_B)
-    units = {method: case.load(measuring.variants(method)[0]) for method in methods}
     return {
         "seed": case.seed,
         "reference": {
-            "texts": len(truth),
-            **{name: mean_interval(reference[name][: len(truth)]) for name in ("reliability", "corrected")},
+            "texts": len(reference["reliability"][:count]),
+            **{name: mean_interval(reference[name][:count]) for name in ("reliability", "corrected")},
         },
-        "methods": _pooled([case], methods, ("spearman", *MEASURED), read),
+        "methods": _pooled([case], "B", ("spearman", *MEASURED), count),
         "seconds_per_text": {
-            method: round(float(unit["seconds"]) / len(unit["lengths"]), 4) for method, unit in units.items() if unit
+            method: round(float(unit["seconds"]) / int(unit["texts"]), 4) for method, unit in units.items()
         },
     }
 
@@ -154,15 +130,14 @@ def _table_c(case: Case) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for method in measuring.AGGREGATIONS:
         for part in settings.RANDOMISED:
-            if unit := case.load(f"{method}-{part}", "randomisation"):
+            if unit := case.load("C", f"{method}-{part}"):
                 by_draw = np.round(unit["spearman"].mean(1), 4).tolist()
                 table.setdefault(method, {})[part] = {**mean_interval(unit["spearman"].mean(0)), "each": by_draw}
     return table
 
 
 def _table_d(cases: Sequence[Case]) -> dict[str, Any]:
-    read = partial(_figures, group="auprc", names=("auprc", "share"))
-    table = _pooled(cases, settings.METHODS_D, ("auprc",), read)
-    shares = [values["share"] for case in cases if (values := read(case, "random"))]
+    table = _pooled(cases, "D", ("auprc",))
+    shares = [unit["share"] for case in cases if (unit := case.load("D", "random"))]
     share = mean_interval(np.concatenate(shares)) if shares else None
     return {"methods": table, "marked_share": share} if table else {}

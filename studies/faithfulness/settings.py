@@ -46,8 +46,8 @@ LABELS = {
     "shapley": f"Shapley, {PERMUTATIONS} permutations",
     "random": f"random, mean of {RANDOM_DRAWS} draws",
 }
-# in the order in which they run: what is cheap first, so that a table fills early
-METHODS_A = (
+# by table, in the order in which they run: what is cheap first, so that a table fills early
+_METHODS_A = (
     "mhex_fitted",
     "mhex_supervised",
     "random",
@@ -56,9 +56,12 @@ METHODS_A = (
     "integrated_gradients",
     "leave_one_out",
 )
-METHODS_DELETION = ("mhex_fitted", "integrated_gradients", "random")
-METHODS_B = ("rollout", "kernel_shap", "lime", "shap")  # beside those of table A and the reference
-METHODS_D = (*METHODS_A, "rollout")
+METHODS = {
+    "A": _METHODS_A,
+    "B": ("shapley", *_METHODS_A, "rollout", "kernel_shap", "lime", "shap"),
+    "D": (*_METHODS_A, "rollout"),
+}
+METHODS_DELETION = ("mhex_fitted", "integrated_gradients", "random")  # in table A
 RIVALS = ("integrated_gradients", "mhex_fitted")  # of which differences are taken
 
 # parameter randomisation

@@ -15,14 +15,13 @@ from helpers.tiny import GOOD, tiny_texts, tiny_tokenizer
 from mhex_nlp import get_mhex_model
 from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluation
 from mhex_nlp.evaluation.benchmark.cost import Meter
-from mhex_nlp.evaluation.benchmark.intervals import f1_of, interval, mean_of, paired_interval
 from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
 from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
+from mhex_nlp.evaluation.intervals import f1_of, interval, mean_of, paired_interval
 from mhex_nlp.evaluation.metrics.games import removal_masks
 from mhex_nlp.evaluation.metrics.perturbation import bin_counts
 from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
-from mhex_nlp.evaluation.model_values import ModelValues
-from mhex_nlp.evaluation.text_values import perturb
+from mhex_nlp.evaluation.model_values import ModelValues, perturb
 from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
 
 TEXTS = tiny_texts(8)[0]

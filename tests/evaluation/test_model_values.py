@@ -16,8 +16,7 @@ from helpers.tiny import tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
 from mhex_nlp.evaluation.metrics.naopc import aopc_bounds
 from mhex_nlp.evaluation.metrics.perturbation import bin_masks, comprehensiveness, soft_weights
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
-from mhex_nlp.evaluation.model_values import ModelValues
-from mhex_nlp.evaluation.text_values import perturb
+from mhex_nlp.evaluation.model_values import ModelValues, perturb
 
 TEXT = "the superb film was very dull ."
 MASK, CLS, SEP = 4, 2, 3

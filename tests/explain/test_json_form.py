@@ -98,7 +98,7 @@ PARTS = {"class": ClassRef, "prediction": Prediction, "method": Method, "token":
 def test_schema_has_the_fields_of_the_dataclasses(name: str | None, part: type) -> None:
     schema = explanation_schema() if name is None else explanation_schema()["$defs"][name]
     fields = [field.name for field in dataclasses.fields(part)]
-    optional = {field.name for field in dataclasses.fields(part) if field.default is None}
+    optional = {field.name for field in dataclasses.fields(part) if field.default is not dataclasses.MISSING}
     assert [key for key in schema["properties"] if key != "schema"] == fields
     assert set(schema["required"]) - {"schema"} == set(fields) - optional
 

@@ -17,10 +17,8 @@ from transformers import PreTrainedModel
 from ...models.eval_mode import evaluating
 from ...models.families import SITES
 from ...models.heads.attention_flow import pooled_weights
-from ..metrics.arrays import Floats
-from ..model_values import ModelValues
-from ..text_values import TextValues
-from .explained_output import check_finite
+from ..metrics.arrays import Floats, as_finite
+from ..model_values import ModelValues, TextValues
 
 
 def attention_maps(values: ModelValues, texts: Sequence[TextValues]) -> list[Tensor]:
@@ -45,7 +43,8 @@ def attention_maps(values: ModelValues, texts: Sequence[TextValues]) -> list[Ten
             stacked = torch.stack([layer.float().mean(1) for layer in maps], dim=1)  # (B, L, T, T)
             for row, index in enumerate(batch):
                 tokens = len(texts[index].item)
-                by_text[index] = check_finite(stacked[row, :, :tokens, :tokens], "attention weights")
+                weights = as_finite(stacked[row, :, :tokens, :tokens].cpu(), "attention weights")
+                by_text[index] = torch.from_numpy(weights)
     return [by_text[index] for index in range(len(texts))]
 
 

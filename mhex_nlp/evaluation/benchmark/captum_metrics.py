@@ -14,9 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..metrics.arrays import as_finite
-from ..model_values import ModelValues
-from ..text_values import TextValues
-from .explained_output import explained_value
+from ..model_values import TextValues
 from .gradients import GRADIENT_METHODS, path_gradients, path_points, token_scores
 from .peers import binary_answer, load_peer
 
@@ -44,7 +42,7 @@ def infidelity(
     unit_scores = as_finite(scores, "scores")
     if unit_scores.shape != (text.n,) or samples < 1:
         raise ValueError(f"scores must be ({text.n},) and samples at least 1, got {unit_scores.shape} and {samples}.")
-    answer = binary_answer(explained_value(text, target))
+    answer = binary_answer(text.explained(target))
     generator = np.random.default_rng(seed)
 
     def forward(masks: Tensor) -> Tensor:
@@ -92,7 +90,6 @@ def sensitivity_max(
     if method not in GRADIENT_METHODS:
         raise ValueError(f"method must be one of {', '.join(GRADIENT_METHODS)}, got {method!r}.")
     values = text.owner
-    assert isinstance(values, ModelValues)  # which alone makes a TextValues
     points = path_points(method, steps)
     (start,) = path_gradients(values, [text], [target], [1.0])
 

@@ -2,7 +2,7 @@
 """Explanations by gradients: norm, times input, and integrated along the way from [MASK] to the text.
 
 Axes: B texts, T tokens of a text, H embedding units, S points of a path. What is differentiated is the target's
-(centred) logit (`explained_output`), by the word embeddings alone: positions and segments stay.
+(centred) logit (`ModelValues.explained`), by the word embeddings alone: positions and segments stay.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 
 from ...models.eval_mode import evaluating
-from ..metrics.arrays import Floats
-from ..model_values import ModelValues
-from ..text_values import TextValues
-from .explained_output import check_finite, explained_output
+from ..metrics.arrays import Floats, as_finite
+from ..model_values import ModelValues, TextValues
 
 GRADIENT_METHODS = ("gradient_norm", "gradient_x_input", "integrated_gradients")
 BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than those of ModelValues
@@ -78,7 +76,7 @@ def path_gradients(
             gradient = probe.gradient(values, inputs, [targets[index] for index in indices])
             for row, index in enumerate(indices):
                 tokens = len(texts[index].item)
-                finite = check_finite(gradient[row, :tokens], "gradients")
+                finite = torch.from_numpy(as_finite(gradient[row, :tokens].double().cpu(), "gradients"))
                 sums[index] = sums[index] + finite if index in sums else finite
                 if index not in ends:
                     path, embedded = (part[row, :tokens].double().cpu() for part in (probe.path, probe.embedded))
@@ -147,7 +145,7 @@ class _Probe:
             raise ValueError(
                 f"gradients need a model that embeds its tokens, which {type(values.model).__name__} does not."
             )
-        explained = explained_output(values, logits, torch.tensor(targets, device=logits.device))
+        explained = values.explained(logits, torch.tensor(targets, device=logits.device))
         return torch.autograd.grad(explained.sum(), self.point)[0]
 
     def __call__(self, module: Any, args: Any, out: Tensor) -> Tensor:

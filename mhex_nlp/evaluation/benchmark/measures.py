@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..intervals import Statistic, f1_of, mean_of
 from ..metrics.arrays import Bools, Floats
 from ..metrics.perturbation import ERASER_BINS, average_drop, comprehensiveness, log_odds, sufficiency
 from ..metrics.plausibility import (
@@ -25,8 +26,7 @@ from ..metrics.plausibility import (
     token_f1,
 )
 from ..metrics.ranking import rank_agreement
-from ..text_values import TextValues, perturb
-from .intervals import Statistic, f1_of, mean_of
+from ..model_values import TextValues, perturb
 
 AOPC_BINS = tuple(round(step / 10, 1) for step in range(1, 10))
 _TOP = ERASER_BINS.index(0.2)  # the share that published log-odds and drops are at

@@ -19,11 +19,9 @@ from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
 from ..metrics.randomisation import explain_classes
 from ..metrics.shapley import sampled_shapley
-from ..model_values import ModelValues
-from ..text_values import TextValues
+from ..model_values import ModelValues, TextValues
 from . import peers
 from .attention import attention_rollout, last_attention
-from .explained_output import explained_value
 from .gradients import gradient_scores, path_gradients
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
@@ -85,6 +83,8 @@ def available_methods(
     explainer: MhexExplainer | None,
     names: Sequence[str] | None = None,
     seed: int = 0,
+    *,
+    notes: list[str] | None = None,
     **budgets: int,
 ) -> list[AttributionMethod]:
     """The methods named, in the order of `METHODS`; by default all that this model and installation can do.
@@ -94,25 +94,13 @@ def available_methods(
         explainer: of the same model; `None` where it has no heads.
         names: keys out of `METHODS`.
         seed: of `random` and of the methods that sample.
+        notes: gets a sentence for each method that cannot be had, named or not, in the place of an error.
         budgets: fields of `Budgets`.
 
     Raises:
         ValueError: an unknown name or budget, a method that was named and cannot be had of this model.
         ImportError: a peer that was named and is not installed.
     """
-    return find_methods(values, explainer, names, seed, strict=names is not None, **budgets)[0]
-
-
-def find_methods(
-    values: ModelValues,
-    explainer: MhexExplainer | None,
-    names: Sequence[str] | None = None,
-    seed: int = 0,
-    *,
-    strict: bool,
-    **budgets: int,
-) -> tuple[list[AttributionMethod], tuple[str, ...]]:
-    """As `available_methods`, with a sentence for each method that was left out; `strict` makes it an error instead."""
     chosen = METHODS if names is None else tuple(names)
     if not chosen or isinstance(names, str):
         raise ValueError(f"methods must be a list of some of {', '.join(METHODS)}, got {names!r}.")
@@ -121,15 +109,16 @@ def find_methods(
     known = [field.name for field in fields(Budgets)]
     if surplus := sorted(set(budgets) - set(known)):
         raise ValueError(f"budgets must be some of {', '.join(known)}, got {surplus[0]!r}.")
-    checked, methods, notes = Budgets(**budgets), [], []
+    strict, checked, methods = names is not None and notes is None, Budgets(**budgets), []
     for name in (name for name in METHODS if name in chosen):
         try:
             methods.append(AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked)))
         except (ValueError, ImportError) as error:
             if strict:
                 raise
-            notes.append(f"{name} was left out: {error}")
-    return methods, tuple(notes)
+            if notes is not None:
+                notes.append(f"{name} was left out: {error}")
+    return methods
 
 
 def _label_and_function(
@@ -220,7 +209,7 @@ def random_scores(seed: int, texts: Sequence[TextValues], targets: Sequence[int]
 def _play(game: Callable[..., Floats], **options: int) -> Explain:
     """A function of a value function and n, such as `leave_one_out`, as a method."""
     return lambda texts, targets: [
-        game(explained_value(text, target), text.n, **options) for text, target in zip(texts, targets, strict=True)
+        game(text.explained(target), text.n, **options) for text, target in zip(texts, targets, strict=True)
     ]
 
 

@@ -21,9 +21,7 @@ import torch
 from ...models.eval_mode import evaluating
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction
-from ..model_values import ModelValues
-from ..text_values import TextValues
-from .explained_output import explained_output
+from ..model_values import ModelValues, TextValues
 from .gradients import BATCH_TOKENS, check_gradients
 
 
@@ -55,7 +53,7 @@ def captum_integrated_gradients(
 
         def forward(ids: Any, *others: Any, names: tuple[str, ...] = names, target: int = target) -> Any:
             logits = model(input_ids=ids, **dict(zip(names, others, strict=True))).logits
-            return explained_output(values, logits, torch.full((len(logits),), target, device=logits.device))
+            return values.explained(logits, torch.full((len(logits),), target, device=logits.device))
 
         baseline = torch.where(text.fixed.to(ids.device)[None], ids, torch.full_like(ids, mask))
         with evaluating(model):

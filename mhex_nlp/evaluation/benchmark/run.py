@@ -16,10 +16,9 @@ from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.modeling import MhexMixin
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import RationaleSpan
-from ..model_values import ModelValues
-from ..text_values import TextValues
+from ..model_values import ModelValues, TextValues
 from .measures import unit_marks
-from .methods import DEFAULT_METHODS, METHODS, find_methods
+from .methods import DEFAULT_METHODS, METHODS, available_methods
 from .results import EvaluationReport
 from .study import Study
 
@@ -75,9 +74,10 @@ def evaluate_explanations(
     seed = as_integer(seed, "seed", at_least=0)
     options: dict[str, Any] = {"batch_tokens": batch_tokens, "max_length": max_length, "language": language}
     values, explainer = _model_values(model, tokenizer, removal, options)
-    by_default = methods is None or methods == "all"
+    notes: list[str] = []
     names = DEFAULT_METHODS if methods is None else METHODS if methods == "all" else methods
-    compared, notes = find_methods(values, explainer, names, seed, strict=not by_default, **budgets)
+    left_out = notes if methods in (None, "all") else None
+    compared = available_methods(values, explainer, names, seed, notes=left_out, **budgets)
     everything = [values.of(text, pairs[index] if pairs else None, unit) for index, text in enumerate(checked)]
     kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -86,7 +86,7 @@ def evaluate_explanations(
         for method in compared:
             bar.update(task, advance=1, description=method.label)
             study.compare(method)
-    return study.report(len(checked) - len(kept), notes)
+    return study.report(len(checked) - len(kept), tuple(notes))
 
 
 def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tuple[list[str], list[str] | None]:

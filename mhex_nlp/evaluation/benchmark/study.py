@@ -16,14 +16,12 @@ import torch
 import transformers
 
 from ..._version import __version__
+from ..intervals import Interval, interval, mean_of, paired_interval
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley
-from ..model_values import ModelValues
-from ..text_values import TextValues
+from ..model_values import ModelValues, TextValues
 from .cost import Meter
-from .explained_output import explained_value
-from .intervals import Interval, interval, mean_of, paired_interval
 from .measures import MEASURES, faithfulness_columns, plausibility_columns
 from .methods import MHEX_METHODS, AttributionMethod, random_scores
 from .results import Cost, EvaluationReport, MethodResult
@@ -55,7 +53,7 @@ class Study:
         self.values, self.texts, self.marks = values, texts, marks
         self.permutations, self.random_seeds, self.seed = permutations, random_seeds, seed
         self.targets = [text.predicted() for text in texts]
-        games = [explained_value(text, target) for text, target in zip(texts, self.targets, strict=True)]
+        games = [text.explained(target) for text, target in zip(texts, self.targets, strict=True)]
         self.without = [leave_one_out(game, text.n) for game, text in zip(games, texts, strict=True)]
         self.shapley: list[Floats] | None = None
         self.reliability: Interval | None = None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures over texts with their bootstrap intervals.
+"""Figures over texts with 95 % bootstrap intervals.
 
-Axes: B texts, k columns of a figure, R draws.
+Axes: B rows, k columns of a figure, R draws.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...explain.bootstrap import bootstrap, percentile_interval
-from ..metrics.arrays import Floats, as_finite
+from ..explain.bootstrap import bootstrap, percentile_interval
+from .metrics.arrays import Floats, as_finite
 
 Statistic = Callable[[Floats], Floats]  # (R, k) means over texts to (R,)
 
