@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,6 +112,6 @@ def _spans(cell: Any, where: str) -> list[tuple[int, int]]:
     """The pairs of a cell that holds them as lists or as their JSON."""
     try:
         spans: Sequence[Any] = json.loads(cell) if isinstance(cell, str) else cell
-        return [(int(start), int(end)) for start, end in spans]
-    except (TypeError, ValueError) as error:
+        return [(operator.index(start), operator.index(end)) for start, end in spans]
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{where}: a rationale must be a list of [start, end) pairs, got {cell!r:.80}.") from error

@@ -53,7 +53,12 @@ def _files_of_job(folder: Path) -> list[Path]:
         raise ValueError(f"{must_be} without {MANIFEST}.") from None
     if not manifest.get("complete"):
         raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
-    names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
+    try:
+        names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / MANIFEST} does not list the files of its parts: run the job again.") from error
+    if outside := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{folder / MANIFEST} names {outside[0]!r:.60}, which is no file of its folder.")
     if not names:
         raise ValueError(f"source must hold JSONL files, got {folder} with none: highlight with --format jsonl.")
     return [folder / name for name in names]

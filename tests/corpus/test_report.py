@@ -295,7 +295,7 @@ def test_bad_input_gets_a_sentence(tmp_path: Path, changes: dict[str, Any], sent
     "other",
     [
         example("text", id="x", label="sports", labels=("world", "sports")),
-        example("text", id="x", target="sports"),
+        example("text", id="x", target="sports", labels=("positive", "sports")),
         example("text", id="x", label=None, value=0.5),
     ],
     ids=["prediction", "target", "regression"],

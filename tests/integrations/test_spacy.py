@@ -331,6 +331,11 @@ def test_bad_input_of_the_component(tmp_path):
         MhexComponent(spacy.blank("en"), "model")
     with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote"):
         MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
+    whole = '{"model": null, "name": "a", "revision": null, "settings": {}}'
+    for about in ("{", "[" * 9000, "[]", "{}", whole.replace('"a"', "1"), whole.replace("{}", '{"x": 1}')):
+        (tmp_path / "mhex.json").write_text(about)
+        with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote, got .*mhex.json"):
+            MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"junk", srsly.msgpack_dumps({"../outside": b""}), srsly.msgpack_dumps([1])])
