@@ -30,7 +30,7 @@ from .loop import Progress, Run
 
 _SPLIT_OPTIONS = (
     *("text_column", "label_column", "text_pair_column", "validation", "config_name", "train_split"),
-    *("validation_split", "validation_share", "seed"),
+    *("validation_split", "validation_share", "seed", "max_characters"),
 )
 
 
