@@ -81,14 +81,13 @@ class _LineRows(RowSource):
             raise ValueError("data must be a file where it is read more than once, got standard input.")
         self._begun = True
         stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
-        lines = iter(stream)
-        read = getattr(stream, "readline", lambda size: next(lines, b""))
+        lines = None if hasattr(stream, "readline") else iter(stream)  # the latter of a program's own
 
-        def encoded(size: int) -> bytes:
-            line = read(size)
+        def read(size: int) -> bytes:
+            line = stream.readline(size) if lines is None else next(lines, b"")
             return line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
 
-        yield encoded
+        yield read
 
 
 class TextRows(_LineRows):
