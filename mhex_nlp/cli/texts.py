@@ -14,7 +14,7 @@ from ..corpus.atomic_files import durable
 from ..corpus.jsonl import write_jsonl
 from ..explain.explanation import Explanation
 from ..explain.json_form import SCHEMA
-from ..inputs.folders import check_plain, check_replaced
+from ..inputs.folders import check_replaced
 from ..render import render_page, render_terminal
 
 FORMATS = ("jsonl", "html")
@@ -39,13 +39,12 @@ def show_explanations(explanations: Iterable[Explanation], unit: str = "words") 
 def check_output(directory: Path, formats: Sequence[str]) -> None:
     """Refuses a folder whose files of the names that are written are none that were written here."""
     marks = {"explanations.jsonl": f'"{SCHEMA}"'.encode(), "report.html": b"mhex"}
-    check_plain(directory, marks)
+    check_replaced(directory, marks, True)
     for name, mark in marks.items():
         if name.rpartition(".")[2] in formats and (directory / name).exists():
             with open(directory / name, "rb") as file:
                 beginning = file.read(1 << 17)
             check_replaced(directory, [name], not beginning or mark in beginning)
-    check_replaced(directory, [], True)
 
 
 def write_explanations(

@@ -42,6 +42,8 @@ def load_splits(
 ) -> DatasetDict:
     """Splits "train" and "validation" with the columns `text`, `text_pair` (if named) and `label`, a ClassLabel.
 
+    Long because of its many arguments.
+
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
         text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers,
