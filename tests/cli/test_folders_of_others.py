@@ -37,7 +37,7 @@ COMMANDS = {
     "evaluate": "evaluate --model {root}/model --data {root}/rows.jsonl --limit 4 --permutations 0 --methods "
     "random,gradient_norm --output {out}",
     "fit": "fit --model {root}/plain --data {root}/rows.jsonl --output {out}",
-    "finetune": "finetune --model {root}/plain --data {root}/rows.jsonl --output-dir {out} --epochs 1 --cpu",
+    "finetune": "finetune --model {root}/plain --data {root}/rows.jsonl --output-dir {out} --epochs 1",
     "demo": "demo --output {out} --epochs 1",
 }
 NAMES = {
@@ -77,7 +77,7 @@ def test_nothing_of_others_changes(
     assert state(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", ["text", "job", "report", "evaluate", "fit"])
+@pytest.mark.parametrize("verb", ["text", "job", "report", "fit", pytest.param("evaluate", marks=pytest.mark.slow)])
 def test_what_was_written_here_is_written_again(root: Path, tmp_path: Path, verb: str) -> None:
     for _ in range(2):
         assert main(COMMANDS[verb].format(root=root, out=tmp_path / "out").split()) == 0
