@@ -102,7 +102,7 @@ def test_a_line_without_end_is_passed_over(monkeypatch: pytest.MonkeyPatch, kind
 
 def test_a_quoted_cell_over_many_lines_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quotes are followed to the cell's end, so that the row after it is a row again."""
-    stream = Stream(b'text,n\none,1\n"', b'say ""x"" ' * 99 + b'say ""x""\n', 10_000_000, b'",2\nlast,3\n')
+    stream = Stream(b'text,n\none,1\n"', b'say ""x"" ' + b"y" * 989 + b"\n", 10_000_000, b'",2\nlast,3\n')
     monkeypatch.setattr("sys.stdin", stream)
     rows = []
     assert peak(lambda: rows.extend(open_rows("-", kind="csv", max_characters=LIMIT))) < 8 * LONGEST
