@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ...explain.json_form import dumps
 from ...inputs.folders import check_folder
 from ..atomic_files import content_hash, durable, sync_folder, temporary_for
-from ..summary import CorpusSummary
+from ..summary import WORDS_OF_A_PART, CorpusSummary
 from . import folder as files
 from .folder import MANIFEST, SCHEMA, read_manifest
 
@@ -159,8 +159,9 @@ class Ledger:
             summary = CorpusSummary([])
             summary.merge(record["summary"])
             summary.merge(record["summary"])  # what is no number can be noted once, not added
-            summary.report()
-        except (KeyError, TypeError, ValueError, AttributeError):
+            summary.labels = tuple(summary.words)
+            dumps(summary.report(WORDS_OF_A_PART))
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return False
         return files.has_files(record, self._formats) and (
             not look_at(record["part"]) or all(self._hash(name) == content for name, content in record["files"].items())
