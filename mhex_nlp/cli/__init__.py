@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from .._version import __version__
 from . import evaluate, finetune, fit, highlight, report
 from .demo import command as demo_verb
+from .process import process_kept
 
 # each has HELP, EXAMPLE, add_arguments(parser) and run(args), which gives the exit status
 VERBS: dict[str, Any] = {
@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+        with process_kept():
             return int(VERBS[args.verb].run(args))
     except (OSError, TypeError, ValueError, ImportError, MemoryError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
@@ -55,8 +54,3 @@ def _parser() -> argparse.ArgumentParser:
             )
         )
     return parser
-
-
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    """A warning as one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .process import quiet_libraries
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "compare MHEX with other explanation methods on one model"
@@ -49,12 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
+@quiet_libraries()
 def run(args: argparse.Namespace) -> int:
     """Compares, writes the files and prints the table; 0."""
     from ..evaluation.benchmark.run import evaluate_explanations
-    from ..evaluation.benchmark.tables import check_folder, summary_table, write_evaluation
+    from ..evaluation.benchmark.tables import check_output, summary_table, write_evaluation
 
-    check_folder(args.output)
+    check_output(args.output)
     texts, pairs, rationales = _sample(args)
     model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
     options = {name: getattr(args, name) for name in ("removal", "unit", "seed", "batch_tokens")}

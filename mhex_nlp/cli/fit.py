@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .process import quiet_libraries
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
@@ -30,10 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
+@quiet_libraries()
 def run(args: argparse.Namespace) -> int:
     """Fits, saves model and tokenizer, prints how good the fit is; 0."""
+    from ..models.checkpoint import check_output
     from ..training.fitting.fit import fit_equivalent_matrices
 
+    check_output(args.output)
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
     options = {name: getattr(args, name) for name in ("masks", "held_out", "max_features", "removal", "seed")}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .process import quiet_libraries
 from .source import FILES, add_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
@@ -22,9 +23,10 @@ several processes, on one machine or more:
   (on a CPU put ACCELERATE_USE_CPU=true in front)
 
 A run that was stopped goes on when the same command is given again. The exit status is 0, 1 where some rows could not
-be explained (they are in errors.jsonl), 2 on bad input.
+be explained (they are in errors.jsonl), which --allow-errors makes 0 as well, 2 on bad input.
 """
-_SETTINGS = ("text_column", "text_pair_column", "id_column", "label_column", "part_rows", "unit", "top_k")
+_SETTINGS = ["text_column", "text_pair_column", "id_column", "label_column", "max_characters"]
+_SETTINGS += ["part_rows", "unit", "top_k"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
     add("--format", default="jsonl,html", help="some of jsonl, parquet, html (default: %(default)s)")
     add("--overwrite", action="store_true", help="remove what an earlier run left in the folder, and begin anew")
+    add("--allow-errors", action="store_true", help="exit with 0 also where some rows could not be explained")
     add("--part-rows", type=int, default=1000, help="rows of the input in a part file (default: %(default)s)")
     add("--target", help="class to explain, by name or id; by default the predicted one")
     add("--foil", help="class to compare with; needs --target where there are many texts")
@@ -58,11 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-processes", type=int, help="how many processes are expected; another number is an error")
 
 
+@quiet_libraries(errors_only=False)
 def run(args: argparse.Namespace) -> int:
-    """Explains as the options say; 0, or 1 where some rows could not be explained."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+    """Explains as the options say; 0, or 1 where some rows could not be explained and errors are not allowed."""
     if args.part_rows < 1:
         raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
     if args.output is None and (args.top_k is not None or args.overwrite):
@@ -105,7 +106,7 @@ def _show_rows(args: argparse.Namespace) -> int:
             except ValueError as error:
                 problem = str(error)
         if problem is not None:
-            status = 1
+            status = 0 if args.allow_errors else 1
             print(f"row {row.number}: {problem}", file=sys.stderr)
     return status
 
@@ -150,7 +151,7 @@ def _run_job(args: argparse.Namespace) -> int:
         part_rows=args.part_rows,
         overwrite=args.overwrite,
     )
-    return 0 if report is None else _print_report(report, args.output)
+    return 0 if report is None else _print_report(report, args.output, args.allow_errors)
 
 
 def _check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
@@ -164,7 +165,7 @@ def _check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
         )
 
 
-def _print_report(report: Any, output: Path) -> int:
+def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
     counts = [f"{report.explained:,} of {report.rows:,} rows explained in {report.parts:,} parts"]
     if report.truncated:
         counts.append(f"{report.truncated:,} texts cut at the model's length (--stride reads them whole)")
@@ -172,7 +173,7 @@ def _print_report(report: Any, output: Path) -> int:
         counts.append(f"{report.errors:,} rows not explained, see {output / 'errors.jsonl'}")
     print("; ".join(counts) + ".")
     print(output / "summary.html")
-    return 1 if report.errors else 0
+    return 1 if report.errors and not allow_errors else 0
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:

@@ -17,14 +17,21 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
     parser.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
     parser.add_argument("--text-pair-column", help="column of a second text")
+    parser.add_argument(
+        "--max-characters",
+        type=int,
+        default=1_000_000,
+        help="of a text; longer is an error (default: %(default)s)",
+    )
 
 
 def open_source(args: argparse.Namespace) -> RowSource:
     """The rows of `--data`, with those of the columns that the verb has options for."""
     from ..corpus.readers.opening import open_rows
 
-    columns = {name: value for name, value in vars(args).items() if name.endswith("_column")}
-    return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **columns)
+    options = {name: value for name, value in vars(args).items() if name.endswith("_column")}
+    options["max_characters"] = args.max_characters
+    return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **options)
 
 
 def read_rows(args: argparse.Namespace) -> list[Row]:
@@ -46,7 +53,6 @@ def load_classifier(name: str, device: str | None, add_heads: bool) -> tuple[Any
     `add_heads` gives one without heads some that only read, so that no prediction changes.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.utils import logging
 
     from ..inputs.tokenizer import load_tokenizer
     from ..models.auto import AutoMhexModelForSequenceClassification
@@ -54,8 +60,6 @@ def load_classifier(name: str, device: str | None, add_heads: bool) -> tuple[Any
     from ..models.devices import resolve
     from ..models.modeling import HEAD_PREFIXES
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     target, _ = resolve(device, None)
     plain = getattr(AutoConfig.from_pretrained(name), "mhex", None) is None
     loader: Any = AutoMhexModelForSequenceClassification

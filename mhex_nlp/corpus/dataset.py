@@ -19,7 +19,7 @@ from ..inputs.texts import warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
-from .readers.rows import RowColumns
+from .readers.rows import MAX_CHARACTERS, RowColumns
 
 D = TypeVar("D", Dataset, IterableDataset)
 
@@ -37,6 +37,7 @@ def highlight_dataset(
     unit: str = "words",
     top_k: int | None = None,
     errors: Literal["raise", "record"] = "raise",
+    max_characters: int = MAX_CHARACTERS,
 ) -> D:
     """The dataset with columns that explain its texts; every column's Arrow type is fixed (`columns.py`).
 
@@ -57,6 +58,7 @@ def highlight_dataset(
         top_k: keep only that many of them a text, those with the largest magnitudes.
         errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
             "record" leaves its columns null and says why in `mhex_error`.
+        max_characters: of a text; a longer one cannot be explained.
 
     Returns:
         the dataset, with the columns `mhex_label`, `mhex_probability`, `mhex_spans`, `mhex_starts`, `mhex_ends`,
@@ -70,14 +72,15 @@ def highlight_dataset(
     _check_arguments(dataset, explainer, batch_size, errors)
     options = ColumnOptions(unit, top_k, classes == "all")
     request = explainer.request(target, foil, classes)
-    columns = RowColumns(text_column, text_pair_column)
+    columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
     explain = _Explain(explainer, request, columns, options, errors)
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
     how["features"] = _features(dataset, options)
     if isinstance(dataset, Dataset):
         names = [text_column] if text_pair_column is None else [text_column, text_pair_column]
-        state = [dataset._fingerprint, names, repr(options), batch_size, errors, identity_of(explainer, request)]
+        state: list[Any] = [dataset._fingerprint, names, repr(options), batch_size, errors, max_characters]
+        state.append(identity_of(explainer, request))
         how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
         return _explain_stored(dataset, explain, how)
     streamed = dataset.with_format("arrow").map(explain, **how)

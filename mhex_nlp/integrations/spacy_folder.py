@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import srsly
 
+from ..models.checkpoint import check_output
+
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
 
@@ -38,6 +40,7 @@ def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, wi
     """Writes model, tokenizer, the model's name, also that in the config (`model`), and, where no config holds them,
     the explainer's settings.
     """
+    check_output(folder, "path")
     folder.mkdir(parents=True, exist_ok=True)
     explainer.model.save_pretrained(folder)
     explainer.tokenizer.save_pretrained(folder)

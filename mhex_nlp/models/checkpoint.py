@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..inputs.folders import check_replaced, read_object
+
 SHIM = "modeling_mhex.py"
 _HEADING = "## Loading this model"
 
@@ -28,6 +30,12 @@ def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:
     rest = after[following + 1 :] if following >= 0 else ""
     parts = [before.rstrip(), _section(class_name, gate).rstrip(), rest.rstrip()]
     path.write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
+
+
+def check_output(directory: Path, argument: str = "output") -> None:
+    """Before a model is saved: ValueError where the folder holds such files and no model, or links that lead out."""
+    names = ["config.json", "model.safetensors", SHIM, "README.md", "tokenizer.json", "tokenizer_config.json"]
+    check_replaced(directory, names, "model_type" in read_object(directory / names[0]), argument)
 
 
 def _section(class_name: str, gate: bool) -> str:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from .._version import __version__
+from ..inputs.folders import check_replaced, read_object
 from .heads.head import trained
 from .modeling import HEAD_PREFIXES, MhexMixin
 from .weights_hash import base_hash
@@ -30,6 +31,7 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         TypeError: a model without heads.
         ValueError: heads with gates, which would change the deployed model's predictions, or heads that were neither
             trained nor fitted and so explain nothing.
+            A folder that holds other files of these names.
         NotADirectoryError: `directory` is a file.
     """
     if not isinstance(model, MhexMixin):
@@ -45,8 +47,8 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
             "fit_equivalent_matrices(model, tokenizer, texts) fits them."
         )
     folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"directory must be a folder, got the file {folder}.")
+    ours = read_object(folder / _RECORD).get("schema") == _SCHEMA
+    check_replaced(folder, [_WEIGHTS, _RECORD], ours, "directory")
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.startswith(HEAD_PREFIXES)}
     save_file(weights, folder / _WEIGHTS, {"format": "pt"})

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .rows import RowColumns, RowSource
+from .rows import MAX_CHARACTERS, RowColumns, RowSource
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,6 +33,7 @@ def open_rows(
     rationale_column: str | None = None,
     split: str = "train",
     kind: str | None = None,
+    max_characters: int = MAX_CHARACTERS,
 ) -> RowSource:
     """The rows of a file, a folder, a dataset or standard input, looked at as far as its first row.
 
@@ -44,13 +45,17 @@ def open_rows(
         split: of a folder or a dataset; a file is "train".
         kind: one of "text", "jsonl", "csv", "tsv": what standard input holds (by default text), or what a file holds
             that its suffix does not tell.
+        max_characters: of a text. A row with a longer one has a problem; a line that is longer than such a row can be
+            is passed over in constant memory.
 
     Raises:
         FileNotFoundError: no such file, folder or dataset, or no hub in reach.
         ValueError: a column or a split that is not there (lists those that are), a source without a row, a file that is
             not what it should be. From standard input, when it is read.
     """
-    columns = RowColumns(text_column, text_pair_column, id_column, label_column, rationale_column)
+    columns = RowColumns(
+        text_column, text_pair_column, id_column, label_column, rationale_column, False, max_characters
+    )
     return open_split(split_openers(data, kind), split, columns, os.fspath(data))
 
 
@@ -61,8 +66,9 @@ def rows_of(
     text_pair_column: str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    max_characters: int = MAX_CHARACTERS,
 ) -> RowSource:
-    """The rows of a `datasets.Dataset` at hand; its columns as in `open_rows`.
+    """The rows of a `datasets.Dataset` at hand; columns and limit as in `open_rows`.
 
     Raises:
         TypeError: something else.
@@ -75,7 +81,7 @@ def rows_of(
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}.")
     identity = {} if dataset.split is None else {"split": str(dataset.split)}
-    columns = RowColumns(text_column, text_pair_column, id_column, label_column)
+    columns = RowColumns(text_column, text_pair_column, id_column, label_column, max_characters=max_characters)
     source = DatasetRows(dataset, dataset.info.dataset_name or "dataset", identity, "the dataset", columns)
     if not source.check():
         raise ValueError("dataset must have at least one row, got none.")
@@ -131,7 +137,7 @@ def _open_file(path: Path | None, name: str, kind: str, columns: RowColumns) -> 
     assert path is not None  # standard input is of none of the other kinds
     if kind == "parquet":
         return ParquetRows(path, name, columns)
-    if holds_json_lines(path):  # which `Dataset.to_json` writes under this suffix
+    if holds_json_lines(path, columns.longest_row):  # which `Dataset.to_json` writes under this suffix
         return JsonLineRows(path, name, kind, columns)
     return JsonRows(path, name, columns)
 

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...inputs.checks import as_integer
 from ...inputs.texts import repair_surrogates
+
+MAX_CHARACTERS = 1_000_000  # of a text
+_OTHERS = 1 << 16  # bytes of a row beside its texts that are always let in
 
 _PARTS = {"the text": "text", "the second text": "text_pair", "the label": "label"}  # how problems call the columns
 
@@ -92,7 +96,8 @@ class RowSource(ABC):
 class RowColumns:
     """The columns of a source that make a row, by their names in the source.
 
-    `needs_label` makes a problem of a label that is neither a class name nor an integer.
+    `needs_label` makes a problem of a label that is neither a class name nor an integer; so is a text of more than
+    `max_characters`.
     """
 
     text: str
@@ -101,6 +106,19 @@ class RowColumns:
     label: str | None = None
     rationale: str | None = None
     needs_label: bool = False
+    max_characters: int = MAX_CHARACTERS
+
+    def __post_init__(self) -> None:
+        as_integer(self.max_characters, "max_characters", at_least=1)
+
+    @property
+    def longest_row(self) -> int:
+        """Bytes of the longest row that is read from a file: a character takes twelve at most, escaped in JSON."""
+        return 12 * self.max_characters * (1 if self.text_pair is None else 2) + _OTHERS
+
+    def too_long(self, size: int, unit: str = "bytes", what: str = "the row") -> str:
+        """What is wrong with a row, or a text, of that size."""
+        return f"{what} has {size:,} {unit}, more than max_characters={self.max_characters:,} lets in"
 
     @property
     def names(self) -> list[str]:
@@ -123,7 +141,7 @@ class RowColumns:
         texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
         row_id = _id(cells.get(self.id) if self.id else None, number)
         label = _label(cells.get(self.label)) if self.label else None
-        problems = map(text_problem, texts, ("the text", "the second text"))
+        problems = map(self._text_problem, texts, ("the text", "the second text"))
         problem = next((problem for problem in problems if problem is not None), None)
         if self.needs_label and problem is None:
             problem = _label_problem(cells.get(self.label or ""))
@@ -137,6 +155,12 @@ class RowColumns:
             label,
             rationale=cells.get(self.rationale) if self.rationale else None,
         )
+
+    def _text_problem(self, value: Any, name: str) -> str | None:
+        problem = text_problem(value, name)
+        if problem is None and len(value) > self.max_characters:
+            return self.too_long(len(value), "characters", name)
+        return problem
 
     def by_argument(self) -> list[tuple[str, str]]:
         """Those that are read, after the argument that names each."""

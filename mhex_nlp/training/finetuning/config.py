@@ -38,6 +38,7 @@ class FinetuneConfig:
         text_column: column of the text.
         text_pair_column: column of a second text, such as a hypothesis.
         label_column: column of the label.
+        max_characters: of a text; a longer one is an error.
         max_length: tokens a text is cut at; by default what the model takes.
         gate: heads scale what attention adds; `False` leaves the heads to read only. By default as a checkpoint with
             heads says, which cannot be changed, else `True`.
@@ -79,6 +80,7 @@ class FinetuneConfig:
     text_column: str = "text"
     text_pair_column: str | None = None
     label_column: str = "label"
+    max_characters: int = 1_000_000
     max_length: int | None = None
     gate: bool | None = None
     loss_weight: float | None = None

@@ -18,7 +18,7 @@ from datasets.exceptions import DatasetGenerationError
 from ..._version import __version__
 from ...corpus.readers.opening import STANDARD_INPUT, Opener, open_split, split_openers
 from ...corpus.readers.records import DatasetRows
-from ...corpus.readers.rows import RowColumns, RowSource, complete_rows
+from ...corpus.readers.rows import MAX_CHARACTERS, RowColumns, RowSource, complete_rows
 
 Source: TypeAlias = str | PathLike[str] | Dataset | DatasetDict
 
@@ -38,8 +38,11 @@ def load_splits(
     validation_split: str | None = None,
     validation_share: float = 0.1,
     seed: int = 42,
+    max_characters: int = MAX_CHARACTERS,
 ) -> DatasetDict:
     """Splits "train" and "validation" with the columns `text`, `text_pair` (if named) and `label`, a ClassLabel.
+
+    Long because of its many arguments.
 
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
@@ -51,6 +54,7 @@ def load_splits(
         train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
             "val" or "dev" if there is one. Without one, `validation_share` of the training split is taken with
             `seed`, each class in proportion where every class has rows enough.
+        max_characters: of a text; a longer one is an error.
 
     Raises:
         FileNotFoundError, TypeError: as `open_rows`.
@@ -60,7 +64,9 @@ def load_splits(
     """
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
-    columns = RowColumns(text_column, text_pair_column, label=label_column, needs_label=True)
+    columns = RowColumns(
+        text_column, text_pair_column, label=label_column, needs_label=True, max_characters=max_characters
+    )
     names = [name for name in (text_column, text_pair_column, label_column) if name is not None]
     if len(columns.names) < len(names):
         raise ValueError(f"text, text pair and label must be columns of their own, got {names}.")

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 from ...inputs.encoding import check_max_length
 from ...models.auto import AutoMhexModelForSequenceClassification
 from ...models.batches import longest_input
+from ...models.checkpoint import check_output
 from ...models.families import find_site
 from ..optimizer import mhex_param_groups
 from .checkpoints import check_checkpoints, resume
@@ -29,7 +30,7 @@ from .loop import Progress, Run
 
 _SPLIT_OPTIONS = (
     *("text_column", "label_column", "text_pair_column", "validation", "config_name", "train_split"),
-    *("validation_split", "validation_share", "seed"),
+    *("validation_split", "validation_share", "seed", "max_characters"),
 )
 
 
@@ -49,6 +50,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             run in the way.
     """
     accelerator = _accelerator(config)
+    check_output(Path(config.output_dir), "output_dir")
     checkpoint = check_checkpoints(config)
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
