@@ -18,7 +18,7 @@ from helpers.row_files import HOSTILE, ONE_LINE, SUFFIXES, write_table
 from helpers.tiny import tiny_dataset
 from mhex_nlp.cli.source import read_rows
 from mhex_nlp.corpus.readers.opening import open_rows
-from mhex_nlp.corpus.summary import label_name
+from mhex_nlp.explain.gold_labels import class_of
 from mhex_nlp.training import load_splits
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -56,7 +56,7 @@ def test_texts_and_labels_are_those_of_the_file(tmp_path: Path, suffix: str) -> 
     train = load_splits(path, validation=path)["train"]
     assert list(train["text"]) == HOSTILE and train.features["label"].names == ["01", "02"]
     assert names_of(train) == labels[: len(HOSTILE)] == [row.label for row in rows]
-    assert [label_name(row.label or "", ["01", "02"]) for row in rows] == labels[: len(HOSTILE)]
+    assert [class_of(row.label, ["01", "02"]) for row in rows] == labels[: len(HOSTILE)]
 
 
 def test_lines_of_a_text_file(tmp_path: Path) -> None:

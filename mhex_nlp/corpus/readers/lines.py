@@ -15,6 +15,7 @@ from typing import Any
 from .rows import Row, RowColumns, RowSource
 
 _BOM = b"\xef\xbb\xbf"
+_OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_CELL = 1 << 24  # characters; what goes on for longer is a quote that was not closed
 
 
@@ -41,6 +42,11 @@ class _LineRows(RowSource):
             for number, line in enumerate(lines):
                 self._done += len(line)
                 if number == 0:
+                    if line.startswith(_OTHER_BOMS):  # of what follows every second line could pass for UTF-8
+                        raise ValueError(
+                            f"data must be UTF-8 text, got UTF-16 or UTF-32 in {self._shown!r}, line 1; save it as "
+                            "UTF-8."
+                        )
                     line = line.removeprefix(_BOM)
                 if line:
                     yield line
