@@ -7,11 +7,12 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .._version import __version__
 from . import evaluate, finetune, fit, highlight, report
 from .demo import command as demo_verb
+from .say import say
 
 # each has HELP, EXAMPLE, add_arguments(parser) and run(args), which gives the exit status
 VERBS: dict[str, Any] = {
@@ -37,15 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(VERBS[args.verb].run(args))
     except (OSError, TypeError, ValueError, ImportError, MemoryError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
-        print(f"mhex {args.verb}: {sentence}", file=sys.stderr)
+        say(f"mhex {args.verb}: {sentence}", error=True)
         return 2
     except KeyboardInterrupt:
-        print(f"mhex {args.verb}: stopped.", file=sys.stderr)
+        say(f"mhex {args.verb}: stopped.", error=True)
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exits with 2; the message quotes arguments, which a shell makes of file names."""
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}", error=True)
+        self.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mhex", description="Text classifiers that explain themselves.")
+    parser = _Parser(prog="mhex", description="Text classifiers that explain themselves.")
     parser.add_argument("--version", action="version", version=f"mhex_nlp {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, verb in VERBS.items():
@@ -59,4 +68,4 @@ def _parser() -> argparse.ArgumentParser:
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
     """A warning as one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}", error=True)
