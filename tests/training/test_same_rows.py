@@ -153,6 +153,37 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
         assert sentence.endswith(".") and "\n" not in sentence
 
 
+def test_line_ends_of_old_and_texts_that_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"text,label\r5,01\r1e5,02\r007,01\rnan,02\r")
+    texts = [row.text for row in open_rows(path)]
+    assert texts == ["5", "1e5", "007", "nan"] == [row.text for row in rows_of_fit(path)]
+    train = load_splits(path, validation=path)["train"]
+    assert list(train["text"]) == texts and names_of(train) == ["01", "02"] * 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_text_file_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "texts.txt"
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    path.write_bytes(mark + "one\ntwo\nthree\n".encode(encoding))
+    for read in (rows_of_fit, open_rows):
+        with pytest.raises(
+            ValueError, match=r"^data must be UTF-8 text, got UTF-16 or UTF-32 in '.*', line 1; save it"
+        ):
+            read(path)
+
+
+def test_labels_that_change_their_type_far_down_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [f'{{"text": "a", "label": {index % 2}}}' for index in range(10_001)]
+    path.write_text("\n".join([*rows, '{"text": "a", "label": "x"}']))
+    with pytest.raises(
+        ValueError, match=r"labels must be of one type, got int and str up to row 10001 \(counted from 0\)"
+    ):
+        load_splits(path)
+
+
 @pytest.mark.parametrize("files", [[], ["notes.md"]])
 def test_a_folder_without_data_is_named(tmp_path: Path, files: list[str]) -> None:
     for name in files:
