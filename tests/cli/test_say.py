@@ -8,6 +8,7 @@ import json
 import warnings
 from pathlib import Path
 
+import datasets
 import pytest
 from transformers.utils import logging
 
@@ -58,7 +59,8 @@ def test_what_the_verbs_say_of_hostile_files(tmp_path: Path, capsys: pytest.Capt
         ["report", str(keys), "--output", str(folder)],
         ["demo", "--output", str(folder)],
     ]
-    logging.disable_progress_bar()  # it writes carriage returns
+    datasets.disable_progress_bars()  # they write carriage returns
+    logging.disable_progress_bar()
     capsys.readouterr()
     for command in commands:
         assert main(command) in (0, 1, 2)

@@ -46,9 +46,8 @@ def load_splits(
 
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
-        text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers (also
-            as floats), booleans or a ClassLabel; class ids follow the sorted values, as numbers where all are integers.
-            Validation labels are matched by name.
+        text_column, label_column, text_pair_column: names in the source. Labels are names, whole numbers, booleans or a
+            ClassLabel; ids follow the sorted values, integers as numbers. Validation labels are matched by name.
         validation: a source of its own for the validation split.
         config_name: configuration of a hub dataset.
         train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
@@ -60,9 +59,8 @@ def load_splits(
     Raises:
         FileNotFoundError, TypeError: as `open_rows`.
         ValueError: a file that cannot be read, a missing column or split (the sentence lists those there are), an empty
-            or missing text or label (with its row), labels of a kind that are no classes, fewer than two classes, or
-            more classes than half the rows, a label that is one of `classes` but for case or white space, a share that
-            leaves no row for training.
+            or missing text or label (with its row), labels of a kind that are no classes, or one of `classes` but for
+            case, fewer than two classes, or more than half the rows, a share that leaves no row for training.
     """
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
@@ -76,10 +74,8 @@ def load_splits(
         others = _openers(validation, config_name)
         only = next(iter(others)) if len(others) == 1 else validation_split or "validation"
         splits["validation"] = _load(validation, others, only, columns, "validation_split")
-    else:
-        name = validation_split or next((name for name in _VALIDATION_NAMES if name in openers), None)
-        if name is not None:
-            splits["validation"] = _load(source, openers, name, columns, "validation_split")
+    elif name := validation_split or next((name for name in _VALIDATION_NAMES if name in openers), None):
+        splits["validation"] = _load(source, openers, name, columns, "validation_split")
     encoded = DatasetDict(_encode(splits, label_column, classes or ()))
     return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
 
