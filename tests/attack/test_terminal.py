@@ -146,9 +146,7 @@ class Attack:
         folder = self.named_model()
         config = json.loads((folder / "config.json").read_text())
         place = self.draw.choice([config, config["mhex"]])
-        place[self.draw.choice([self.string(), "model_type", "hidden_act", "activation", "architectures"])] = (
-            self.string()
-        )
+        place[self.draw.choice([self.string(), "model_type", "activation", "architectures"])] = self.string()
         (folder / "config.json").write_text(json.dumps(config))
         return ["highlight", "--model", str(folder), "--text", "good film"]
 
