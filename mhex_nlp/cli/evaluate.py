@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "compare MHEX with other explanation methods on one model"
@@ -63,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     options |= {"methods": _methods(args.methods), "reference_permutations": args.permutations}
     report = evaluate_explanations(model, tokenizer, texts, pairs, rationales=rationales, **options)
     paths = write_evaluation(report, args.output)
-    print("\n".join(summary_table(report)))
+    say("\n".join(summary_table(report)))
     for note in report.notes:
-        print(note)
+        say(note)
     if report.left_out:
-        print(f"{report.left_out} of {len(texts)} texts have a single one of the {report.unit} and were left out.")
+        say(f"{report.left_out} of {len(texts)} texts have a single one of the {report.unit} and were left out.")
     for path in paths:
-        print(path)
+        say(path)
     return 0
 
 
@@ -87,7 +88,7 @@ def _sample(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list
     if len(texts) <= args.limit:
         return texts, pairs, rationales
     chosen = sorted(random.Random(args.seed).sample(range(len(texts)), args.limit))
-    print(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
+    say(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
     columns = (None if column is None else [column[index] for index in chosen] for column in (pairs, rationales))
     return [texts[index] for index in chosen], *columns  # type: ignore[return-value]
 

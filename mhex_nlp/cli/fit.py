@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
@@ -46,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     tokenizer.save_pretrained(args.output)
     low, high = report.skill_interval
     reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.flow_widths)} of them with writes"
-    print(f"reads {reads}; removal by {report.removal}")
-    print(f"skill {report.skill:.3f} [{low:.3f}, {high:.3f}]  R² {report.r2:.3f}  on {report.held_out} held-out texts")
+    say(f"reads {reads}; removal by {report.removal}")
+    say(f"skill {report.skill:.3f} [{low:.3f}, {high:.3f}]  R² {report.r2:.3f}  on {report.held_out} held-out texts")
     if not report.trusted:
-        print("The interval reaches 0: do not trust single words; more texts may help.")
-    print(args.output)
+        say("The interval reaches 0: do not trust single words; more texts may help.")
+    say(args.output)
     return 0

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
@@ -85,19 +85,20 @@ def _explain_texts(args: argparse.Namespace) -> int:
         show_explanations(explanations, unit=args.unit)
     else:
         for path in write_explanations(explanations, args.output, formats, total=len(args.text), unit=args.unit):
-            print(path)
+            say(path)
     return 0
 
 
 def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; those that cannot be explained are named and passed over."""
+    from ..corpus.labelled_rows import labelled_rows
     from .texts import show_explanations
 
     source = open_source(args)
     explainer = _explainer(args, args.device)
     request = _request(args, explainer)
     status = 0
-    for row in source:
+    for row in labelled_rows(source, source, explainer.classes.gold):
         problem = row.problem
         if problem is None:
             pairs = None if row.text_pair is None else [row.text_pair]
@@ -107,7 +108,7 @@ def _show_rows(args: argparse.Namespace) -> int:
                 problem = str(error)
         if problem is not None:
             status = 0 if args.allow_errors else 1
-            print(f"row {row.number}: {problem}", file=sys.stderr)
+            say(f"row {row.number}: {problem}", error=True)
     return status
 
 
@@ -171,8 +172,8 @@ def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
         counts.append(f"{report.truncated:,} texts cut at the model's length (--stride reads them whole)")
     if report.errors:
         counts.append(f"{report.errors:,} rows not explained, see {output / 'errors.jsonl'}")
-    print("; ".join(counts) + ".")
-    print(output / "summary.html")
+    say("; ".join(counts) + ".")
+    say(output / "summary.html")
     return 1 if report.errors and not allow_errors else 0
 
 

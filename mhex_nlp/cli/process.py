@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .say import say
+
 
 @contextmanager
 def process_kept() -> Iterator[None]:
@@ -59,4 +61,4 @@ def quiet_libraries(errors_only: bool = True) -> Iterator[None]:
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
     """A warning as one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}", error=True)

@@ -15,7 +15,7 @@ from datasets import Dataset, Features, IterableDataset
 from ..explain.explainer import MhexExplainer
 from ..explain.request import Request
 from ..explain.targets import ClassName
-from ..inputs.texts import warn
+from ..inputs.texts import first_split, warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
@@ -90,7 +90,8 @@ def highlight_dataset(
 
 def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any) -> None:
     if not isinstance(dataset, Dataset | IterableDataset):
-        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
+        advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
+        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
     if not isinstance(explainer, MhexExplainer):
         raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
     if errors not in ("raise", "record"):
@@ -146,7 +147,7 @@ def _check_columns(dataset: Dataset | IterableDataset, columns: RowColumns) -> N
     _check_names(known, columns)
     for argument, name in columns.by_argument():
         kind = getattr((dataset.features or {}).get(name), "dtype", "string")
-        if kind not in ("string", "large_string", "null"):
+        if kind not in ("string", "large_string", "string_view", "null"):
             raise TypeError(f"{argument} must name a column of strings, got {name!r}, which holds {kind}.")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from ...explain.explanation import Explanation
 from ...render import render_terminal
 from ..process import quiet_libraries
+from ..say import say
 from ..texts import write_explanations
 from .corpus import CorpusSentence, as_dataset, load_corpus
 from .encoder import minilm_path
@@ -60,7 +61,7 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     _print_results(console, figures, _chosen(explanations, held_out))
     paths = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
     for path in [*paths, output / "model"]:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+        say(f"  {path}")
     console.print(f"Done in {time.perf_counter() - start:.0f} s.", highlight=False)
     return figures
 

@@ -29,6 +29,7 @@ from ...render import render_summary
 from ..atomic_files import durable
 from ..columns import ColumnOptions
 from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
+from ..labelled_rows import labelled_rows
 from ..readers.rows import Row, RowSource
 from ..summary import CorpusSummary
 from .folder import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, part_name
@@ -91,10 +92,12 @@ def run_job(
         what was done by all processes together; in other processes than the first, `None`.
 
     Raises:
-        ValueError: other settings or other rows than those the folder was begun with.
+        ValueError: other settings or other rows than those the folder was begun with; labels of which none among the
+            rows of the first part is a class of the model. (A single one that is none is an error of its row.)
         OSError: the folder cannot be written to, the disk is full. What is finished stays valid, and the same call
             goes on from there.
     """
+    rows = labelled_rows(_read(source), source, request.table.gold, part_rows)
     ledger = Ledger(output, state.process_index, settings, formats)
     try:
         if state.is_main_process:
@@ -105,7 +108,7 @@ def run_job(
         finished = ledger.finished(lambda part: part % state.num_processes == state.process_index)
         digests: list[str] = []
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            parts = _parts(explainer, source, part_rows, finished, ledger.rows_before(), state, digests)
+            parts = _parts(explainer, rows, part_rows, finished, ledger.rows_before(), state, digests)
             for part in _prefetch(parts):
                 ledger.begin()
                 ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
@@ -137,7 +140,7 @@ def _read(source: RowSource) -> Iterator[Row]:
 
 def _parts(
     explainer: MhexExplainer,
-    source: RowSource,
+    rows: Iterator[Row],
     size: int,
     finished: Mapping[int, Mapping[str, Any]],
     known: int | None,
@@ -148,7 +151,6 @@ def _parts(
 
     `known` is how many rows an earlier run found in all; `digests` gets that of each part that there is.
     """
-    rows = _read(source)
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
         if not chunk:
@@ -231,7 +233,7 @@ def _explain_part(
         else:
             rows.append(row)
             explained.append(result)
-            summary.add(result, row.label)
+            summary.add(result, None if row.label is None else str(row.label))
     _warn_of_cuts(rows, explained)
     return {
         "part": part.index,

@@ -21,6 +21,7 @@ from .rows import Row, RowColumns, RowSource
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 16  # bytes of a line that are read at a time where it need not be whole
 _CSV_LIMIT = threading.Lock()  # of the csv module's limit on cells, which is the process's
+_OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 class _LineRows(RowSource):
@@ -49,6 +50,10 @@ class _LineRows(RowSource):
             if not piece.endswith(b"\n"):
                 piece += (rest := read(size - len(piece)))
                 self._done += len(rest)
+            if piece.startswith(_OTHER_BOMS):  # of what follows every second line could pass for UTF-8
+                raise ValueError(
+                    f"data must be UTF-8 text, got UTF-16 or UTF-32 in {self._shown!r}, line 1; save it as UTF-8."
+                )
             while piece:
                 yield piece
                 piece = read(size)

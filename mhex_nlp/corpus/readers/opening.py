@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ...inputs.texts import first_split
 from .rows import MAX_CHARACTERS, RowColumns, RowSource
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def rows_of(
     from .records import DatasetRows
 
     if not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}.")
+        advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
+        raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}{advice}.")
     identity = {} if dataset.split is None else {"split": str(dataset.split)}
     columns = RowColumns(text_column, text_pair_column, id_column, label_column, max_characters=max_characters)
     source = DatasetRows(dataset, dataset.info.dataset_name or "dataset", identity, "the dataset", columns)
@@ -105,6 +107,9 @@ def split_openers(
     data: str | os.PathLike[str], kind: str | None = None, config_name: str | None = None, stream: bool = True
 ) -> dict[str, Opener]:
     """What opens each split of a source; `stream=False` downloads a hub dataset. Raises as `open_rows`."""
+    if not isinstance(data, str | os.PathLike):
+        advice = f"rows_of({first_split(data) or 'dataset'})"
+        raise TypeError(f"data must be a path or a name, got {type(data).__name__}; {advice} reads a dataset at hand.")
     name = os.fspath(data)
     if not name:
         raise ValueError("data must be a file, a folder, the name of a dataset or -, got an empty name.")

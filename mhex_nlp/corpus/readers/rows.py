@@ -26,7 +26,8 @@ class Row:
         id: the cell of the id column as a string; the number where there is no such column or cell.
         text: the text, without lone surrogates; "" where there is a problem.
         text_pair: a pair's second half.
-        label: the cell of the label column; `None` where there is no such column or cell.
+        label: the cell of the label column, of a ClassLabel column the name; `None` where there is no such column or
+            cell.
         problem: why the row cannot be explained, in one sentence.
         rationale: the cell of the rationale column as it stands in the source.
     """
@@ -52,6 +53,7 @@ class RowSource(ABC):
     """
 
     _checked = True  # False where only the first row tells which columns there are
+    label_names: tuple[str, ...] | None = None  # of a label column that is a ClassLabel, in id order
 
     def __init__(
         self, name: str, shown: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None
@@ -190,7 +192,11 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
 def _label_problem(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return "the label is missing"
-    return None if isinstance(value, str | int) else f"the label must be a class name or an integer, got {value!r:.80}"
+    if value != value:
+        return "the label is missing"
+    if isinstance(value, str | int) or (isinstance(value, float) and value.is_integer()):
+        return None
+    return f"the label must be a class name or an integer, got {value!r:.80}"
 
 
 def _id(cell: Any, number: int) -> str:
