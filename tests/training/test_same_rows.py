@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 def rows_of_fit(path: Path, **options: Any) -> list[Any]:
     """What `mhex fit` and `mhex evaluate` read."""
-    columns = {"text_column": "text", "text_pair_column": None, "split": "train"}
+    columns = {"text_column": "text", "text_pair_column": None, "split": "train", "max_characters": 1_000_000}
     return read_rows(argparse.Namespace(data=str(path), **columns, **options))
 
 
