@@ -60,7 +60,7 @@ def unwatch_attention() -> None:
     """
     with _lock:
         while (lookup := AttentionInterface.get_interface) in _ours:
-            AttentionInterface.get_interface = _ours[lookup]
+            AttentionInterface.get_interface = _ours.pop(lookup)
 
 
 def _wrapped(lookup: Callable[..., Any]) -> Callable[..., Any]:

@@ -138,12 +138,13 @@ def _as_it_is(module: nn.Module) -> nn.Module:
 
 
 def _wholly_eval(model: nn.Module) -> bool:
-    """Whether every module is in eval mode; a third of the price of `model.modules()`."""
-    modules = [model]
-    for module in modules:
-        if module.training:
-            return False
-        modules.extend(child for child in list(module._modules.values()) if child is not None)
+    """Whether every module is in eval mode; `model.modules()` would take longer, and fail where a thread adds one."""
+    modules: list[nn.Module | None] = [model]
+    for module in modules:  # which grows meanwhile
+        if module is not None:
+            if module.training:
+                return False
+            modules += module._modules.values()
     return True
 
 

@@ -116,6 +116,7 @@ def fit_equivalent_matrices(
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     checked, pairs = _check(model, texts, text_pairs, held_out)
+    # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
