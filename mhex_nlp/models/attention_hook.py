@@ -24,7 +24,7 @@ from .hooks import running_attention
 from .padding import TokenMask
 
 _lock = threading.RLock()  # held while the lookup is looked at and wrapped
-_ours: dict[Callable[..., Any], Callable[..., Any]] = {}  # lookups of ours that were put in, and what each one wraps
+_ours: dict[Callable[..., Any], Callable[..., Any]] = {}  # lookups of ours, which others may put back: what each wraps
 _reaches_ours: dict[str, Callable[..., Any]] = {}  # by implementation, the lookup that was last seen to call ours
 
 
@@ -60,7 +60,7 @@ def unwatch_attention() -> None:
     """
     with _lock:
         while (lookup := AttentionInterface.get_interface) in _ours:
-            AttentionInterface.get_interface = _ours.pop(lookup)
+            AttentionInterface.get_interface = _ours[lookup]
 
 
 def _wrapped(lookup: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,6 +102,17 @@ def test_a_foreign_wrapper_stays_when_ours_is_taken_off(plain: Lookup, named: bo
     assert AttentionInterface.get_interface is foreign
 
 
+def test_ours_is_known_when_others_put_it_back(plain: Lookup) -> None:
+    """A patch that began while ours was in, and ends after it was taken off."""
+    model = model_of("sdpa")
+    right, ours = flow(model), AttentionInterface.get_interface
+    attention_hook.unwatch_attention()
+    AttentionInterface.get_interface = ours
+    torch.testing.assert_close(flow(model), right)
+    attention_hook.unwatch_attention()
+    assert AttentionInterface.get_interface is plain
+
+
 def test_ours_comes_back_where_others_took_it_away(plain: Lookup) -> None:
     """A patch that ends puts back what it began with: the lookup without ours."""
     model = model_of("sdpa")
