@@ -28,7 +28,7 @@ from ..models.auto import AutoMhexModelForSequenceClassification
 from ..models.batches import InputBatcher
 from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
-from ..models.eval_mode import evaluating
+from ..models.eval_mode import run_in_eval_mode
 from ..models.heads.head import trained
 from ..models.unwrap import inner_model
 from .assemble import assemble
@@ -129,7 +129,10 @@ class MhexExplainer:
     @property
     def aggregation(self) -> str:
         """What explains now: "fitted", "mean", "last" or "ema"."""
-        name, fitted = self._aggregation, self._fit is not None
+        return self._aggregation_of(self._readout)
+
+    def _aggregation_of(self, readout: Any) -> str:
+        name, fitted = self._aggregation, readout is not None
         if name not in ("auto", *AGGREGATIONS):
             raise ValueError(f"aggregation must be one of {['auto', *AGGREGATIONS]}, got {name!r}.")
         chosen = name if name != "auto" else "fitted" if fitted else str(self.model.mhex_config.aggregation)
@@ -141,9 +144,9 @@ class MhexExplainer:
         return chosen
 
     @property
-    def _fit(self) -> dict[str, Any] | None:
-        record = getattr(self.model.config, "mhex_fit", None)
-        return None if record is None else dict(record)
+    def _readout(self) -> Any:
+        """The fitted matrices that the model has now, with the record of their fit."""
+        return getattr(self.model, "mhex_fit", None)
 
     @property
     def contrast(self) -> str:
@@ -274,15 +277,13 @@ class MhexExplainer:
         merger = WindowMerger(items)
         ids = [part.features["input_ids"] for part in merger.inputs]
         results = []
-        with evaluating(self.model), torch.inference_mode():
+        options = {"output_attributions": True, "output_head_logits": request.readout is None, "return_dict": True}
+        pinned = {} if request.readout is None else {"mhex_fit": request.readout}
+        with torch.inference_mode():
             for batch in self._batcher.indices(ids, self.batch_tokens):
                 inputs = [merger.inputs[number] for number in batch]
-                output = self.model(
-                    **self._batcher.collate([part.features for part in inputs]),
-                    output_attributions=True,
-                    output_head_logits=request.fit is None,
-                    return_dict=True,
-                )
+                features = self._batcher.collate([part.features for part in inputs])
+                output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
                 for indices, evidence in merger.add(batch, read_evidence(inputs, output, request)):
                     names = [items[index].name for index in indices]
                     results.append((indices, attribute(evidence, names, request)))
@@ -312,8 +313,9 @@ class MhexExplainer:
             raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)
-        self._check_trained()
-        config = self.model.config
+        readout, config = self._readout, self.model.config  # once: another thread may fit anew
+        aggregation = self._aggregation_of(readout)
+        self._check_trained(aggregation)
         revision = getattr(config, "_commit_hash", None)
         return Request(
             table=table,
@@ -322,17 +324,17 @@ class MhexExplainer:
             all_classes=classes == "all",
             layers=layers,
             contrast=self.contrast if foil_id is None else "foil",
-            aggregation=self.aggregation,
+            aggregation=aggregation,
             causal=self._batcher.site.causal,
-            fit=self._fit if self.aggregation == "fitted" else None,
+            readout=readout if aggregation == "fitted" else None,
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
             model=ModelRef(_shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )
 
-    def _check_trained(self) -> None:
-        if self.aggregation != "fitted" and not trained(self.model.mhex):
+    def _check_trained(self, aggregation: str) -> None:
+        if aggregation != "fitted" and not trained(self.model.mhex):
             raise ValueError(
                 "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
                 "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "

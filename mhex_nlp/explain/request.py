@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..models.heads.readout import FittedReadout
 from .parts import ModelRef
 from .targets import ClassTable
 
@@ -27,4 +28,9 @@ class Request:
     language: str | None
     model: ModelRef
     causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
-    fit: Mapping[str, Any] | None  # the record of the fit where fitted matrices explain
+    readout: FittedReadout | None  # the fitted matrices, where they explain
+
+    @property
+    def fit(self) -> Mapping[str, Any] | None:
+        """The record of the fit, where fitted matrices explain."""
+        return None if self.readout is None else self.readout.record

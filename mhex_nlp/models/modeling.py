@@ -8,6 +8,7 @@ Axes: B texts, T tokens, H hidden units, L depths, C labels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .checkpoint import auto_map, ensure_card, write_shim
@@ -29,6 +30,7 @@ from .outputs import EXTRA_OUTPUTS
 
 # to a type checker the mixin is the model that it is mixed into
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
+_TRAINED = itertools.count()
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 
 
@@ -74,11 +76,26 @@ class MhexMixin(_Mixed):
         if getattr(config, "mhex_fit", None):
             self.add_readout(config.mhex_fit)
 
-    def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
-        """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
+    def add_readout(self, fit: dict[str, Any], weights: Tensor | None = None) -> FittedReadout:
+        """Fitted matrices, zero without `weights` (F, C); `fit` is the record of the fit that `config.mhex_fit` keeps.
+
+        They are put in whole, with their record: passes of other threads read these or those of before.
+        """
+        readout = FittedReadout(FeatureLayout.of(fit), self.config.num_labels).train(self.training)
+        readout.record = fit
+        if weights is not None:
+            with torch.no_grad():
+                readout.fill(weights.float())
+            readout.to(device=self.device, dtype=self.dtype)
         self.config.mhex_fit = fit
-        self.mhex_fit = FittedReadout(FeatureLayout.of(fit), self.config.num_labels)
-        return self.mhex_fit
+        self.mhex_fit = readout
+        return readout
+
+    def train(self, mode: bool = True) -> Any:
+        """As torch's own; `last_trained` is new each time, which tells a pass in eval mode that it was disturbed."""
+        if mode:
+            self.last_trained = next(_TRAINED)
+        return super().train(mode)
 
     def drop_readout(self) -> None:
         """Takes fitted matrices out: training changes the model that they explain."""

@@ -16,7 +16,7 @@ from ..inputs.batching import token_batches
 from ..inputs.encoding import TokenisedText, tokenise
 from ..inputs.removal import Removal, choose_removal, remove
 from .batches import InputBatcher
-from .eval_mode import evaluating
+from .eval_mode import run_in_eval_mode
 from .modeling import MhexMixin
 
 
@@ -24,7 +24,7 @@ class PerturbedModel:
     """A classifier, plain or with heads, asked about texts with tokens removed.
 
     Args:
-        model: the classifier; its mode is put back after each call, its weights get no gradient.
+        model: the classifier; its modes are not touched, its weights get no gradient.
         tokenizer: its fast tokenizer.
         removal: "mask", "deletion", "attention", or "auto" (`choose_removal`).
         batch_tokens: texts times longest text of one batch, padding included.
@@ -90,15 +90,18 @@ class PerturbedModel:
         self._answers.update((keys[index], answers[keys[index]]) for index in keep)
         return torch.stack([answers[key] for key in keys])
 
-    def run(self, batch: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    def run(self, batch: Sequence[Mapping[str, Tensor]], model: Any = None) -> Tensor:
         """The logits of one batch of inputs, (B, C) float32 on the CPU; nothing is remembered.
+
+        `model` runs in the place of the class's own: a view of it (`eval_view`) that was changed.
 
         Raises:
             ValueError: logits that are not finite.
         """
         options = {"output_head_logits": False} if isinstance(self.model, MhexMixin) else {}
-        with evaluating(self.model), torch.inference_mode():
-            logits = self.model(**self.batcher.collate(batch), **options, return_dict=True).logits.float().cpu()
+        inputs = {**self.batcher.collate(batch), **options, "return_dict": True}
+        with torch.inference_mode():
+            logits = run_in_eval_mode(self.model if model is None else model, inputs).logits.float().cpu()
         self.rows += len(batch)
         return check_finite_logits(logits)
 

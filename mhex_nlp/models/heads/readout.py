@@ -84,11 +84,14 @@ class FittedReadout(nn.Module):
     Args:
         layout: the features that are read.
         num_labels: C.
+
+    Attributes: `record` of the fit, which says how good the matrices are.
     """
 
     def __init__(self, layout: FeatureLayout, num_labels: int) -> None:
         super().__init__()
         self.layout = layout
+        self.record: Mapping[str, Any] = {}
         self.constant: Tensor
         self.register_buffer("constant", torch.zeros(num_labels))
         for depth, width, flow_width in zip(layout.depths, layout.widths, layout.flow_widths, strict=True):

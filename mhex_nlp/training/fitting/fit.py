@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
-from ...models.eval_mode import evaluating
+from ...models.eval_mode import eval_view
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
 from . import skill
@@ -116,7 +116,8 @@ def fit_equivalent_matrices(
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     checked, pairs = _check(model, texts, text_pairs, held_out)
-    source = EquationSource(model, tokenizer, removal, masks, batch_tokens)
+    # a view, so that nobody who trains the model meanwhile switches the mode of the fit
+    source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
     order = np.random.default_rng(seed).permutation(len(checked)).tolist()
     judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
     judges, learners = order[:judged], order[judged:]
@@ -129,7 +130,7 @@ def fit_equivalent_matrices(
             halves = None if pairs is None else [pairs[i] for i in chosen]
             yield from source.rows([checked[i] for i in chosen], halves, chosen, seed)
 
-    with evaluating(model), torch.inference_mode():
+    with torch.inference_mode():
         source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         stream = RidgeStream(source.layout.parts, model.config.num_labels)
         for text_rows in rows(learners, "Fitting"):
@@ -151,10 +152,7 @@ def fit_equivalent_matrices(
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
     )
-    readout = model.add_readout(report.to_dict())
-    with torch.no_grad():
-        readout.fill(weights.float())
-    readout.to(device=model.device, dtype=model.dtype)
+    model.add_readout(report.to_dict(), weights)
     return report
 
 
