@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...models.families import find_site
-from ...models.modeling import HEAD_PREFIXES
+from ...models.loading import HEAD_PREFIXES
 from ...models.unwrap import inner_model
 from .arrays import Floats
 from .ranking import randomisation_similarity
