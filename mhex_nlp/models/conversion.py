@@ -42,13 +42,11 @@ def get_mhex_model(
     if hasattr(with_heads.config, "mhex_fit"):  # of a checkpoint with heads that was loaded as a plain model
         del with_heads.config.mhex_fit
     with_heads._add_heads(MhexConfig.of(record["mhex"]))
+    with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
     if folder is not None:
         if record.get("mhex_fit") is not None:
             with_heads.add_readout(record["mhex_fit"], record["path"])
         load_weights(folder, with_heads, record.get("sha256"))
-    with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
-    if getattr(with_heads, "mhex_fit", None) is not None:
-        with_heads.mhex_fit.to(device=model.device, dtype=model.dtype)
     if model.is_activation_checkpointing:  # as the plain model had it, but so that the heads take part
         with_heads.activation_checkpointing_enable()
     return with_heads

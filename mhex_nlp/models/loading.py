@@ -188,7 +188,6 @@ def check_fresh(model: Any) -> None:
         return
     now = model.state_dict()
     if any(key not in now or not _same(value, now[key]) for key, value in fresh.items()):
-        model._fresh_weights = {}
         return
     raise ValueError(
         f"the model must be a fine-tuned classifier, got one whose checkpoint holds no {sorted(fresh)[0]}, so that its "

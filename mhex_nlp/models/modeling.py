@@ -84,7 +84,8 @@ class MhexMixin(_Mixed):
         depths = self.config.num_hidden_layers if "*" in self.mhex_site.layers else len(self.mhex)
         check_fit(fit, depths + 2, where or _config_of(self.config))
         self.config.mhex_fit = fit
-        self.mhex_fit = FittedReadout(FeatureLayout.of(fit), self.config.num_labels)
+        # of the model's own dtype from the start: matrices filled in another one would be rounded to it
+        self.mhex_fit = FittedReadout(FeatureLayout.of(fit), self.config.num_labels).to(self.device, self.dtype)
         return self.mhex_fit
 
     def drop_readout(self) -> None:
@@ -228,10 +229,10 @@ class MhexMixin(_Mixed):
         return plain
 
 
-def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
-    """Names of the inputs that the model's forward takes."""
+def forward_arguments(model: PreTrainedModel) -> tuple[str, ...]:
+    """Names of the inputs that the model's forward takes; in order, since sets are hashed anew in each process."""
     base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
-    return frozenset(positions_of(base))
+    return positions_of(base)
 
 
 def _config_of(config: PretrainedConfig) -> str:

@@ -154,7 +154,6 @@ def fit_equivalent_matrices(
     readout = model.add_readout(report.to_dict())
     with torch.no_grad():
         readout.fill(weights.float())
-    readout.to(device=model.device, dtype=model.dtype)
     return report
 
 
