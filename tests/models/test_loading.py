@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from helpers.tiny import WORDS, tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, MhexExplainer, get_mhex_model, save_explainer
 from mhex_nlp.cli import main
 from mhex_nlp.evaluation.benchmark.run import evaluate_explanations
+from mhex_nlp.models.checkpoint import shown_name
+from mhex_nlp.training import FinetuneConfig
 from mhex_nlp.training.fitting.fit import fit_equivalent_matrices
 
 TEXT = "the film was very dull ."
@@ -293,3 +296,40 @@ def test_a_broken_side_car_names_its_file(fitted, tmp_path):
     (tmp_path / "explainer.json").write_text('{"a":' * 5000 + "1" + "}" * 5000)
     with pytest.raises(ValueError, match="is not a record of save_explainer"):
         get_mhex_model(plain, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("distilbert/distilbert-base-uncased", "distilbert/distilbert-base-uncased"),
+        ("bert-base-uncased", "bert-base-uncased"),
+        ("/home/somebody/secret/model-1.0/", "model-1.0"),
+        ("C:\\Users\\somebody\\model", "model"),
+        ("~/work/model", "model"),
+        ("../models/mood", "mood"),
+        ("runs/2024/mood", "mood"),
+        ("./", None),
+        ("/", None),
+        ("", ""),
+        (None, None),
+    ],
+)
+def test_names_are_shown_without_places(name, shown):
+    assert shown_name(name) == shown
+
+
+def test_no_place_is_passed_on(fitted, tmp_path):
+    """The folder is gone by the time when the model explains, or is saved beside."""
+    home = tmp_path / "home-of-somebody"
+    home.mkdir()
+    explainer = MhexExplainer.from_pretrained(str(changed(fitted, home / "mood")))
+    shutil.rmtree(home)
+    explanation = explainer(TEXT)
+    assert explanation.model.name == "mood"
+    save_explainer(explainer.model, tmp_path / "beside")
+    report = evaluate_explanations(explainer.model, explainer.tokenizer, tiny_texts(3)[0], reference_permutations=0)
+    settings = FinetuneConfig(model=str(home / "mood"), data=str(home / "a.csv"), output_dir=home / "run").to_dict()
+    beside = (tmp_path / "beside" / "explainer.json").read_text()
+    assert json.loads(beside)["base"]["name"] == report.model == settings["model"] == "mood"
+    for written in (explanation.to_json(), explanation.to_html(), beside, json.dumps(settings)):
+        assert home.name not in written
