@@ -28,7 +28,7 @@ from helpers.tiny import tiny_mhex, tiny_texts, tiny_tokenizer
 from mhex_nlp import MhexExplainer, get_mhex_model, save_explainer
 from mhex_nlp.training.fitting.fit import fit_equivalent_matrices
 
-FULL = 1000
+FULL = 4000
 TEXTS = ["the film was dull .", "a superb plot , and the acting was fine"]
 ARCHITECTURES = [
     "BertForTokenClassification",
