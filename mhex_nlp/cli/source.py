@@ -58,15 +58,19 @@ def load_classifier(name: str, device: str | None, add_heads: bool) -> tuple[Any
     from ..models.auto import AutoMhexModelForSequenceClassification
     from ..models.config import MhexConfig
     from ..models.devices import resolve
-    from ..models.modeling import HEAD_PREFIXES
+    from ..models.loading import HEAD_PREFIXES, check_task, readable
 
     target, _ = resolve(device, None)
-    plain = getattr(AutoConfig.from_pretrained(name), "mhex", None) is None
+    with readable(name):
+        config = AutoConfig.from_pretrained(name)
+    check_task(config, name)
+    plain = getattr(config, "mhex", None) is None
     loader: Any = AutoMhexModelForSequenceClassification
     if plain and not add_heads:
         loader = AutoModelForSequenceClassification
     options = {"mhex": MhexConfig(gate=False)} if plain and add_heads else {}
-    model, info = loader.from_pretrained(name, output_loading_info=True, **options)
+    with readable(name):
+        model, info = loader.from_pretrained(name, output_loading_info=True, **options)
     missing = [key for key in info["missing_keys"] if not (add_heads and key.startswith(HEAD_PREFIXES))]
     if missing:
         raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
@@ -26,10 +25,12 @@ from ..inputs.tokenizer import check_tokenizer, load_tokenizer
 from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.auto import AutoMhexModelForSequenceClassification
 from ..models.batches import InputBatcher
+from ..models.checkpoint import shown_name
 from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
 from ..models.eval_mode import run_in_eval_mode
 from ..models.heads.head import trained
+from ..models.loading import check_fresh
 from ..models.unwrap import inner_model
 from .assemble import assemble
 from .explanation import Explanation, ModelRef
@@ -146,7 +147,7 @@ class MhexExplainer:
     @property
     def _readout(self) -> Any:
         """The fitted matrices that the model has now, with the record of their fit."""
-        return getattr(self.model, "mhex_fit", None)
+        return None if self.model.fit_record is None else self.model.mhex_fit
 
     @property
     def contrast(self) -> str:
@@ -201,7 +202,8 @@ class MhexExplainer:
 
         Raises:
             TypeError, ValueError: empty text, `None`, a number, a table, half a pair, an unknown class, a foil that
-                makes no sense, heads that were never trained. One bad text fails the call, and its sentence names it.
+                makes no sense, a classifier or heads that were never trained. One bad text fails the call, and its
+                sentence names it.
         """
         single = isinstance(text, str)
         surrogates = SurrogateWarnings()
@@ -330,18 +332,14 @@ class MhexExplainer:
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
-            model=ModelRef(_shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
+            model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )
 
     def _check_trained(self, aggregation: str) -> None:
+        check_fresh(self.model)
         if aggregation != "fitted" and not trained(self.model.mhex):
             raise ValueError(
                 "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
                 "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
                 "(fit_equivalent_matrices, `mhex fit`)."
             )
-
-
-def _shown_name(name: str | None) -> str | None:
-    """Explanations are passed on: a folder's own name stands in them, not where it lies on this machine."""
-    return Path(name).name if name and Path(name).is_dir() else name

@@ -40,16 +40,17 @@ def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, wi
     """Writes model, tokenizer, the model's name, also that in the config (`model`), and, where no config holds them,
     the explainer's settings.
     """
+    from ..models.checkpoint import shown_name
+
     check_output(folder, "path")
     folder.mkdir(parents=True, exist_ok=True)
     explainer.model.save_pretrained(folder)
     explainer.tokenizer.save_pretrained(folder)
     config = explainer.model.config
     settings = {name: getattr(explainer, name) for name in _SETTINGS} if with_settings else None
-    name = config._name_or_path
     about = {
         "model": model,
-        "name": Path(name).name if name and Path(name).is_dir() else name,
+        "name": shown_name(config._name_or_path),
         "revision": getattr(config, "_commit_hash", None),
         "settings": settings,
     }

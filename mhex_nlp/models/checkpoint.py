@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..inputs.folders import check_replaced, read_object
 
 SHIM = "modeling_mhex.py"
 _HEADING = "## Loading this model"
+
+
+def shown_name(name: str | None) -> str | None:
+    """A model's name as it is passed on: the hub's, or a folder's own, and not where that lies, or lay, on a disk."""
+    if not name or (re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) and not Path(name).is_dir()):
+        return name
+    return re.split(r"[\\/]", name.rstrip("\\/"))[-1].strip(".") or None
 
 
 def auto_map(class_name: str) -> dict[str, str]:

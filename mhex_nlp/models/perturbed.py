@@ -17,6 +17,7 @@ from ..inputs.encoding import TokenisedText, tokenise
 from ..inputs.removal import Removal, choose_removal, remove
 from .batches import InputBatcher
 from .eval_mode import run_in_eval_mode
+from .loading import check_fresh, check_task
 from .modeling import MhexMixin
 
 
@@ -33,7 +34,8 @@ class PerturbedModel:
     `rows` counts the rows that went through the model: the price of what was asked.
 
     Raises:
-        ValueError: a slow tokenizer, a removal that the tokenizer or the model cannot do, a bad budget or length.
+        ValueError: a classifier that was never trained, a slow tokenizer, a removal that the tokenizer or the model
+            cannot do, a bad budget or length.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class PerturbedModel:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer must be a fast tokenizer, got a slow {type(tokenizer).__name__}.")
         token_batches([], batch_tokens)  # refuses a bad budget here rather than at the first text
+        check_task(model.config, model.config._name_or_path or type(model).__name__)
+        check_fresh(model)
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
         self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
         self.batcher = InputBatcher(model, tokenizer)

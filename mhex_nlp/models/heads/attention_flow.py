@@ -244,7 +244,7 @@ def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: 
     """
     real = torch.ones(batch, tokens, dtype=torch.bool) if mask is None else mask
     if pooled == "mean":
-        return real / real.sum(1, keepdim=True).clamp(min=1), None
+        return real.float() / real.sum(1, keepdim=True).clamp(min=1), None
     positions = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
     return torch.nn.functional.one_hot(position, tokens).float(), position
@@ -275,4 +275,4 @@ def attention_bias(attention_mask: Any, real: Tensor | None, query: Tensor, caus
         hidden = hidden[None, None]
         if real is not None:
             hidden = hidden | ~real.to(query.device)[:, None, None]
-    return torch.zeros(hidden.shape, device=query.device).masked_fill(hidden, _LOWEST)
+    return torch.zeros(hidden.shape, dtype=torch.float32, device=query.device).masked_fill(hidden, _LOWEST)
