@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .._version import __version__
 from . import evaluate, finetune, fit, highlight, report
 from .demo import command as demo_verb
+from .process import process_kept
+from .say import say
 
 # each has HELP, EXAMPLE, add_arguments(parser) and run(args), which gives the exit status
 VERBS: dict[str, Any] = {
@@ -32,20 +33,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+        with process_kept():
             return int(VERBS[args.verb].run(args))
     except (OSError, TypeError, ValueError, ImportError, MemoryError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
-        print(f"mhex {args.verb}: {sentence}", file=sys.stderr)
+        say(f"mhex {args.verb}: {sentence}", error=True)
         return 2
     except KeyboardInterrupt:
-        print(f"mhex {args.verb}: stopped.", file=sys.stderr)
+        say(f"mhex {args.verb}: stopped.", error=True)
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exits with 2; the message quotes arguments, which a shell makes of file names."""
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}", error=True)
+        self.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mhex", description="Text classifiers that explain themselves.")
+    parser = _Parser(prog="mhex", description="Text classifiers that explain themselves.")
     parser.add_argument("--version", action="version", version=f"mhex_nlp {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, verb in VERBS.items():
@@ -55,8 +63,3 @@ def _parser() -> argparse.ArgumentParser:
             )
         )
     return parser
-
-
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    """A warning as one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)

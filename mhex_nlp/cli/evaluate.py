@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "compare MHEX with other explanation methods on one model"
@@ -48,25 +51,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
+@quiet_libraries()
 def run(args: argparse.Namespace) -> int:
     """Compares, writes the files and prints the table; 0."""
     from ..evaluation.benchmark.run import evaluate_explanations
-    from ..evaluation.benchmark.tables import check_folder, summary_table, write_evaluation
+    from ..evaluation.benchmark.tables import check_output, summary_table, write_evaluation
 
-    check_folder(args.output)
+    check_output(args.output)
     texts, pairs, rationales = _sample(args)
     model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
     options = {name: getattr(args, name) for name in ("removal", "unit", "seed", "batch_tokens")}
     options |= {"methods": _methods(args.methods), "reference_permutations": args.permutations}
     report = evaluate_explanations(model, tokenizer, texts, pairs, rationales=rationales, **options)
     paths = write_evaluation(report, args.output)
-    print("\n".join(summary_table(report)))
+    say("\n".join(summary_table(report)))
     for note in report.notes:
-        print(note)
+        say(note)
     if report.left_out:
-        print(f"{report.left_out} of {len(texts)} texts have a single one of the {report.unit} and were left out.")
+        say(f"{report.left_out} of {len(texts)} texts have a single one of the {report.unit} and were left out.")
     for path in paths:
-        print(path)
+        say(path)
     return 0
 
 
@@ -84,7 +88,7 @@ def _sample(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list
     if len(texts) <= args.limit:
         return texts, pairs, rationales
     chosen = sorted(random.Random(args.seed).sample(range(len(texts)), args.limit))
-    print(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
+    say(f"{args.limit} of {len(texts)} texts, drawn with seed {args.seed}; --limit takes more.")
     columns = (None if column is None else [column[index] for index in chosen] for column in (pairs, rationales))
     return [texts[index] for index in chosen], *columns  # type: ignore[return-value]
 
@@ -111,6 +115,6 @@ def _spans(cell: Any, where: str) -> list[tuple[int, int]]:
     """The pairs of a cell that holds them as lists or as their JSON."""
     try:
         spans: Sequence[Any] = json.loads(cell) if isinstance(cell, str) else cell
-        return [(int(start), int(end)) for start, end in spans]
-    except (TypeError, ValueError) as error:
+        return [(operator.index(start), operator.index(end)) for start, end in spans]
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{where}: a rationale must be a list of [start, end) pairs, got {cell!r:.80}.") from error

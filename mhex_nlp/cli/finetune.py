@@ -9,6 +9,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from ..training.finetuning.config import PRECISIONS, FinetuneConfig
+from .say import say
 
 HELP = "fine-tune a classifier with MHEX heads on labelled texts"
 EXAMPLE = """example:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     report = finetune(config)
     if PartialState().is_main_process:
         heads = " ".join(f"{value:.3f}" for value in report["head_accuracy"])
-        print(f"accuracy {report['accuracy']:.3f} (commonest class {report['majority']:.3f})  f1 {report['f1']:.3f}")
-        print(f"heads, first layer to last: {heads}")
-        print(f"model and metrics.json in {config.output_dir}")
+        say(f"accuracy {report['accuracy']:.3f} (commonest class {report['majority']:.3f})  f1 {report['f1']:.3f}")
+        say(f"heads, first layer to last: {heads}")
+        say(f"model and metrics.json in {config.output_dir}")
     return 0

@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
@@ -31,10 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
+@quiet_libraries()
 def run(args: argparse.Namespace) -> int:
     """Fits, saves model and tokenizer, prints how good the fit is; 0."""
+    from ..models.checkpoint import check_output
     from ..training.fitting.fit import fit_equivalent_matrices
 
+    check_output(args.output)
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
     names = ("masks", "held_out", "attainable_texts", "max_features", "removal", "seed")
@@ -43,15 +48,15 @@ def run(args: argparse.Namespace) -> int:
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
     reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.flow_widths)} of them with writes"
-    print(f"reads {reads}; removal by {report.removal}")
-    print(f"skill {_figure(report.skill, report.skill_interval)} on {report.held_out} held-out texts")
+    say(f"reads {reads}; removal by {report.removal}")
+    say(f"skill {_figure(report.skill, report.skill_interval)} on {report.held_out} held-out texts")
     if report.attainable is not None and report.attainable_interval is not None:
         attainable = _figure(report.attainable, report.attainable_interval)
-        print(f"attainable {attainable} by any additive scores, on {report.attainable_texts} of them")
-    print(f"absolute skill {report.absolute_skill:.3f}  R² {report.r2:.3f}")
+        say(f"attainable {attainable} by any additive scores, on {report.attainable_texts} of them")
+    say(f"absolute skill {report.absolute_skill:.3f}  R² {report.r2:.3f}")
     if not report.trusted:
-        print("The interval reaches 0: do not trust single words; more texts may help.")
-    print(args.output)
+        say("The interval reaches 0: do not trust single words; more texts may help.")
+    say(args.output)
     return 0
 
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .process import quiet_libraries
+from .say import say
 from .source import FILES, add_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
@@ -22,9 +23,10 @@ several processes, on one machine or more:
   (on a CPU put ACCELERATE_USE_CPU=true in front)
 
 A run that was stopped goes on when the same command is given again. The exit status is 0, 1 where some rows could not
-be explained (they are in errors.jsonl), 2 on bad input.
+be explained (they are in errors.jsonl), which --allow-errors makes 0 as well, 2 on bad input.
 """
-_SETTINGS = ("text_column", "text_pair_column", "id_column", "label_column", "part_rows", "unit", "top_k")
+_SETTINGS = ["text_column", "text_pair_column", "id_column", "label_column", "max_characters"]
+_SETTINGS += ["part_rows", "unit", "top_k"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
     add("--format", default="jsonl,html", help="some of jsonl, parquet, html (default: %(default)s)")
     add("--overwrite", action="store_true", help="remove what an earlier run left in the folder, and begin anew")
+    add("--allow-errors", action="store_true", help="exit with 0 also where some rows could not be explained")
     add("--part-rows", type=int, default=1000, help="rows of the input in a part file (default: %(default)s)")
     add("--target", help="class to explain, by name or id; by default the predicted one")
     add("--foil", help="class to compare with; needs --target where there are many texts")
@@ -58,11 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-processes", type=int, help="how many processes are expected; another number is an error")
 
 
+@quiet_libraries(errors_only=False)
 def run(args: argparse.Namespace) -> int:
-    """Explains as the options say; 0, or 1 where some rows could not be explained."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+    """Explains as the options say; 0, or 1 where some rows could not be explained and errors are not allowed."""
     if args.part_rows < 1:
         raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
     if args.output is None and (args.top_k is not None or args.overwrite):
@@ -84,19 +85,20 @@ def _explain_texts(args: argparse.Namespace) -> int:
         show_explanations(explanations, unit=args.unit)
     else:
         for path in write_explanations(explanations, args.output, formats, total=len(args.text), unit=args.unit):
-            print(path)
+            say(path)
     return 0
 
 
 def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; those that cannot be explained are named and passed over."""
+    from ..corpus.labelled_rows import labelled_rows
     from .texts import show_explanations
 
     source = open_source(args)
     explainer = _explainer(args, args.device)
     request = _request(args, explainer)
     status = 0
-    for row in source:
+    for row in labelled_rows(source, source, explainer.classes.gold):
         problem = row.problem
         if problem is None:
             pairs = None if row.text_pair is None else [row.text_pair]
@@ -105,8 +107,8 @@ def _show_rows(args: argparse.Namespace) -> int:
             except ValueError as error:
                 problem = str(error)
         if problem is not None:
-            status = 1
-            print(f"row {row.number}: {problem}", file=sys.stderr)
+            status = 0 if args.allow_errors else 1
+            say(f"row {row.number}: {problem}", error=True)
     return status
 
 
@@ -150,7 +152,7 @@ def _run_job(args: argparse.Namespace) -> int:
         part_rows=args.part_rows,
         overwrite=args.overwrite,
     )
-    return 0 if report is None else _print_report(report, args.output)
+    return 0 if report is None else _print_report(report, args.output, args.allow_errors)
 
 
 def _check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
@@ -164,15 +166,15 @@ def _check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
         )
 
 
-def _print_report(report: Any, output: Path) -> int:
+def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
     counts = [f"{report.explained:,} of {report.rows:,} rows explained in {report.parts:,} parts"]
     if report.truncated:
         counts.append(f"{report.truncated:,} texts cut at the model's length (--stride reads them whole)")
     if report.errors:
         counts.append(f"{report.errors:,} rows not explained, see {output / 'errors.jsonl'}")
-    print("; ".join(counts) + ".")
-    print(output / "summary.html")
-    return 1 if report.errors else 0
+    say("; ".join(counts) + ".")
+    say(output / "summary.html")
+    return 1 if report.errors and not allow_errors else 0
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:

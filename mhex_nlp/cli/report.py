@@ -4,7 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .say import say
+
+if TYPE_CHECKING:
+    from ..explain.explanation import Explanation
 
 HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
@@ -32,19 +40,34 @@ def run(args: argparse.Namespace) -> int:
     from ..corpus.jsonl import read_explanations
     from ..corpus.report import write_report
 
-    explanations, labels = read_explanations(args.source), None
-    if args.labels is not None:
-        from ..corpus import open_rows
-
-        # any column will do for the text, which is not looked at
-        source = open_rows(
-            args.labels,
-            text_column=args.label_column,
-            id_column=args.id_column,
-            label_column=args.label_column,
-            split=args.split,
-        )
-        labels = {row.id: row.label for row in source}
-    options = {"labels": labels, "title": args.title, "unit": args.unit, "page_texts": args.page_texts}
-    print(write_report(explanations, args.output, **options))
+    explanations: Iterator[Explanation] = read_explanations(args.source)
+    options = {"title": args.title, "unit": args.unit, "page_texts": args.page_texts}
+    if args.labels is not None and (first := next(explanations, None)) is not None:
+        options["labels"] = _labels(args, first)
+        explanations = itertools.chain([first], explanations)
+    say(write_report(explanations, args.output, **options))
     return 0
+
+
+def _labels(args: argparse.Namespace, example: Explanation) -> dict[str, str | int | None]:
+    """The label of each id; ValueError for a row that cannot be read, and for an id with two labels."""
+    from ..corpus import open_rows
+    from ..corpus.report.pages import classes_of_model
+    from ..explain.gold_labels import classes_of_names
+
+    # any column will do for the text, which is not looked at
+    columns = {"text_column": args.label_column, "label_column": args.label_column, "id_column": args.id_column}
+    source = open_rows(args.labels, split=args.split, **columns)
+    declared = classes_of_names(source.label_names, classes_of_model(example))
+    labels: dict[str, str | int | None] = {}
+    for number, entry in enumerate(source.entries()):
+        if isinstance(entry, str):
+            raise ValueError(f"labels, row {number} (counted from 0): {entry}.")
+        row = source.columns.row(number, entry)
+        label = row.label if isinstance(row.label, int) else declared.get(row.label or "", row.label)
+        if labels.setdefault(row.id, label) != label:
+            raise ValueError(
+                f"labels must be one an id, got {labels[row.id]!r:.80} and {label!r:.80} for {row.id!r:.80}; see row "
+                f"{number} (counted from 0)."
+            )
+    return labels

@@ -17,14 +17,21 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="split of a dataset (default: %(default)s)")
     parser.add_argument("--text-column", default="text", help="column of the text (default: %(default)s)")
     parser.add_argument("--text-pair-column", help="column of a second text")
+    parser.add_argument(
+        "--max-characters",
+        type=int,
+        default=1_000_000,
+        help="of a text; longer is an error (default: %(default)s)",
+    )
 
 
 def open_source(args: argparse.Namespace) -> RowSource:
     """The rows of `--data`, with those of the columns that the verb has options for."""
     from ..corpus.readers.opening import open_rows
 
-    columns = {name: value for name, value in vars(args).items() if name.endswith("_column")}
-    return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **columns)
+    options = {name: value for name, value in vars(args).items() if name.endswith("_column")}
+    options["max_characters"] = args.max_characters
+    return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **options)
 
 
 def read_rows(args: argparse.Namespace) -> list[Row]:
@@ -46,23 +53,24 @@ def load_classifier(name: str, device: str | None, add_heads: bool) -> tuple[Any
     `add_heads` gives one without heads some that only read, so that no prediction changes.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.utils import logging
 
     from ..inputs.tokenizer import load_tokenizer
     from ..models.auto import AutoMhexModelForSequenceClassification
     from ..models.config import MhexConfig
     from ..models.devices import resolve
-    from ..models.modeling import HEAD_PREFIXES
+    from ..models.loading import HEAD_PREFIXES, check_task, readable
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     target, _ = resolve(device, None)
-    plain = getattr(AutoConfig.from_pretrained(name), "mhex", None) is None
+    with readable(name):
+        config = AutoConfig.from_pretrained(name)
+    check_task(config, name)
+    plain = getattr(config, "mhex", None) is None
     loader: Any = AutoMhexModelForSequenceClassification
     if plain and not add_heads:
         loader = AutoModelForSequenceClassification
     options = {"mhex": MhexConfig(gate=False)} if plain and add_heads else {}
-    model, info = loader.from_pretrained(name, output_loading_info=True, **options)
+    with readable(name):
+        model, info = loader.from_pretrained(name, output_loading_info=True, **options)
     missing = [key for key in info["missing_keys"] if not (add_heads and key.startswith(HEAD_PREFIXES))]
     if missing:
         raise ValueError(

@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ..corpus.atomic_files import check_folder
+from ..corpus.atomic_files import durable
 from ..corpus.jsonl import write_jsonl
 from ..explain.explanation import Explanation
+from ..explain.json_form import SCHEMA
+from ..inputs.folders import check_replaced
 from ..render import render_page, render_terminal
 
 FORMATS = ("jsonl", "html")
@@ -34,6 +36,17 @@ def show_explanations(explanations: Iterable[Explanation], unit: str = "words") 
         console.print()
 
 
+def check_output(directory: Path, formats: Sequence[str]) -> None:
+    """Refuses a folder whose files of the names that are written are none that were written here."""
+    marks = {"explanations.jsonl": f'"{SCHEMA}"'.encode(), "report.html": b"mhex"}
+    check_replaced(directory, marks, True)
+    for name, mark in marks.items():
+        if name.rpartition(".")[2] in formats and (directory / name).exists():
+            with open(directory / name, "rb") as file:
+                beginning = file.read(1 << 17)
+            check_replaced(directory, [name], not beginning or mark in beginning)
+
+
 def write_explanations(
     explanations: Iterable[Explanation],
     directory: Path,
@@ -47,7 +60,7 @@ def write_explanations(
 
     All explanations are held until the last is there: for some thousand texts.
     """
-    check_folder(directory)
+    check_output(directory, formats)
     directory.mkdir(parents=True, exist_ok=True)
     console, quiet = Console(stderr=True), not sys.stderr.isatty()
     documents = list(track(explanations, "Explaining", total, console=console, disable=quiet, transient=True))
@@ -58,5 +71,6 @@ def write_explanations(
     if "html" in formats:
         paths.append(directory / "report.html")
         page = render_page((explanation.to_dict() for explanation in documents), title=title, unit=unit)
-        paths[-1].write_text(page, "utf-8")
+        with durable(paths[-1]) as file:
+            file.write(page.encode())
     return paths

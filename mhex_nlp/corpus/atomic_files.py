@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import xxhash
 
 _ENDING = ".unfinished"
 
@@ -17,11 +20,13 @@ _ENDING = ".unfinished"
 def durable(path: Path) -> Iterator[BinaryIO]:
     """A file to write; it takes its name, and the place of an earlier one, when the block ends without an error.
 
-    Written under another name beside it, synced, renamed; then the folder is synced.
+    Written under another name beside it, synced, renamed; then the folder is synced. A link of that name is replaced,
+    and what it leads to stays as it is.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{_ENDING}")
+    unfinished.unlink(missing_ok=True)
     try:
-        with open(unfinished, "wb") as file:
+        with open(unfinished, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,7 +53,7 @@ def temporary_for(name: str) -> str | None:
     return match and match[1]
 
 
-def check_folder(path: Path, argument: str = "output") -> None:
-    """NotADirectoryError where there is a file of that name."""
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{argument} must be a folder, got the file {path}.")
+def content_hash(path: Path) -> str:
+    """XXH3 of a file's bytes, 128 bits in hex: against damage, not against forgery."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

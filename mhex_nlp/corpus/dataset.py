@@ -15,11 +15,11 @@ from datasets import Dataset, Features, IterableDataset
 from ..explain.explainer import MhexExplainer
 from ..explain.request import Request
 from ..explain.targets import ClassName
-from ..inputs.texts import warn
+from ..inputs.texts import first_split, warn
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
-from .readers.rows import RowColumns
+from .readers.rows import MAX_CHARACTERS, RowColumns
 
 D = TypeVar("D", Dataset, IterableDataset)
 
@@ -37,6 +37,7 @@ def highlight_dataset(
     unit: str = "words",
     top_k: int | None = None,
     errors: Literal["raise", "record"] = "raise",
+    max_characters: int = MAX_CHARACTERS,
 ) -> D:
     """The dataset with columns that explain its texts; every column's Arrow type is fixed (`columns.py`).
 
@@ -57,6 +58,7 @@ def highlight_dataset(
         top_k: keep only that many of them a text, those with the largest magnitudes.
         errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
             "record" leaves its columns null and says why in `mhex_error`.
+        max_characters: of a text; a longer one cannot be explained.
 
     Returns:
         the dataset, with the columns `mhex_label`, `mhex_probability`, `mhex_spans`, `mhex_starts`, `mhex_ends`,
@@ -70,14 +72,15 @@ def highlight_dataset(
     _check_arguments(dataset, explainer, batch_size, errors)
     options = ColumnOptions(unit, top_k, classes == "all")
     request = explainer.request(target, foil, classes)
-    columns = RowColumns(text_column, text_pair_column)
+    columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
     explain = _Explain(explainer, request, columns, options, errors)
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
     how["features"] = _features(dataset, options)
     if isinstance(dataset, Dataset):
         names = [text_column] if text_pair_column is None else [text_column, text_pair_column]
-        state = [dataset._fingerprint, names, repr(options), batch_size, errors, identity_of(explainer, request)]
+        state: list[Any] = [dataset._fingerprint, names, repr(options), batch_size, errors, max_characters]
+        state.append(identity_of(explainer, request))
         how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
         return _explain_stored(dataset, explain, how)
     streamed = dataset.with_format("arrow").map(explain, **how)
@@ -87,7 +90,8 @@ def highlight_dataset(
 
 def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any) -> None:
     if not isinstance(dataset, Dataset | IterableDataset):
-        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}.")
+        advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
+        raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
     if not isinstance(explainer, MhexExplainer):
         raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
     if errors not in ("raise", "record"):
@@ -143,7 +147,7 @@ def _check_columns(dataset: Dataset | IterableDataset, columns: RowColumns) -> N
     _check_names(known, columns)
     for argument, name in columns.by_argument():
         kind = getattr((dataset.features or {}).get(name), "dtype", "string")
-        if kind not in ("string", "large_string", "null"):
+        if kind not in ("string", "large_string", "string_view", "null"):
             raise TypeError(f"{argument} must name a column of strings, got {name!r}, which holds {kind}.")
 
 

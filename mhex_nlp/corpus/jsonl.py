@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 
 from ..explain.explanation import Explanation
-from .atomic_files import durable
-from .job.ledger import MANIFEST, Ledger
+from ..inputs.folders import odd_kind
+from .atomic_files import content_hash, durable
+from .job.folder import MANIFEST, files_of_parts, read_manifest
 
 
 def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:
@@ -36,24 +37,43 @@ def read_jsonl(path: str | PathLike[str]) -> Iterator[Explanation]:
 
 
 def read_explanations(source: Path) -> Iterator[Explanation]:
-    """Explanations one by one; that there is a file, or a finished job that wrote JSONL, is checked at once."""
-    files = [source] if source.is_file() else _files_of_job(source)
-    return (explanation for file in files for explanation in read_jsonl(file))
+    """Explanations one by one; that there is a file, or a finished job that wrote JSONL, is checked at once.
+
+    ValueError at the end where a job counts more of them, or fewer.
+    """
+    if source.is_file():
+        return read_jsonl(source)
+    return _read_all(*_files_of_job(source), source)
 
 
-def _files_of_job(folder: Path) -> list[Path]:
+def _read_all(files: dict[Path, str | None], expected: int | None, source: Path) -> Iterator[Explanation]:
+    count = 0
+    for file, content in files.items():
+        if content is not None and content_hash(file) != content:
+            raise ValueError(f"{file} is not what the job wrote there; run the same `mhex highlight` again.")
+        for explanation in read_jsonl(file):
+            count += 1
+            yield explanation
+    if expected is not None and count != expected:
+        raise ValueError(f"source must hold the {expected} explanations that {source / MANIFEST} counts, got {count}.")
+
+
+def _files_of_job(folder: Path) -> tuple[dict[Path, str | None], int | None]:
+    """The files of a finished job, and how many explanations they hold, where that is known."""
     must_be = f"source must be a folder of `mhex highlight` or a JSONL file, got {folder}"
     if not folder.exists():
         raise FileNotFoundError(f"{must_be}: no such file.")
+    if not folder.is_dir():
+        raise ValueError(f"{must_be}, which is neither.")
     try:
-        manifest = Ledger(folder, 0).read_manifest()
+        manifest = read_manifest(folder)
     except FileNotFoundError:
-        if (single := folder / "explanations.jsonl").is_file():
-            return [single]
+        if odd_kind(single := folder / "explanations.jsonl") is None and single.exists():
+            return {single: None}, None
         raise ValueError(f"{must_be} without {MANIFEST}.") from None
-    if not manifest.get("complete"):
+    if manifest.get("complete") is not True:
         raise ValueError(f"source must be a finished job, got {folder}; run the same `mhex highlight` again to go on.")
-    names = [name for part in manifest["parts"] for name in part["files"] if name.endswith(".jsonl")]
-    if not names:
+    files = files_of_parts(folder, manifest, ".jsonl")
+    if not files:
         raise ValueError(f"source must hold JSONL files, got {folder} with none: highlight with --format jsonl.")
-    return [folder / name for name in names]
+    return files, manifest.get("explained")

@@ -33,7 +33,7 @@ class CorpusSummary:
         self.mass = {"all": 0.0, "special tokens": 0.0, "punctuation": 0.0}
         self.confusion: dict[str, Counter[str]] = {}  # gold label: predicted label
 
-    def add(self, row: ExplainedText, gold: str | int | None) -> None:
+    def add(self, row: ExplainedText, gold: str | None) -> None:
         """Counts one text that was just explained."""
         scores, sources = row.scores.tolist(), [row.item.text, row.item.text_pair or ""]
         self.count_text(
@@ -54,7 +54,7 @@ class CorpusSummary:
         *,
         target: str,
         predicted: str | None,
-        gold: str | int | None,
+        gold: str | None,
         words: Iterable[tuple[str, float]],
         special: float,
         truncated: bool,
@@ -62,8 +62,7 @@ class CorpusSummary:
     ) -> None:
         """Counts one text, explained for the class `target`; `predicted` is `None` for regression.
 
-        `gold` is the right class by name or id, where it is known, and `special` the sum of magnitudes on special
-        tokens.
+        `gold` is the right class, where it is known, and `special` the sum of magnitudes on special tokens.
         """
         self.texts += 1
         self.truncated += truncated
@@ -71,7 +70,7 @@ class CorpusSummary:
         if predicted is not None:
             self.predicted[predicted] += 1
             if gold is not None:
-                self.confusion.setdefault(label_name(gold, self.labels), Counter())[predicted] += 1
+                self.confusion.setdefault(gold, Counter())[predicted] += 1
         self.explained[target] += 1
         of_class = self.words.setdefault(target, {})
         for text, score in words:
@@ -158,14 +157,3 @@ def _strongest(words: Mapping[str, Sequence[float]], most: int) -> dict[str, lis
 def _word(word: str, values: Sequence[float]) -> dict[str, Any]:
     count, score, _ = values
     return {"word": word, "count": int(count), "sum": score, "mean": score / count}
-
-
-def label_name(gold: str | int, labels: Sequence[str]) -> str:
-    """A gold label by name: an integer, or digits that are no name, is a class id."""
-    if isinstance(gold, str) and gold in labels:
-        return gold
-    try:
-        index = int(gold)
-    except ValueError:
-        return str(gold)
-    return labels[index] if 0 <= index < len(labels) else str(gold)

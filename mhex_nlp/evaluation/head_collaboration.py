@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.eval_mode import evaluating
+from ..models.eval_mode import eval_view
 from ..models.modeling import MhexMixin
 from ..models.tasks.sequence_classification import check_labels, deep_supervision_loss
 
@@ -22,7 +22,7 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
     every head has a gradient. Positive: two heads pull together; negative: they fight.
 
     Args:
-        model: a model with MHEX heads; its weights get no gradient and its mode is put back.
+        model: a model with MHEX heads; its weights get no gradient, its modes are not touched.
         batch: the model's inputs, (B, T) each, with `input_ids`; "labels" may be among them.
         labels: as the model takes them; goes before the batch's own.
 
@@ -47,20 +47,18 @@ def head_collaboration(model: Any, batch: Mapping[str, Tensor], labels: Tensor |
         embedded.append(output.detach().requires_grad_())
         return embedded[-1]
 
-    encoder = model.base_model.get_encoder() if model.config.is_encoder_decoder else model
-    hook = encoder.get_input_embeddings().register_forward_hook(cut)
-    try:
-        with evaluating(model), torch.enable_grad():
-            output = model(**inputs, return_dict=True)
-            logits = torch.cat([output.head_logits, output.logits[:, None].float()], dim=1)  # (B, L + 1, C)
-            gradients = []
-            for depth in range(logits.shape[1]):
-                # texts do not see each other, so the gradient of the batch's loss holds each text's own, scaled alike
-                loss = deep_supervision_loss(logits[:, [depth]], labels, model.config)
-                (gradient,) = torch.autograd.grad(loss, embedded[0], retain_graph=True)  # (B, T, H)
-                gradients.append(torch.where(real[..., None], gradient, 0.0).flatten(1).float())
-    finally:
-        hook.remove()
+    view = eval_view(model)  # whose hook no other pass meets
+    encoder = view.base_model.get_encoder() if model.config.is_encoder_decoder else view
+    encoder.get_input_embeddings().register_forward_hook(cut)
+    with torch.enable_grad():
+        output = view(**inputs, return_dict=True)
+        logits = torch.cat([output.head_logits, output.logits[:, None].float()], dim=1)  # (B, L + 1, C)
+        gradients = []
+        for depth in range(logits.shape[1]):
+            # texts do not see each other, so the gradient of the batch's loss holds each text's own, scaled alike
+            loss = deep_supervision_loss(logits[:, [depth]], labels, model.config)
+            (gradient,) = torch.autograd.grad(loss, embedded[0], retain_graph=True)  # (B, T, H)
+            gradients.append(torch.where(real[..., None], gradient, 0.0).flatten(1).float())
     unit = torch.nn.functional.normalize(torch.stack(gradients, dim=1), dim=-1)  # (B, L + 1, T * H), zeros stay zeros
     return torch.einsum("bkf,bmf->bkm", unit, unit).mean(0).clamp(-1, 1)
 

@@ -18,6 +18,7 @@ from ..explain.targets import ClassName, ClassTable
 from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
 from ..inputs.texts import SurrogateWarnings, check_pairs, check_texts
+from ..models.eval_mode import eval_view
 from ..models.perturbed import PerturbedModel
 from .metrics.arrays import Bools, Floats, as_finite
 from .metrics.games import ValueFunction
@@ -110,7 +111,8 @@ class ModelValues(PerturbedModel):
         """
         if self.tokenizer.mask_token_id is None or self.model.config.is_encoder_decoder:
             raise ValueError("a soft mask needs a tokenizer with a mask token and a model without a decoder beside it.")
-        embed = self.model.get_input_embeddings()
+        view = eval_view(self.model)  # whose hook no other pass meets
+        embed = view.get_input_embeddings()
         with torch.no_grad():
             blank = embed(torch.tensor([self.tokenizer.mask_token_id], device=self.model.device))  # (1, H)
         logits = np.empty((len(weights), len(self.classes)))
@@ -119,7 +121,7 @@ class ModelValues(PerturbedModel):
             share = weights[batch].to(blank)[..., None]  # (b, T, 1)
             hook = embed.register_forward_hook(lambda module, args, out, w=share: w * out + (1 - w) * blank)
             try:
-                logits[batch] = self.run([item.features] * len(batch)).double()
+                logits[batch] = self.run([item.features] * len(batch), view).double()
             finally:
                 hook.remove()
         return logits

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
 import torch
@@ -14,30 +13,22 @@ from ..inputs.batching import token_batches, usual_batch_tokens
 from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText, check_max_length, tokenise
 from ..inputs.segmentation import check_language
-from ..inputs.texts import (
-    SurrogateWarnings,
-    check_ids,
-    check_pairs,
-    check_texts,
-    warn,
-    zip_rows,
-)
+from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, warn, zip_rows
 from ..inputs.tokenizer import check_tokenizer, load_tokenizer
 from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.auto import AutoMhexModelForSequenceClassification
 from ..models.batches import InputBatcher
-from ..models.config import AGGREGATIONS
+from ..models.checkpoint import shown_name
 from ..models.devices import resolve
-from ..models.eval_mode import evaluating
-from ..models.heads.head import trained
-from ..models.perturbed import PerturbedModel
+from ..models.loading import check_trained
 from ..models.unwrap import inner_model
 from .assemble import assemble
-from .budget import check_same_model, refine_evidence
+from .budget import check_same_model
+from .evidence import EvidenceReader
 from .explanation import Explanation, ModelRef
 from .judgement import Judgement, judge
-from .request import CallOptions, Request
-from .scores import Evidence, Scores, attribute, read_evidence
+from .request import CallOptions, Request, check_call, choose_aggregation, choose_contrast
+from .scores import Scores, attribute
 from .targets import ClassName, ClassTable
 from .window_merger import WindowMerger
 
@@ -88,6 +79,7 @@ class MhexExplainer:
         self.non_negative = non_negative
         self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
         self._batcher = InputBatcher(self.model, tokenizer)
+        self._evidence = EvidenceReader(self.model, tokenizer, self._batcher, self.batch_tokens)
         self._aggregation, self._contrast = aggregation, contrast
         _ = self.aggregation, self.contrast  # refuses a bad name, or class names, here rather than at the first text
         token_batches([], self.batch_tokens)
@@ -122,36 +114,17 @@ class MhexExplainer:
     @property
     def aggregation(self) -> str:
         """What explains now: "fitted", "mean", "last" or "ema"."""
-        name, fitted = self._aggregation, self._fit is not None
-        if name not in ("auto", *AGGREGATIONS):
-            raise ValueError(f"aggregation must be one of {['auto', *AGGREGATIONS]}, got {name!r}.")
-        chosen = name if name != "auto" else "fitted" if fitted else str(self.model.mhex_config.aggregation)
-        if chosen == "fitted" and not fitted:
-            raise ValueError(
-                "aggregation='fitted' needs fitted equivalent matrices, which this model does not have: "
-                "fit_equivalent_matrices(model, tokenizer, texts) makes them."
-            )
-        return chosen
+        return choose_aggregation(self._aggregation, self.model, self._readout)
 
     @property
-    def _fit(self) -> dict[str, Any] | None:
-        record = getattr(self.model.config, "mhex_fit", None)
-        return None if record is None else dict(record)
+    def _readout(self) -> Any:
+        """The fitted matrices that the model has now, with the record of their fit."""
+        return None if self.model.fit_record is None else self.model.mhex_fit
 
     @property
     def contrast(self) -> str:
         """How scores are compared where no foil is given: "centred" or "none"."""
-        name, classes = self._contrast, self.classes
-        if name not in ("auto", "centred", "none"):
-            raise ValueError(f"contrast must be 'auto', 'centred' or 'none', got {name!r}.")
-        if name == "centred" and not classes.exclusive:
-            raise ValueError(
-                f"contrast='centred' compares classes that exclude each other, got a model for {classes.task}."
-            )
-        usual = "centred" if classes.exclusive else "none"
-        if name == "none" != usual and self.aggregation == "fitted":
-            raise ValueError("contrast='none' cannot be had of fitted matrices, which explain centred logits.")
-        return usual if name == "auto" else name
+        return choose_contrast(self._contrast, self.classes, self.aggregation)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
@@ -197,7 +170,8 @@ class MhexExplainer:
 
         Raises:
             TypeError, ValueError: empty text, `None`, a number, a table, half a pair, an unknown class, a foil that
-                makes no sense, heads that were never trained. One bad text fails the call, and its sentence names it.
+                makes no sense, a classifier or heads that were never trained. One bad text fails the call, and its
+                sentence names it.
         """
         single = isinstance(text, str)
         surrogates = SurrogateWarnings()
@@ -291,11 +265,7 @@ class MhexExplainer:
             raise ValueError("texts must hold at least one text to judge on, got none.")
         request, masks = self.request(), as_integer(masks, "masks", at_least=2)
         inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
-        return judge(inputs, self._perturbed(request), self.evidence, request, masks, seed)
-
-    def _perturbed(self, request: Request) -> PerturbedModel:
-        removal = "auto" if request.fit is None else str(request.fit["removal"])
-        return PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)
+        return judge(inputs, self._evidence, request, masks, seed)
 
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
@@ -322,27 +292,11 @@ class MhexExplainer:
         """
         merger = WindowMerger(items)
         results = []
-        for batch, part in self.evidence(merger.inputs, request):
+        for batch, part in self._evidence.read(merger.inputs, request):
             for indices, evidence in merger.add(batch, part):
                 names = [items[index].name for index in indices]
                 results.append((indices, attribute(evidence, names, request)))
         return results
-
-    def evidence(self, inputs: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
-        """What the heads and the model say of inputs, by batch of like length, with their indices; errors as above."""
-        ids = [item.features["input_ids"] for item in inputs]
-        perturbed = self._perturbed(request) if request.budget else None
-        for batch in self._batcher.indices(ids, self.batch_tokens):
-            items = [inputs[number] for number in batch]
-            with evaluating(self.model), torch.inference_mode():
-                output = self.model(
-                    **self._batcher.collate([item.features for item in items]),
-                    output_attributions=True,
-                    output_head_logits=request.fit is None,
-                    return_dict=True,
-                )
-                evidence = read_evidence(items, output, request)
-            yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
@@ -366,17 +320,12 @@ class MhexExplainer:
         seed: int = 0,
     ) -> Request:
         """The options of a call, checked; errors as there."""
-        if classes not in ("target", "all"):
-            raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
-        budget = as_integer(budget, "budget", at_least=0)
-        if budget % 2:
-            raise ValueError(f"budget must be even, for passes come in pairs, got {budget}.")
-        if budget and layers:
-            raise ValueError("layers=True cannot be had with a budget, whose passes do not tell depths apart.")
+        budget, seed = check_call(classes, layers, budget, seed)
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)
-        self._check_trained()
-        config = self.model.config
+        readout, config = self._readout, self.model.config  # once: another thread may fit anew
+        aggregation = choose_aggregation(self._aggregation, self.model, readout)
+        check_trained(self.model, aggregation)
         revision = getattr(config, "_commit_hash", None)
         return Request(
             table=table,
@@ -385,26 +334,13 @@ class MhexExplainer:
             all_classes=classes == "all",
             layers=layers,
             budget=budget,
-            seed=as_integer(seed, "seed", at_least=0),
+            seed=seed,
             contrast=self.contrast if foil_id is None else "foil",
-            aggregation=self.aggregation,
+            aggregation=aggregation,
             causal=self._batcher.site.causal,
-            fit=self._fit if self.aggregation == "fitted" else None,
+            readout=readout if aggregation == "fitted" else None,
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
-            model=ModelRef(_shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
+            model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )
-
-    def _check_trained(self) -> None:
-        if self.aggregation != "fitted" and not trained(self.model.mhex):
-            raise ValueError(
-                "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
-                "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
-                "(fit_equivalent_matrices, `mhex fit`)."
-            )
-
-
-def _shown_name(name: str | None) -> str | None:
-    """Explanations are passed on: a folder's own name stands in them, not where it lies on this machine."""
-    return Path(name).name if name and Path(name).is_dir() else name

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Prediction", "Span", "Token"]
 
+_LARGEST = float(np.finfo(np.float32).max)  # of scores, which are handed out in 32 bits; no sum of them overflows 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Explanation:
@@ -67,8 +69,12 @@ class Explanation:
                 raise ValueError(f"{name} must be at least 1, got {count}")
         self._check_errors()
         for name, number in (("sum", self.sum), ("base_value", self.base_value)):
-            if not math.isfinite(number):
-                raise ValueError(f"{name} must be finite, got {number}")
+            if not abs(number) <= _LARGEST:
+                raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
+        known = self.prediction.probabilities or self.classes
+        for name, part in (("prediction", self.prediction), ("target", self.target), ("foil", self.foil)):
+            if known and part is not None and part.label is not None and part.label not in known:
+                raise ValueError(f"{name}.label must be one of the classes that are named, got {part.label!r:.60}")
         for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
             if SURROGATE_PAIR.search(source):
                 raise ValueError(f"{name} holds a character split in two surrogates, which JSON would join again")
@@ -94,8 +100,8 @@ class Explanation:
                 raise ValueError(f"tokens[{index}] has an error or a covariance that is not a finite number, 0 or more")
 
     def _check_token(self, name: str, token: Token) -> None:
-        if not all(map(math.isfinite, (token.score, *(token.scores or ()), *(token.layers or ())))):
-            raise ValueError(f"{name} has a score that is not finite")
+        if not all(abs(score) <= _LARGEST for score in (token.score, *(token.scores or ()), *(token.layers or ()))):
+            raise ValueError(f"{name} has a score that is not finite, or above {_LARGEST:.3g} in magnitude")
         if (token.scores is None) != (self.classes is None):
             raise ValueError(f"{name}.scores and classes must be given together or not at all")
         if token.scores is not None and self.classes is not None and len(token.scores) != len(self.classes):
@@ -113,7 +119,7 @@ class Explanation:
         if not 0 <= start <= end <= len(source):
             raise ValueError(f"{name} has offsets {start} to {end} outside its text of {len(source)} characters")
         if token.text != source[start:end]:
-            raise ValueError(f"{name}.text must be the source's {source[start:end]!r}, got {token.text!r}")
+            raise ValueError(f"{name}.text must be the source's {source[start:end]!r:.60}, got {token.text!r:.60}")
         if token.word < 0:
             raise ValueError(f"{name}.word must be 0 or more, got {token.word}")
 

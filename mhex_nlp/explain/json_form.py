@@ -22,6 +22,7 @@ _Converter = Callable[[Any], Any]
 
 SCHEMA = "mhex-explanation/1"
 _FAMILY, _VERSION = "mhex-explanation", 1
+_SHOWN = 60  # characters of a value in a sentence
 
 
 def explanation_schema() -> dict[str, Any]:
@@ -34,19 +35,17 @@ def explanation_schema() -> dict[str, Any]:
 def dumps(document: dict[str, Any], indent: int | None = None) -> str:
     """Strict JSON. Text is written as it is, but all escaped where a lone surrogate could not be encoded."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)
-    return text
+    return text if _encodable(text) else json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)
 
 
 def loads(source: str | bytes) -> Any:
-    """What strict JSON says; ValueError for anything else, NaN and Infinity included."""
+    """What strict JSON says; ValueError for anything else, NaN, Infinity and a key that stands twice included."""
     if not isinstance(source, str | bytes):
         raise TypeError(f"source must be a JSON string, got {type(source).__name__}")
     try:
-        return json.loads(source, parse_constant=_refuse_constant)
+        text = source if isinstance(source, str) else source.decode(json.detect_encoding(source))
+        # A surrogate is the same as its escape: two of them are one character, however each is written.
+        return _DECODER.decode(text if _encodable(text) else text.encode(errors="backslashreplace").decode())
     except RecursionError as error:
         raise ValueError("not an explanation: the JSON is nested too deeply") from error
     except ValueError as error:
@@ -61,8 +60,9 @@ def check_schema(document: Any) -> dict[str, Any]:
         raise ValueError(f'not an explanation: the key "schema" is missing, expected "{SCHEMA}"')
     schema = document["schema"]
     family, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-    if family != _FAMILY or not (version.isascii() and version.isdecimal() and int(version) >= 1):
-        raise ValueError(f'not an explanation: "schema" must be "{SCHEMA}", got {schema!r}')
+    known = family == _FAMILY and len(version) < 10 and version.isascii() and version.isdecimal()
+    if not known or int(version) < 1:
+        raise ValueError(f'not an explanation: "schema" must be "{SCHEMA}", got {_brief(schema)}')
     if int(version) > _VERSION:
         raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({SCHEMA}): upgrade mhex_nlp')
     return document
@@ -116,7 +116,7 @@ def _converter(hint: Any, reading: bool) -> _Converter:
         return _mapping(_converter(arguments[1], reading))
     if isinstance(hint, type) and is_dataclass(hint):
         return _reader(hint) if reading else _writer(hint)
-    return _number if hint is float else _scalar(hint)
+    return {float: _number, int: _integer}.get(hint) or _scalar(hint)
 
 
 def _union(arguments: tuple[Any, ...], reading: bool) -> _Converter:
@@ -137,7 +137,7 @@ def _union(arguments: tuple[Any, ...], reading: bool) -> _Converter:
 def _literal(choices: tuple[Any, ...]) -> _Converter:
     def convert(value: Any) -> Any:
         if not isinstance(value, str) or value not in choices:
-            raise _BrokenHintError(f"must be one of {', '.join(map(repr, choices))}, got {value!r}")
+            raise _BrokenHintError(f"must be one of {', '.join(map(repr, choices))}, got {_brief(value)}")
         return value
 
     return convert
@@ -176,7 +176,7 @@ def _convert_items(value: dict[str, Any], converter_of: Callable[[str], _Convert
         for key, item in value.items():
             items[key] = converter_of(key)(item)
     except _BrokenHintError as error:
-        error.path.append(step.format(key))
+        error.path.append(step.format(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}..."))
         raise
     return items
 
@@ -193,7 +193,7 @@ def _reader(cls: type) -> _Converter:
             raise _BrokenHintError(f"must be an object, got {_kind(value)}")
         for key in value:
             if key not in converters:
-                raise _BrokenHintError(f'has an unknown key "{key}"')
+                raise _BrokenHintError(f"has an unknown key {json.dumps(str(key), ensure_ascii=False):.{_SHOWN}}")
         for name in required:
             if name not in value:
                 raise _BrokenHintError(f'lacks the key "{name}"')
@@ -236,18 +236,27 @@ def _number(value: Any) -> float:
         number = math.inf
     if math.isfinite(number):
         return number
-    raise _BrokenHintError(f"must be a finite number, got {value!r:.40}")
+    raise _BrokenHintError(f"must be a finite number, got {_brief(value)}")
+
+
+def _integer(value: Any) -> int:
+    """`value` as an integer of 64 bits: more digits are no place, number or id of anything."""
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if isinstance(value, bool) or not (
+        isinstance(value, int) or hasattr(value, "dtype") and hasattr(value, "__index__")
+    ):
+        raise _BrokenHintError(f"must be an integer, got {_kind(value)}")
+    if not -(2**63) <= value < 2**63:
+        raise _BrokenHintError(f"must be an integer of 64 bits, got {_brief(value)}")
+    return int(value)
 
 
 def _scalar(hint: type) -> _Converter:
-    names = {str: "a string", int: "an integer", bool: "true or false"}
+    names = {str: "a string", bool: "true or false"}
 
     def convert(value: Any) -> Any:
-        if type(value) is hint:
-            return value
-        if hint is int and hasattr(value, "dtype") and hasattr(value, "__index__"):
-            return int(value)
-        if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        if isinstance(value, hint):
             return value
         raise _BrokenHintError(f"must be {names[hint]}, got {_kind(value)}")
 
@@ -262,5 +271,33 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
+def _brief(value: Any) -> str:
+    """A plain value, cut where it is long, or the kind of what has parts or very many digits."""
+    plain = isinstance(value, str | float | bool) or (isinstance(value, int) and value.bit_length() < 10_000)
+    return f"{value!r:.{_SHOWN}}" if plain else _kind(value)
+
+
+def _encodable(text: str) -> bool:
+    """Whether UTF-8 can hold `text`: it has no surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which other readers may take the first or the last of two equal keys."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.{_SHOWN}} stands twice in one object")
+    return document
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)

@@ -6,17 +6,16 @@ Axes: N content tokens of a text, S subsets of them, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..inputs.encoding import TokenisedText
 from ..inputs.removal import random_subsets
-from ..models.perturbed import PerturbedModel
 from . import skill
+from .evidence import EvidenceReader
 from .request import Request
-from .scores import Evidence
 from .skill import Rows
 
 _CHUNK = 32  # texts that are asked about together
@@ -47,25 +46,24 @@ class Judgement:
 
 def judge(
     inputs: Sequence[TokenisedText],
-    perturbed: PerturbedModel,
-    evidence: Callable[[Sequence[TokenisedText], Request], Iterator[tuple[list[int], Evidence]]],
+    reader: EvidenceReader,
     request: Request,
     masks: int,
     seed: int,
 ) -> Judgement:
-    """Asks `perturbed` about `masks` random subsets of each input, in complementary pairs, and `evidence` for scores.
+    """Asks the model about `masks` random subsets of each input, in complementary pairs.
 
     Raises:
         ValueError: no text of two tokens and more.
     """
-    rows: list[Rows] = []
+    perturbed, rows = reader.perturbed(request), list[Rows]()
     for start in range(0, len(inputs), _CHUNK):
         chunk = inputs[start : start + _CHUNK]
         positions = [item.content_positions(request.causal) for item in chunk]
         subsets = [random_subsets(len(p), masks, [seed, start + i]) for i, p in enumerate(positions)]
         empty_last = [torch.cat([kept, torch.zeros_like(kept[:1])]) for kept in subsets]
         answers = dict(enumerate(perturbed.kept_logits(chunk, empty_last)))
-        for batch, part in evidence(chunk, request):
+        for batch, part in reader.read(chunk, request):
             scores = part.per_depth.sum(2)  # (B, T, C)
             for row, index in enumerate(batch):
                 phi, said = scores[row, positions[index]], answers[index]  # (N, C), (S + 1, C)

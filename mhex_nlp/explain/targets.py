@@ -13,6 +13,7 @@ from transformers import PretrainedConfig
 from ..inputs.checks import integer_or_none
 from ..models.tasks.sequence_classification import ProblemType, problem_type
 from .explanation import ClassRef, HeadsChoice, Prediction
+from .gold_labels import similar_classes
 
 ClassName = str | SupportsIndex
 
@@ -38,6 +39,11 @@ class ClassTable:
         """Exactly one of several classes holds, so that evidence for all of them says nothing."""
         return self.task == "single_label_classification" and len(self) > 1
 
+    @property
+    def gold(self) -> tuple[str, ...]:
+        """The classes that gold labels name; none in a regression."""
+        return () if self.task == "regression" else self.labels
+
     def class_ref(self, index: int) -> ClassRef:
         """Name and id of class `index`."""
         return ClassRef(self.labels[index], index)
@@ -50,7 +56,9 @@ class ClassTable:
         if index is not None and 0 <= index < len(self):
             return index
         known = ", ".join(f"{index} {label!r}" for index, label in enumerate(self.labels))
-        raise ValueError(f"{argument} must be a class of the model, got {name!r}; the known ones are {known}.")
+        offers = " or ".join(map(repr, similar_classes(str(name), self.labels)))
+        offer = f" did you mean {offers}?" if offers else ""
+        raise ValueError(f"{argument} must be a class of the model, got {name!r};{offer} the known ones are {known}.")
 
     def foil_id(self, foil: ClassName) -> int:
         """The id of a foil; ValueError for regression, which has no classes to compare."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,7 @@ def tokenise(
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     max_length: int | None,
-    accepts: frozenset[str],
+    accepts: Collection[str],
     *,
     name: str = "text",
     start: int | None = 0,
@@ -112,7 +112,7 @@ def tokenise(
     return result
 
 
-def features_of(batch: Mapping[str, Any], index: int, accepts: frozenset[str]) -> dict[str, Tensor]:
+def features_of(batch: Mapping[str, Any], index: int, accepts: Collection[str]) -> dict[str, Tensor]:
     """The inputs of the model, (T,) int64 each, for text `index` of what a tokenizer returned."""
     return {key: torch.tensor(batch[key][index]) for key in batch if key in accepts and key != "attention_mask"}
 

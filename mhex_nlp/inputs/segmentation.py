@@ -52,6 +52,8 @@ _EXTRA = {"ja": ("sudachipy", "sudachidict_core"), "th": ("pythainlp",)}
 _SUDACHI_PART = 1_500
 _SUDACHI = threading.Lock()
 _CODE = regex.compile(r"[a-z]{2,3}")
+_STRINGS = 20_000  # that a pipeline may learn; each takes some hundred bytes, and a new pipeline a fraction of a second
+_PIPELINES: dict[str, tuple[Language, int]] = {}  # by language, with the number of strings that is too many
 _OPENING = regex.compile(r"(?<=\s)[\p{Ps}\p{Pi}\"'¿¡]+$")
 _WIDE_STOP = regex.compile(r"[。！？｡]+")
 
@@ -192,11 +194,19 @@ def _extent(tokens: Sequence[PlacedToken], group: Sequence[int]) -> tuple[int, i
     return min(token.start or 0 for token in solid), max(token.end or 0 for token in solid)
 
 
-@functools.cache
 def _pipeline(language: str) -> Language:
-    """A blank spaCy pipeline with a sentencizer; spaCy is imported here, since most callers never need it."""
+    """A blank spaCy pipeline with a sentencizer, made anew once its strings, which spaCy keeps for good, are many."""
     if not isinstance(language, str):
         raise TypeError(f"language must be a string such as 'en' or None, got {type(language).__name__}")
+    pipeline, most = _PIPELINES.get(language, (None, 0))
+    if pipeline is None or len(pipeline.vocab.strings) > most:
+        pipeline = _make_pipeline(language)
+        _PIPELINES[language] = pipeline, len(pipeline.vocab.strings) + _STRINGS
+    return pipeline
+
+
+def _make_pipeline(language: str) -> Language:
+    """spaCy is imported here, since most callers never need it."""
     missing = [name for name in _EXTRA.get(language, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(

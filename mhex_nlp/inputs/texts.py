@@ -32,6 +32,8 @@ def warn(message: str) -> None:
 def iter_rows(values: Any, name: str, expected: str = "an iterable of strings") -> Iterator[Any]:
     """The rows of `values`; TypeError for what has none, or has rows nobody can mean: a string, a mapping, a table."""
     kind = type(values).__name__
+    if split := first_split(values):
+        raise TypeError(f"{name} must be {expected}, got a {kind}; pass a column of a split, such as {split}['text'].")
     if hasattr(values, "columns") or hasattr(values, "column_names"):
         raise TypeError(f"{name} must be {expected}, got a {kind}; pass one column of it, such as df['text'].")
     if not isinstance(values, str | bytes | Mapping):
@@ -40,6 +42,12 @@ def iter_rows(values: Any, name: str, expected: str = "an iterable of strings") 
         except TypeError:  # numpy's 0-d arrays have __iter__ and still no rows
             pass
     raise TypeError(f"{name} must be {expected}, got {'one string' if isinstance(values, str) else kind}.")
+
+
+def first_split(value: Any) -> str:
+    """How to write the first split of a `datasets.DatasetDict`, for advice; "" for anything else."""
+    splits = list(value) if isinstance(value, Mapping) and hasattr(value, "column_names") else []
+    return f"dataset[{splits[0]!r}]" if splits else ""
 
 
 @dataclass

@@ -48,8 +48,10 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     )
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    except ValueError as error:
-        raise ValueError(f"{problem} ({str(error).strip().splitlines()[0]}).") from error
+    except OSError:
+        raise
+    except Exception as error:  # tokenizers knows no other kind
+        raise ValueError(f"{problem} ({(str(error).strip().splitlines() or [type(error).__name__])[0]}).") from error
     if not has_vocabulary(tokenizer):  # what transformers makes without files
         raise ValueError(f"{problem}.")
     return tokenizer

@@ -10,7 +10,7 @@ Axes: T tokens of a window, L depths, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,7 @@ def tokenise_in_windows(
     pairs: Sequence[str] | None,
     max_length: int,
     stride: int,
-    accepts: frozenset[str],
+    accepts: Collection[str],
     *,
     name: str = "text",
     start: int | None = 0,
@@ -68,7 +68,7 @@ def tokenise_in_windows(
 
 
 def _windowed(
-    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: frozenset[str]
+    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: Collection[str]
 ) -> TokenisedText:
     halves = list(item.sources)
     counts = [item.encoding.sequence_ids.count(half) for half in range(len(halves))]

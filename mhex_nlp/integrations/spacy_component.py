@@ -133,9 +133,13 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         return self._annotate(doc, self._explain([doc])[0])
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Explains Docs, `batch_size` at a time, in order. A Doc that fails goes to the error handler alone."""
+        """Explains Docs, `batch_size` at a time, in order.
+
+        A Doc that fails goes to the error handler alone, with an error that names it. By default that raises; with
+        `nlp.set_error_handler(spacy.util.ignore_error)`, say, the pipe goes on without the Doc.
+        """
         _ = self.explainer  # a missing model is an error of the component, not of a Doc
-        handle = self.get_error_handler()
+        handle, done = self.get_error_handler(), 0
         for docs in minibatch(stream, size=batch_size):
             explanations: list[Explanation | None] | None = None
             if len(docs) > 1:
@@ -144,10 +148,15 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
             for index, doc in enumerate(docs):
                 try:
                     self._annotate(doc, explanations[index] if explanations else self._explain([doc])[0])
+                except ValueError as error:
+                    named = ValueError(f"Doc {done + index} (counted from 0), {doc.text!r:.42}: {error}")
+                    named.__cause__ = error
+                    handle(self.name, self, [doc], named)
                 except Exception as error:
                     handle(self.name, self, [doc], error)
                 else:
                     yield doc
+            done += len(docs)
 
     def _explain(self, docs: list[Doc]) -> list[Explanation | None]:
         explainer = self.explainer

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import srsly
 
+from ..models.checkpoint import check_output
+
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
 
@@ -38,15 +40,17 @@ def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, wi
     """Writes model, tokenizer, the model's name, also that in the config (`model`), and, where no config holds them,
     the explainer's settings.
     """
+    from ..models.checkpoint import shown_name
+
+    check_output(folder, "path")
     folder.mkdir(parents=True, exist_ok=True)
     explainer.model.save_pretrained(folder)
     explainer.tokenizer.save_pretrained(folder)
     config = explainer.model.config
     settings = {name: getattr(explainer, name) for name in _SETTINGS} if with_settings else None
-    name = config._name_or_path
     about = {
         "model": model,
-        "name": Path(name).name if name and Path(name).is_dir() else name,
+        "name": shown_name(config._name_or_path),
         "revision": getattr(config, "_commit_hash", None),
         "settings": settings,
     }
@@ -57,13 +61,26 @@ def load_folder(folder: Path, source: dict[str, Any]) -> tuple[Any, dict[str, An
     """The explainer that `save_folder` wrote, and its mhex.json; settings in there go before those of `source`."""
     if not (folder / _ABOUT).is_file():
         raise ValueError(f"path must be a folder that the mhex component wrote, got {str(folder)!r}.")
-    about = srsly.read_json(folder / _ABOUT)
+    about = _read_about(folder / _ABOUT)
     settings = about["settings"] or source["settings"]
     explainer = load(str(folder), None, source["dtype"], source["device"], settings)
     # Explanations name the model, not the folder of this copy.
     explainer.model.config._name_or_path = about["name"] or ""
     explainer.model.config._commit_hash = about["revision"]
     return explainer, about
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """What `save_folder` wrote, or ValueError."""
+    try:
+        about = srsly.read_json(path)
+        settings = about["settings"] or {}
+        known = all(about[name] is None or isinstance(about[name], str) for name in ("model", "name", "revision"))
+        if known and isinstance(settings, dict) and set(settings) <= set(_SETTINGS):
+            return dict(about)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"path must be a folder that the mhex component wrote, got {str(path)!r}, which it did not write.")
 
 
 def to_bytes(write: Callable[[Path], Any]) -> bytes:

@@ -9,31 +9,48 @@ Outside a forward pass that logs its attention the answer is what it was.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
 from torch import Tensor
 from transformers import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .heads.attention_flow import AttentionInputs, AttentionLog
 from .hooks import running_attention
 from .padding import TokenMask
 
+_lock = threading.RLock()  # held while the lookup is looked at and wrapped
+_ours: dict[Callable[..., Any], Callable[..., Any]] = {}  # lookups of ours, which others may put back: what each wraps
+_reaches_ours: dict[str, Callable[..., Any]] = {}  # by implementation, the lookup that was last seen to call ours
 
-def watch_attention() -> None:
-    """Wraps the lookup of attention functions, once for the process; `unwatch_attention` takes the wrapper off."""
-    lookup = AttentionInterface.get_interface
-    if hasattr(lookup, "_mhex_wrapped"):
+
+class _Probe:
+    """Given to the lookup as the default, it is noted by a wrapper of ours, however many of others are around that."""
+
+    noted = False
+
+
+def watch_attention(implementation: str | None) -> None:
+    """Sees to it that the lookup of this attention implementation comes by a wrapper of ours, for the whole process.
+
+    It is put in once. Where others have wrapped the lookup since then, whether ours is still inside cannot be seen from
+    outside: the lookup is called, and wrapped again only if it did not come by. `unwatch_attention` takes it off.
+    """
+    name = implementation or "eager"
+    if AttentionInterface.get_interface is _reaches_ours.get(name):
         return
-
-    @wraps(lookup)
-    def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
-        attend, running = lookup(self, *args, **kwargs), running_attention()
-        return attend if running is None else partial(_attend, *running, attend)
-
-    get_interface._mhex_wrapped = lookup  # type: ignore[attr-defined]
-    AttentionInterface.get_interface = get_interface
+    with _lock:
+        lookup, probe = AttentionInterface.get_interface, _Probe()
+        with suppress(Exception):  # of another's wrapper: what it does in a forward pass is its own affair
+            ALL_ATTENTION_FUNCTIONS.get_interface(name, probe)
+        if not probe.noted:
+            lookup = _wrapped(lookup)
+            AttentionInterface.get_interface = lookup
+        _reaches_ours[name] = lookup
 
 
 def unwatch_attention() -> None:
@@ -41,9 +58,34 @@ def unwatch_attention() -> None:
 
     A wrapper that another library has put around ours since then stays, and ours with it.
     """
-    wrapped = getattr(AttentionInterface.get_interface, "_mhex_wrapped", None)
-    if wrapped is not None:
-        AttentionInterface.get_interface = wrapped
+    with _lock:
+        while (lookup := AttentionInterface.get_interface) in _ours:
+            AttentionInterface.get_interface = _ours[lookup]
+
+
+def _wrapped(lookup: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(lookup)
+    def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for argument in (*args, *kwargs.values()):
+            if isinstance(argument, _Probe):
+                argument.noted = True
+        attend = lookup(self, *args, **kwargs)
+        return attend if running_attention() is None else partial(_follow, attend)
+
+    _ours[get_interface] = lookup
+    return get_interface
+
+
+def _follow(attend: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """One layer's attention: what is called inside, wrapped twice or handed on to another function, is the same one."""
+    running = running_attention()
+    if running is None or running[0].in_layer:
+        return attend(*args, **kwargs)
+    running[0].in_layer = True
+    try:
+        return _attend(*running, attend, *args, **kwargs)
+    finally:
+        running[0].in_layer = False
 
 
 def _attend(

@@ -10,6 +10,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedMo
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 from .families import find_site
+from .loading import readable
 from .modeling import mhex_class, with_settings
 
 
@@ -42,4 +43,5 @@ class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))
+        with readable(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))

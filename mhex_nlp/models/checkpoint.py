@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from ..inputs.folders import check_replaced, read_object
 
 SHIM = "modeling_mhex.py"
 _HEADING = "## Loading this model"
+
+
+def shown_name(name: str | None) -> str | None:
+    """A model's name as it is passed on: the hub's, or a folder's own, and not where that lies, or lay, on a disk."""
+    if not name or (re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) and not Path(name).is_dir()):
+        return name
+    return re.split(r"[\\/]", name.rstrip("\\/"))[-1].strip(".") or None
 
 
 def auto_map(class_name: str) -> dict[str, str]:
@@ -28,6 +38,12 @@ def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:
     rest = after[following + 1 :] if following >= 0 else ""
     parts = [before.rstrip(), _section(class_name, gate).rstrip(), rest.rstrip()]
     path.write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
+
+
+def check_output(directory: Path, argument: str = "output") -> None:
+    """Before a model is saved: ValueError where the folder holds such files and no model, or links that lead out."""
+    names = ["config.json", "model.safetensors", SHIM, "README.md", "tokenizer.json", "tokenizer_config.json"]
+    check_replaced(directory, names, "model_type" in read_object(directory / names[0]), argument)
 
 
 def _section(class_name: str, gate: bool) -> str:

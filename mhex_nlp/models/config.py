@@ -75,3 +75,13 @@ class MhexConfig:
         if unknown := sorted(set(value) - set(known)):
             raise ValueError(f"mhex has unknown fields {unknown}; MhexConfig knows {known}.")
         return cls(**value)
+
+    @classmethod
+    def stored(cls, value: Any, where: str) -> MhexConfig:
+        """The settings that heads were saved with; ValueError for what cannot be such, or lacks what scores need."""
+        try:
+            if isinstance(value, Mapping) and (lost := sorted({"gate", "aggregation", "beta"} - value.keys())):
+                raise ValueError(f"it has no {lost[0]}")
+            return cls.of(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"mhex in {where} is not as it was saved: {str(error).rstrip('.')}.") from error

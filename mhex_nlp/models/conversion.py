@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from .config import MhexConfig
 from .families import find_site
 from .hooks import shared_copy
+from .loading import check_task
 from .modeling import MhexMixin, mhex_class
 from .sidecar import load_weights, read_record
 
@@ -30,7 +31,7 @@ def get_mhex_model(
     Raises:
         TypeError: not a transformers sequence classifier, or one wrapped by PEFT, torch.compile or DataParallel.
         ValueError: heads already there, a quantised or dispatched model, an unknown family (names `register_site`), a
-            folder made for other weights.
+            model that its config calls one for another task, a folder made for other weights or broken.
         FileNotFoundError: no such folder.
     """
     _check_plain(model)
@@ -38,14 +39,14 @@ def get_mhex_model(
     record: dict[str, Any] = {"mhex": config} if folder is None else read_record(folder, model)
     with_heads: Any = shared_copy(model)
     with_heads.__class__ = mhex_class(type(model))
-    if record.get("mhex_fit"):
-        with_heads.config.mhex_fit = record["mhex_fit"]
+    if hasattr(with_heads.config, "mhex_fit"):  # of a checkpoint with heads that was loaded as a plain model
+        del with_heads.config.mhex_fit
     with_heads._add_heads(MhexConfig.of(record["mhex"]))
-    if folder is not None:
-        load_weights(folder, with_heads)
     with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
-    if getattr(with_heads, "mhex_fit", None) is not None:
-        with_heads.mhex_fit.to(device=model.device, dtype=model.dtype)
+    if folder is not None:
+        if record.get("mhex_fit") is not None:
+            with_heads.add_readout(record["mhex_fit"], where=record["path"])
+        load_weights(folder, with_heads, record.get("sha256"))
     if model.is_activation_checkpointing:  # as the plain model had it, but so that the heads take part
         with_heads.activation_checkpointing_enable()
     return with_heads
@@ -75,4 +76,5 @@ def _check_plain(model: Any) -> None:
             "model must lie on one device, got one that accelerate dispatched (device_map); load it with "
             "AutoMhexModelForSequenceClassification.from_pretrained(..., device_map=...)."
         )
+    check_task(model.config, model.config._name_or_path or wrapper)
     find_site(model.config.model_type)

@@ -207,7 +207,7 @@ class _FitReader:
         self.scores: list[Tensor | None] = []  # by depth: states are kept only with output_states
         self.attention: AttentionLog | None = None
         if (output_states or (readout is not None and readout.reads_flow)) and _can_follow_attention(model, arguments):
-            watch_attention()
+            watch_attention(model.config._attn_implementation)
             self.attention = AttentionLog(None if readout is None or output_states else readout.flow_matrix)
 
     def head_log(self, evidence: bool) -> HeadLog:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import itertools
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +25,29 @@ from .heads.attention_flow import AttentionLog
 from .heads.head import MhexHead
 from .padding import TokenMask
 
-_T = TypeVar("_T")
 
+class _RunningRecord:
+    """The record of the forward pass that now runs: one a thread, a plain attribute under torch.compile.
 
-class _Slot(Generic[_T]):
-    """A value per thread in eager mode, a plain attribute under torch.compile, which cannot trace a ContextVar."""
+    Only the pass itself keeps its record alive. An interrupt that comes before `close_record` thus leaves nothing
+    behind: no mask for a later pass, and no tensors.
+    """
 
-    def __init__(self, name: str) -> None:
-        self.variable: ContextVar[_T | None] = ContextVar(name, default=None)
-        self.compiled: _T | None = None
+    def __init__(self) -> None:
+        self.variable: ContextVar[weakref.ref[ForwardRecord] | None] = ContextVar("mhex_record", default=None)
+        self.compiled: ForwardRecord | None = None  # torch.compile cannot trace a ContextVar
 
-    def get(self) -> _T | None:
-        return self.compiled if torch.compiler.is_compiling() else self.variable.get()
-
-    def set(self, value: _T | None) -> None:
+    def get(self) -> ForwardRecord | None:
         if torch.compiler.is_compiling():
-            self.compiled = value
+            return self.compiled
+        reference = self.variable.get()
+        return None if reference is None else reference()
+
+    def set(self, record: ForwardRecord | None) -> None:
+        if torch.compiler.is_compiling():
+            self.compiled = record
         else:
-            self.variable.set(value)
+            self.variable.set(None if record is None else weakref.ref(record))
 
 
 @dataclass
@@ -69,33 +75,31 @@ class ForwardRecord:
         heads: what heads and layers show; `None` while gradient checkpointing recomputes a layer: the gate needs the
             mask again, the heads' outputs are already there.
         attention: what the layers' attention is given, where its flow is followed.
-        interrupted: the record and the stream that this pass interrupted.
+        interrupted: the record of the pass that this one interrupted.
+        stream: what the layer now running adds its attention to.
     """
 
     mask: TokenMask
     heads: HeadLog | None = None
     attention: AttentionLog | None = None
-    interrupted: tuple[ForwardRecord | None, Tensor | None] = (None, None)
+    interrupted: ForwardRecord | None = None
+    stream: Tensor | None = None
 
 
-_record: _Slot[ForwardRecord] = _Slot("mhex_record")
-_stream: _Slot[Tensor] = _Slot("mhex_stream")  # what the layer now running adds its attention to
+_record = _RunningRecord()
 
 
 def open_record(mask: TokenMask, heads: HeadLog, attention: AttentionLog | None = None) -> ForwardRecord:
     """Begins a forward pass in this thread; `close_record` must follow, whatever happens."""
     # a hook inside one model may call another model: its pass goes on afterwards
-    record = ForwardRecord(mask, heads, attention, interrupted=(_record.get(), _stream.get()))
+    record = ForwardRecord(mask, heads, attention, interrupted=_record.get())
     _record.set(record)
-    _stream.set(None)
     return record
 
 
 def close_record(record: ForwardRecord) -> None:
     """Ends a forward pass and goes back to the one it interrupted, if any."""
-    before, stream = record.interrupted
-    _record.set(before)
-    _stream.set(stream)
+    _record.set(record.interrupted)
 
 
 def running_attention() -> tuple[AttentionLog, TokenMask] | None:
@@ -104,7 +108,7 @@ def running_attention() -> tuple[AttentionLog, TokenMask] | None:
     Decoder self-attention and cross-attention run outside those hooks and are not recorded.
     """
     record = _record.get()
-    if record is None or record.attention is None or record.heads is None or _stream.get() is None:
+    if record is None or record.attention is None or record.heads is None or record.stream is None:
         return None
     return record.attention, record.mask
 
@@ -121,8 +125,8 @@ def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContext
 
 @contextmanager
 def _replay(mask: TokenMask) -> Iterator[None]:
-    before = _record.get()
-    _record.set(ForwardRecord(mask))
+    before, record = _record.get(), ForwardRecord(mask)
+    _record.set(record)
     try:
         yield
     finally:
@@ -138,17 +142,19 @@ class HeadHooks:
 
     def capture_stream(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the site's `stream`: keeps x_global until the attention output is there."""
-        _stream.set(kwargs[self.arg] if isinstance(self.arg, str) else args[self.arg])
+        if (record := _record.get()) is not None:
+            record.stream = kwargs[self.arg] if isinstance(self.arg, str) else args[self.arg]
 
     def apply_head(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Forward hook of the site's `output`: reads the evidence, gates x."""
-        record, stream = _record.get(), _stream.get()
-        _stream.set(None)  # else the last layer's activations would outlive the backward pass
+        record = _record.get()
+        stream = None if record is None else record.stream
         if record is None or stream is None:
             raise RuntimeError(
                 "MHEX heads ran outside their model's forward: call the model itself rather than its base model, and "
                 "turn checkpointing on with model.activation_checkpointing_enable()."
             )
+        record.stream = None  # else the last layer's activations would outlive the backward pass
         x, *rest = output if isinstance(output, tuple) else (output,)
         log = record.heads
         z: Tensor | None = None
@@ -204,19 +210,20 @@ def detach_heads(base_model: nn.Module, site: Site) -> None:
 
 def keep_hooks(module: nn.Module, keep: Callable[[Any], bool]) -> None:
     """Gives `module` hook tables of its own with those forward and backward hooks alone that `keep` is true for."""
-    for name, companions in _HOOK_TABLES.items():
+    for name, companions in _COMPANIONS.items():
         table = {key: hook for key, hook in getattr(module, name).items() if keep(hook)}
         setattr(module, name, OrderedDict(table))
         for companion in companions:
             setattr(module, companion, OrderedDict((k, v) for k, v in getattr(module, companion).items() if k in table))
 
 
-_HOOK_TABLES = {
+_COMPANIONS = {
     "_forward_pre_hooks": ["_forward_pre_hooks_with_kwargs"],
     "_forward_hooks": ["_forward_hooks_with_kwargs", "_forward_hooks_always_called"],
     "_backward_pre_hooks": [],
     "_backward_hooks": [],
 }
+HOOK_TABLES = [*_COMPANIONS, *itertools.chain(*_COMPANIONS.values())]  # attributes of a module
 
 
 def _is_head_hook(hook: Any) -> bool:

@@ -8,28 +8,30 @@ Axes: B texts, T tokens, H hidden units, L depths, C labels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .checkpoint import auto_map, ensure_card, write_shim
 from .config import MhexConfig
 from .families import Site, find_site
+from .fit_record import check_fit
 from .forward import make_forward, positions_of
 from .heads.head import MhexHead
 from .heads.readout import FeatureLayout, FittedReadout
 from .hooks import attach_heads, checkpoint_contexts, detach_heads, shared_copy
+from .loading import check_loading, check_stored_dtypes, check_task, readable
 from .outputs import EXTRA_OUTPUTS
 
 # to a type checker the mixin is the model that it is mixed into
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
-HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
+_TRAINED = itertools.count()
 
 
 class MhexMixin(_Mixed):
@@ -47,10 +49,11 @@ class MhexMixin(_Mixed):
         # `from_pretrained` says mhex_settings: transformers would put `mhex` on a config that has one already
         settings = kwargs.pop("mhex_settings", mhex)
         super().__init__(config, *args, **kwargs)
-        stored: Any = getattr(config, "mhex", None)
-        self._stored_gate = None if stored is None else bool(stored["gate"])
-        partial = isinstance(settings, Mapping) and stored is not None
-        self._add_heads(MhexConfig.of({**stored, **settings} if partial else stored if settings is None else settings))
+        kept = getattr(config, "mhex", None)
+        self._stored_settings = stored = None if kept is None else MhexConfig.stored(kept, _config_of(config))
+        if isinstance(settings, Mapping) and stored is not None:
+            settings = {**stored.to_dict(), **settings}
+        self._add_heads(MhexConfig.of(stored if settings is None else settings))
         self.post_init()
 
     def _add_heads(self, mhex: MhexConfig) -> None:
@@ -71,20 +74,55 @@ class MhexMixin(_Mixed):
             for _ in site.find_layers(self.base_model)
         )
         attach_heads(self.base_model, list(self.mhex), site)
-        if getattr(config, "mhex_fit", None):
+        if getattr(config, "mhex_fit", None) is not None:
             self.add_readout(config.mhex_fit)
 
-    def add_readout(self, fit: dict[str, Any]) -> FittedReadout:
-        """Room for fitted matrices, still zero; `fit` is the record of the fit that `config.mhex_fit` keeps."""
+    def add_readout(
+        self, fit: dict[str, Any], weights: Tensor | None = None, where: str | None = None
+    ) -> FittedReadout:
+        """Fitted matrices, NaN without `weights` (F, C); `fit` is the record of the fit that `config.mhex_fit` keeps.
+
+        They are put in whole, with their record: passes of other threads read these or those of before.
+
+        Raises:
+            ValueError: what no fit of this model could have said; names `where` it stands, by default the config.
+        """
+        depths = self.config.num_hidden_layers if "*" in self.mhex_site.layers else len(self.mhex)
+        check_fit(fit, depths + 2, where or _config_of(self.config))
+        # of the model's own dtype from the start: matrices filled in another one would be rounded to it
+        readout = FittedReadout(FeatureLayout.of(fit), self.config.num_labels).to(self.device, self.dtype)
+        readout.train(self.training).record = fit
+        if weights is not None:
+            with torch.no_grad():
+                readout.fill(weights.float())
         self.config.mhex_fit = fit
-        self.mhex_fit = FittedReadout(FeatureLayout.of(fit), self.config.num_labels)
-        return self.mhex_fit
+        self.mhex_fit = readout
+        return readout
+
+    def train(self, mode: bool = True) -> Any:
+        """As torch's own; `last_trained` is new each time, which tells a pass in eval mode that it was disturbed."""
+        if mode:
+            self.last_trained = next(_TRAINED)
+        return super().train(mode)
 
     def drop_readout(self) -> None:
         """Takes fitted matrices out: training changes the model that they explain."""
         if getattr(self, "mhex_fit", None) is not None:
             del self.mhex_fit
             self.config.mhex_fit = None
+
+    @classmethod
+    def _from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
+        """As transformers' own: weights are drawn, so that no fit of other weights goes with them."""
+        model = super()._from_config(config, **kwargs)
+        model.drop_readout()
+        return model
+
+    @property
+    def fit_record(self) -> dict[str, Any] | None:
+        """What `config.mhex_fit` says of the fitted matrices; `None` where the model holds none."""
+        readout, record = getattr(self, "mhex_fit", None), getattr(self.config, "mhex_fit", None)
+        return None if record is None or readout is None or not readout.filled else dict(record)
 
     @property
     def mhex_site(self) -> Site:
@@ -120,47 +158,27 @@ class MhexMixin(_Mixed):
 
     @classmethod
     def from_pretrained(cls, name: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As transformers' own. A plain checkpoint gets fresh heads; one with heads must have all of them.
+        """As transformers' own. A plain checkpoint gets fresh heads; one with heads must have all of its weights.
 
         `mhex` as a `MhexConfig` replaces the settings that the checkpoint carries; as a dict it changes those it names.
+        A base model is a start for training: what of it is new is drawn, and it explains nothing before. With
+        `ignore_mismatched_sizes=True`, and where heads start anew, a fit that was there is dropped.
 
         Raises:
-            ValueError: heads or other weights that do not fit the config, or a file that cannot be read.
+            ValueError: a model for another task, heads or other weights that do not fit the config or are missing from
+                the layers, or a file that cannot be read.
             OSError: a file is missing (transformers' own sentence).
         """
         ignore = kwargs.pop("ignore_mismatched_sizes", False)
         kwargs = with_settings(kwargs)
-        try:
+        with readable(name):
             model, info = super().from_pretrained(
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
             )
-        except SafetensorError as error:
-            raise ValueError(f"the weights of {name} are corrupt or incomplete and cannot be read: {error}.") from error
-        if info["mismatched_keys"] and not ignore:
-            key, shape, expected = sorted(info["mismatched_keys"])[0]
-            raise ValueError(
-                f"the weights in {name} do not fit its config: {key} is {tuple(shape)} in the file and "
-                f"{tuple(expected)} by the config (ignore_mismatched_sizes=True would start such weights anew)."
-            )
-        heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
-        missing = sorted(heads & set(info["missing_keys"]))
-        surplus = sorted(key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES))
+            check_stored_dtypes(model, name, kwargs)
+        check_task(model.config, name)
         chosen = kwargs.get("mhex_settings") is not None
-        if missing and len(missing) == len(heads) and model._stored_gate is not None and not chosen:
-            raise ValueError(
-                f"{name} says that it has MHEX heads and holds none, as when a model loaded as a plain one is saved "
-                "again; pass mhex=MhexConfig(...) to start fresh heads."
-            )
-        if not missing and model._stored_gate not in (None, model.config.mhex["gate"]):
-            raise ValueError(
-                f"mhex.gate must stay {model._stored_gate}, as the heads in {name} were trained, got "
-                f"{model.config.mhex['gate']}: predictions would change."
-            )
-        if surplus or (missing and len(missing) < len(heads)):
-            raise ValueError(
-                f"the heads in {name} do not fit its config: missing {missing or 'nothing'}, unexpected "
-                f"{surplus or 'nothing'}; load it with the config it was saved with."
-            )
+        check_loading(model, info, name, ignore_mismatched=ignore, new_heads=chosen)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> Any:
@@ -170,6 +188,8 @@ class MhexMixin(_Mixed):
                 "save_pretrained would keep the adapters alone and lose the MHEX heads; merge the adapters first, or "
                 "save the heads' state dict (the keys that begin with 'mhex.') beside them."
             )
+        if self.fit_record is None:
+            self.drop_readout()  # room that was never filled
         name = type(self).__name__
         if is_main_process and not Path(save_directory).is_file():
             Path(save_directory).mkdir(parents=True, exist_ok=True)
@@ -226,10 +246,15 @@ class MhexMixin(_Mixed):
         return plain
 
 
-def forward_arguments(model: PreTrainedModel) -> frozenset[str]:
-    """Names of the inputs that the model's forward takes."""
+def forward_arguments(model: PreTrainedModel) -> tuple[str, ...]:
+    """Names of the inputs that the model's forward takes; in order, since sets are hashed anew in each process."""
     base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
-    return frozenset(positions_of(base))
+    return positions_of(base)
+
+
+def _config_of(config: PretrainedConfig) -> str:
+    """What a sentence calls the config."""
+    return f"the config of {config._name_or_path or config.model_type}"
 
 
 def with_settings(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from ..inputs.batching import token_batches
 from ..inputs.encoding import TokenisedText, tokenise
 from ..inputs.removal import Removal, choose_removal, remove
 from .batches import InputBatcher
-from .eval_mode import evaluating
+from .eval_mode import run_in_eval_mode
+from .loading import check_fresh, check_task
 from .modeling import MhexMixin
 
 
@@ -24,7 +25,7 @@ class PerturbedModel:
     """A classifier, plain or with heads, asked about texts with tokens removed.
 
     Args:
-        model: the classifier; its mode is put back after each call, its weights get no gradient.
+        model: the classifier; its modes are not touched, its weights get no gradient.
         tokenizer: its fast tokenizer.
         removal: "mask", "deletion", "attention", or "auto" (`choose_removal`).
         batch_tokens: texts times longest text of one batch, padding included.
@@ -33,7 +34,8 @@ class PerturbedModel:
     `rows` counts the rows that went through the model: the price of what was asked.
 
     Raises:
-        ValueError: a slow tokenizer, a removal that the tokenizer or the model cannot do, a bad budget or length.
+        ValueError: a classifier that was never trained, a slow tokenizer, a removal that the tokenizer or the model
+            cannot do, a bad budget or length.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class PerturbedModel:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer must be a fast tokenizer, got a slow {type(tokenizer).__name__}.")
         token_batches([], batch_tokens)  # refuses a bad budget here rather than at the first text
+        check_task(model.config, model.config._name_or_path or type(model).__name__)
+        check_fresh(model)
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
         self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
         self.batcher = InputBatcher(model, tokenizer)
@@ -114,15 +118,18 @@ class PerturbedModel:
         self._answers.update((keys[index], answers[keys[index]]) for index in keep)
         return torch.stack([answers[key] for key in keys])
 
-    def run(self, batch: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    def run(self, batch: Sequence[Mapping[str, Tensor]], model: Any = None) -> Tensor:
         """The logits of one batch of inputs, (B, C) float32 on the CPU; nothing is remembered.
+
+        `model` runs in the place of the class's own: a view of it (`eval_view`) that was changed.
 
         Raises:
             ValueError: logits that are not finite.
         """
         options = {"output_head_logits": False} if isinstance(self.model, MhexMixin) else {}
-        with evaluating(self.model), torch.inference_mode():
-            logits = self.model(**self.batcher.collate(batch), **options, return_dict=True).logits.float().cpu()
+        inputs = {**self.batcher.collate(batch), **options, "return_dict": True}
+        with torch.inference_mode():
+            logits = run_in_eval_mode(self.model if model is None else model, inputs).logits.float().cpu()
         self.rows += len(batch)
         return check_finite_logits(logits)
 

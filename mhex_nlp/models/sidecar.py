@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from os import PathLike
 from pathlib import Path
@@ -13,8 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from .._version import __version__
+from ..inputs.folders import check_replaced, read_object
+from .checkpoint import shown_name
+from .config import MhexConfig
 from .heads.head import trained
-from .modeling import HEAD_PREFIXES, MhexMixin
+from .loading import HEAD_PREFIXES, check_weights
+from .modeling import MhexMixin
 from .weights_hash import base_hash
 
 _SCHEMA = "mhex-explainer/1"
@@ -30,6 +35,7 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         TypeError: a model without heads.
         ValueError: heads with gates, which would change the deployed model's predictions, or heads that were neither
             trained nor fitted and so explain nothing.
+            A folder that holds other files of these names.
         NotADirectoryError: `directory` is a file.
     """
     if not isinstance(model, MhexMixin):
@@ -39,15 +45,17 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
             "model must have heads that only read (MhexConfig(gate=False)), got gates, which change the predictions of "
             "the model they are put on; save the whole model with save_pretrained."
         )
-    if getattr(model.config, "mhex_fit", None) is None and not trained(model.mhex):
+    if model.fit_record is None and not trained(model.mhex):
         raise ValueError(
             "the MHEX heads of this model were neither trained nor fitted, so there is nothing to save; "
             "fit_equivalent_matrices(model, tokenizer, texts) fits them."
         )
     folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"directory must be a folder, got the file {folder}.")
+    ours = read_object(folder / _RECORD).get("schema") == _SCHEMA
+    check_replaced(folder, [_WEIGHTS, _RECORD], ours, "directory")
     folder.mkdir(parents=True, exist_ok=True)
+    if model.fit_record is None:
+        model.drop_readout()
     weights = {k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.startswith(HEAD_PREFIXES)}
     save_file(weights, folder / _WEIGHTS, {"format": "pt"})
     config = model.config
@@ -55,9 +63,10 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         "schema": _SCHEMA,
         "library": f"mhex_nlp {__version__}",
         "mhex": config.mhex,
-        "mhex_fit": getattr(config, "mhex_fit", None),
+        "mhex_fit": model.fit_record,
+        "sha256": _file_hash(folder / _WEIGHTS),
         "base": {
-            "name": config._name_or_path,
+            "name": shown_name(config._name_or_path),
             "revision": getattr(config, "_commit_hash", None),
             "model_type": config.model_type,
             "sha256": base_hash(model),
@@ -78,28 +87,49 @@ def read_record(directory: str | PathLike[str], model: PreTrainedModel) -> dict[
         raise FileNotFoundError(f"config must be a MhexConfig or a folder of save_explainer, got {str(directory)!r}.")
     try:
         record = json.loads(path.read_text("utf-8"))
-        schema, made_for = record["schema"], record["base"]["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a record of save_explainer: {error}.") from error
+        schema, made_for, name = record["schema"], record["base"]["sha256"], record["base"].get("name")
+        settings = MhexConfig.stored(record["mhex"], str(path))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise ValueError(f"{path} is not a record of save_explainer: {reason}.") from error
     if schema != _SCHEMA:
-        raise ValueError(f"{path} has schema {schema!r}; this version reads {_SCHEMA!r}.")
+        raise ValueError(f"{path} has schema {schema!r:.80}; this version reads {_SCHEMA!r}.")
+    if settings.gate:
+        raise ValueError(f"{path} must be of heads that only read, got gates, which would change the predictions.")
     if made_for != base_hash(model):
         raise ValueError(
-            f"the heads in {directory} were made for other weights ({record['base']['name'] or 'unnamed'}) than the "
-            "model's; load the same weights in the same dtype."
+            f"the heads in {directory} were made for other weights ({name or 'unnamed'!s:.80}) than the model's; load "
+            "the same weights in the same dtype."
         )
-    return dict(record)
+    return {**record, "mhex": settings, "path": str(path)}
 
 
-def load_weights(directory: str | PathLike[str], model: Any) -> None:
-    """Fills the heads and the fit of `model` from the folder; ValueError where the file does not fit or is corrupt."""
+def load_weights(directory: str | PathLike[str], model: Any, sha256: str | None = None) -> None:
+    """Fills the heads and the fit of `model` from the folder.
+
+    Raises:
+        ValueError: a file that does not fit, is corrupt, or is not the one whose hash is given.
+    """
+    path = Path(directory) / _WEIGHTS
     try:
-        weights = load_file(Path(directory) / _WEIGHTS)
+        if sha256 is not None and sha256 != _file_hash(path):
+            raise ValueError(f"{path} is not the file that was saved with {_RECORD}.")
+        weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{Path(directory) / _WEIGHTS} cannot be read: {error}.") from error
-    expected = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
-    if expected != set(weights):
-        raise ValueError(
-            f"the heads in {directory} do not fit the model: {sorted(expected ^ set(weights))[0]} is in one only."
-        )
+        raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
+    expected = {key: value for key, value in model.state_dict().items() if key.startswith(HEAD_PREFIXES)}
+    if lost := sorted(expected.keys() ^ weights.keys()):
+        raise ValueError(f"the heads in {directory} do not fit the model: {lost[0]} is in one only.")
+    for key, value in weights.items():
+        if value.shape != expected[key].shape:
+            raise ValueError(
+                f"the heads in {directory} do not fit the model: {key} is {tuple(value.shape)} and must be "
+                f"{tuple(expected[key].shape)}."
+            )
+    check_weights(weights, path)
     model.load_state_dict(weights, strict=False)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

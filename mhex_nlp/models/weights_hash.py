@@ -12,7 +12,7 @@ import torch
 import xxhash
 from transformers import PreTrainedModel
 
-from .modeling import HEAD_PREFIXES
+from .loading import HEAD_PREFIXES
 
 
 def base_hash(model: PreTrainedModel) -> str:

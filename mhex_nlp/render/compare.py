@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .controls import printable
 from .highlight import Highlight, check_explanation, lay_out
 from .html import fill_fragment, fill_page
 from .summary import Summary, number_format, percent, share_facts, summarise
-from .terminal import printable
 
 _WORDS_SHOWN = 12
 _STRONGEST = 5  # words named on a terminal

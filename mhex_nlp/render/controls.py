@@ -17,8 +17,17 @@ UNHOLDABLE = re.compile(f"[{_UNHOLDABLE}]")
 DIRECTIONS = re.compile(f"[{_DIRECTIONS}]")
 _UNSAFE = re.compile(f"[{_UNHOLDABLE}{_DIRECTIONS}]")
 BREAKS = re.compile("\r\n|[\n\r\u2028\u2029]")
+_TERMINAL_BREAKS = re.compile("[\r\u2028\u2029]")
 
 
 def without_controls(text: str) -> str:
     """`text` with U+FFFD for each unsafe character: as many code points as before. Tabs and line breaks stay."""
     return _UNSAFE.sub(REPLACEMENT, text)
+
+
+def printable(text: str, encoding: str) -> str:
+    """`text` as a terminal can take it: without control characters but tab and newline, in what `encoding` has."""
+    text = _TERMINAL_BREAKS.sub(" ", without_controls(text))
+    if encoding.lower().replace("-", "").startswith("utf"):
+        return text
+    return text.encode(encoding, "replace").decode(encoding)

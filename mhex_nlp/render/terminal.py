@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +10,13 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from .controls import without_controls
+from .controls import printable
 from .highlight import Segment, highlight
 from .palette import level_name, light_palette
 from .summary import number_format, summarise
 
 Part = str | tuple[str, str | Style]  # text, and its style
 MARKED_FROM = 4  # without colour, units from this |level| on carry their score
-
-_BREAKS = re.compile("[\r\u2028\u2029]")
 
 
 def render_terminal(explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words") -> None:
@@ -77,11 +74,3 @@ def _style(level: int, system: str | None) -> Style:
     # The light scale has its own text colour, so it is readable on any terminal background.
     palette = light_palette()
     return sign + Style(color=palette["fg"], bgcolor=palette[level_name(level)])
-
-
-def printable(text: str, encoding: str) -> str:
-    """`text` without control characters, in characters that `encoding` has."""
-    text = _BREAKS.sub(" ", without_controls(text))
-    if encoding.lower().replace("-", "").startswith("utf"):
-        return text
-    return text.encode(encoding, "replace").decode(encoding)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from ..models.heads.head import trained
+from ..models.heads.head import MhexHead, trained
 from .head_watch import HeadWatch
 from .optimizer import find_heads, require_heads
 from .snapshots import check_highlights, write_highlights
@@ -90,6 +90,12 @@ class MhexCallback(TrainerCallback):
         if getattr(model, "mhex_fit", None) is not None:
             logger.warning("The fitted matrices are dropped, since training changes the model: fit again afterwards.")
             model.drop_readout()
+        heads = [module for module in model.mhex.modules() if isinstance(module, MhexHead)]
+        if not trained(heads) and not all(any(weight.requires_grad for weight in head.parameters()) for head in heads):
+            logger.warning(
+                "The MHEX heads are untrained and frozen, so they will learn nothing. peft freezes them with the rest, "
+                "and its modules_to_save cannot hold them: call model.mhex.requires_grad_(True) after get_peft_model."
+            )
         if not model.config.return_dict:
             raise ValueError("config.return_dict must be True in training with MhexCallback, got False.")
         withheld = [f"label_smoothing_factor={args.label_smoothing_factor}"] if args.label_smoothing_factor > 0 else []
@@ -162,7 +168,7 @@ class MhexCallback(TrainerCallback):
         if not self.texts or not state.is_world_process_zero or state.global_step == self._written:
             return
         self._written, model = state.global_step, require_heads(kwargs["model"])
-        if not trained(model.mhex):
+        if not trained(model.mhex.modules()):
             logger.warning(f"step {state.global_step}: no highlights yet, the MHEX heads are untrained.")
             return
         directory = self.output_dir or Path(args.output_dir or ".") / "highlights"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -63,6 +64,12 @@ class _Hook:
         return _Hook, ()
 
 
+class _Pass(threading.local):
+    """The forward pass that runs in this thread: its gates; `None` between passes, when checkpointing recomputes."""
+
+    gates: list[Tensor] | None = None
+
+
 class HeadWatch:
     """Averages what the heads of a model do, apart for training and evaluation, for as long as somebody holds it.
 
@@ -76,7 +83,7 @@ class HeadWatch:
         self._running = {True: RunningMeans(), False: RunningMeans()}  # of passes nobody has claimed yet
         self._means = {True: RunningMeans(), False: RunningMeans()}
         self._labelled, self._unlabelled = False, False  # passes of the step that runs now
-        self._gates: list[Tensor] = []  # of the forward pass that runs now
+        self._pass = _Pass()
         gates = [module for module in self.model.modules() if isinstance(module, GateActivation)]
         hooks = ExitStack()
         hooks.enter_context(self.model.register_forward_pre_hook(_Hook(self._begin)))
@@ -112,17 +119,21 @@ class HeadWatch:
         self._means[training] = RunningMeans()
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._gates = []  # gradient checkpointing leaves those of its recomputation
+        self._pass.gates = []
 
     @torch.no_grad()
     def _gate(self, module: nn.Module, args: tuple[Any, ...], gate: Tensor) -> None:
         gate = gate.detach().float()
         saturated = (gate < _CLOSED) | (gate > _OPEN)
-        self._gates.append(torch.stack([(gate - 1).mean(), (gate - 1).square().mean(), saturated.float().mean()]))
+        shares = torch.stack([(gate - 1).mean(), (gate - 1).square().mean(), saturated.float().mean()])
+        if self._pass.gates is not None:
+            self._pass.gates.append(shares)
 
     @torch.no_grad()
     def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        gates, self._gates = self._gates, []
+        gates, self._pass.gates = self._pass.gates, None
+        if module is not self.model and not getattr(module, "_is_replica", False):
+            return  # a view, through which others run the model in evaluation mode
         if not module.training and module is self.model:  # replicas of DataParallel make one pass together
             self._running[False] = RunningMeans()
         means = self._running[module.training]

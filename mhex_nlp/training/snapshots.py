@@ -13,19 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..models.eval_mode import evaluating
-
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module's mode and every random state is what it was before.
+    """Afterwards every random state is what it was before.
 
     big_bird seeds numpy in each forward pass, so torch's generator alone is not enough.
     """
     python, numpy = random.getstate(), np.random.get_state()
     device = next(model.parameters()).device
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), evaluating(model):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
         random.setstate(python)

@@ -113,3 +113,14 @@ def test_help_has_an_example_and_names_every_method(capsys):
         main(["evaluate", "--help"])
     shown = "".join(capsys.readouterr().out.split())
     assert stop.value.code == 0 and "example" in shown and all(name in shown for name in METHODS)
+
+
+@pytest.mark.parametrize(
+    "cell", ["[[0, 1e999]]", "[[0.5, 3]]", '[["0", "3"]]', "[[NaN, 1]]", "[" * 9000, "[[1]]", "7", None]
+)
+def test_a_rationale_that_is_none_is_refused_by_row(cell):
+    from mhex_nlp.cli.evaluate import _spans
+
+    assert _spans("[[0, 3], [4, 5]]", "row 1") == [(0, 3), (4, 5)]
+    with pytest.raises(ValueError, match=r"^row 1: a rationale must be a list of \[start, end\) pairs, got .{0,80}\.$"):
+        _spans(cell, "row 1")

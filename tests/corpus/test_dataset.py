@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from datasets import Dataset, Features, IterableDataset, Value, load_dataset
+from datasets import Dataset, DatasetDict, Features, IterableDataset, Value, load_dataset
 
 from helpers.families import train_heads
 from helpers.tiny import tiny_bert, tiny_dataset, tiny_texts, tiny_tokenizer
@@ -158,10 +158,20 @@ def test_long_texts_are_flagged_and_warned_of(explainer):
     assert len(windows[1]["mhex_spans"]) == 120
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_strings_of_every_arrow_type(explainer, kind):
+    texts = ["a good film", "the plot was awful and the music was dull"]
+    column = pa.array(texts, kind) if kind == pa.string_view() else pa.array(texts).cast(kind)
+    found = highlight_dataset(Dataset(pa.table({"text": column})), explainer)
+    assert found["mhex_spans"] == [text.split() for text in texts] and found["text"] == texts
+
+
 def test_bad_input(explainer):
     dataset = tiny_dataset(4)
     with pytest.raises(TypeError, match="dataset must be a datasets.Dataset"):
         highlight_dataset(["good"], explainer)
+    with pytest.raises(TypeError, match=r"got DatasetDict; pass one of its splits, such as dataset\['test'\]\."):
+        highlight_dataset(DatasetDict(test=dataset), explainer)
     with pytest.raises(
         ValueError, match="text_column must name a column of the dataset, got 'review'; it has text, label"
     ):

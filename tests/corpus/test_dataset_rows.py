@@ -23,6 +23,7 @@ from helpers.row_files import (
 )
 from mhex_nlp.corpus.readers.opening import open_rows, rows_of
 from mhex_nlp.corpus.readers.records import JoinedRows, StreamedRows
+from mhex_nlp.inputs.texts import check_texts
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -36,7 +37,7 @@ def test_labels_as_they_are(tmp_path: Path) -> None:
     assert [row.id for row in open_rows(path, id_column="int")] == ["0", "1", "2", "-1"]
     features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     dataset = Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, -1, 0]}, features=features)
-    assert [row.label for row in rows_of(dataset, label_column="label")] == [1, None, 0]
+    assert [row.label for row in rows_of(dataset, label_column="label")] == ["yes", None, "no"]
 
 
 def test_a_parquet_file_and_a_dataset_without_a_row(tmp_path: Path) -> None:
@@ -47,6 +48,18 @@ def test_a_parquet_file_and_a_dataset_without_a_row(tmp_path: Path) -> None:
         rows_of(Dataset.from_dict({"text": []}))
     with pytest.raises(TypeError, match="got DatasetDict"):
         rows_of(DatasetDict())  # type: ignore[arg-type]
+
+
+def test_several_splits_are_refused_with_advice() -> None:
+    splits = DatasetDict(dev=Dataset.from_dict({"text": ["a"]}))
+    with pytest.raises(TypeError, match=r"got DatasetDict; pass one of its splits, such as dataset\['dev'\]\."):
+        rows_of(splits)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got DatasetDict; rows_of\(dataset\['dev'\]\) reads a dataset at hand"):
+        open_rows(splits)  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match=r"got a DatasetDict; pass a column of a split, such as dataset\['dev'\]\['text'\]"
+    ):
+        check_texts(splits)
 
 
 def test_a_dataset_at_hand() -> None:

@@ -21,7 +21,7 @@ from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhe
 from mhex_nlp.corpus.columns import ColumnOptions
 from mhex_nlp.corpus.job.job import SingleProcess, run_job
 from mhex_nlp.corpus.job.ledger import Ledger
-from mhex_nlp.corpus.jsonl import read_jsonl
+from mhex_nlp.corpus.jsonl import read_explanations, read_jsonl
 from mhex_nlp.corpus.readers.opening import open_rows
 from mhex_nlp.explain.json_form import explanation_schema
 
@@ -193,6 +193,50 @@ def test_a_part_file_that_is_gone_or_cut_is_made_again(explainer, corpus, tmp_pa
         k: v for k, v in before.items() if k.startswith("part")
     }
     assert after["errors.jsonl"] == before["errors.jsonl"] and after["summary.json"] == before["summary.json"]
+
+
+def test_a_part_file_edited_to_the_same_size_is_made_again(explainer, corpus, tmp_path):
+    run(explainer, corpus, tmp_path / "out")
+    before = content(tmp_path / "out")
+    path = tmp_path / "out" / "part-0-00001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"film", b"flim"))
+    with pytest.raises(ValueError, match="part-0-00001.jsonl is not what the job wrote there; run the same"):
+        list(read_explanations(tmp_path / "out"))
+    run(explainer, corpus, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"../secret.jsonl": "0" * 32}, ["/etc/hostname.jsonl"], [1], None, "part-0-00001"]
+)
+def test_readers_follow_no_names_but_those_of_parts(explainer, corpus, tmp_path, files):
+    run(explainer, corpus, tmp_path / "out")
+    (tmp_path / "secret.jsonl").write_bytes((tmp_path / "out" / "part-0-00001.jsonl").read_bytes())
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert len(list(read_explanations(tmp_path / "out"))) == 57
+    path.write_text(json.dumps(manifest | {"explained": 58}))
+    with pytest.raises(ValueError, match="must hold the 58 explanations that .*manifest.json counts, got 57"):
+        list(read_explanations(tmp_path / "out"))
+    manifest["parts"][1]["files"] = files
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="manifest.json must name the files of each part"):
+        read_explanations(tmp_path / "out")
+    run(explainer, corpus, tmp_path / "out")
+    assert len(list(read_explanations(tmp_path / "out"))) == 57
+
+
+def test_a_refused_folder_is_left_as_it_was(explainer, corpus, tmp_path):
+    """Also one with the names of our files, half a line at the end of one and a half-written one, with --overwrite."""
+    (tmp_path / "out").mkdir()
+    for name in ("progress-0.jsonl", ".summary.json.77.unfinished", "manifest.json"):
+        (tmp_path / "out" / name).write_text('{"theirs": 1}\nno line end')
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="output must be a new or empty folder, .* with .summary.json"):
+            run(explainer, corpus, tmp_path / "out", overwrite=overwrite)
+        after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
+        assert after == before
 
 
 def test_other_inputs_or_options_are_refused(explainer, corpus, tmp_path):

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers.explanations import EXAMPLES, make
-from mhex_nlp.corpus.jsonl import read_jsonl, write_jsonl
+from mhex_nlp.corpus.jsonl import read_explanations, read_jsonl, write_jsonl
 from mhex_nlp.explain.explanation import Explanation
 
 
@@ -38,7 +40,24 @@ def test_jsonl_appears_only_when_complete(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path] and len(list(read_jsonl(path))) == 1
 
 
-@pytest.mark.parametrize(("line", "message"), [(b"{", "not valid JSON"), (b"\xff", "utf-8"), (b"{}", "schema")])
+OVERFLOWING = make().to_json().replace('"score": -0.25', '"score": -1e308').encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "not valid JSON"),
+        (b"\xff", "utf-8"),
+        (b"{}", "schema"),
+        (b"[" * 100_000, "nested too deeply"),
+        (
+            make().to_json().replace('"score": -0.25', '"score": -1e308').encode(),
+            r"tokens\[1\] has a score that is not finite",
+        ),
+        (make().to_json().replace("0.25", "9" * 5000).encode(), "not valid JSON"),
+    ],
+    ids=["cut", "bytes", "no schema", "deep", "overflow", "digits"],
+)
 def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: bytes, message: str) -> None:
     path = tmp_path / "out.jsonl"
     path.write_bytes(make().to_json().encode() + b"\n\n" + line + b"\n")
@@ -46,3 +65,13 @@ def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: bytes, message: s
     assert next(reader) == make()
     with pytest.raises(ValueError, match=rf"out\.jsonl, line 3: .*{message}"):
         next(reader)
+
+
+@pytest.mark.parametrize("parts", [..., 7, [{}], [{"files": [3]}], [{"files": {"../part-0-00000.jsonl": 1}}]])
+def test_a_job_whose_manifest_was_spoilt_is_refused(tmp_path: Path, parts: Any) -> None:
+    manifest = {"schema": "mhex-highlights/1", "complete": True, "settings": {}, "parts": parts}
+    if parts is ...:
+        del manifest["parts"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"manifest\.json must name the files of each part of the job"):
+        read_explanations(tmp_path)

@@ -47,7 +47,8 @@ def test_every_text_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_texts_of_a_million_characters(tmp_path: Path, suffix: str) -> None:
     text = "word " * 200_000 + "end"
-    assert [row.text for row in open_rows(write(tmp_path / f"long{suffix}", [text]))] == [text]
+    path = write(tmp_path / f"long{suffix}", [text])
+    assert [row.text for row in open_rows(path, max_characters=len(text))] == [text]
 
 
 CELLS = [

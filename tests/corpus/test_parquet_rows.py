@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from datasets import Dataset
 from pyarrow import parquet
 
-from mhex_nlp.corpus.readers.opening import open_rows
+from mhex_nlp.corpus.readers.opening import open_rows, rows_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -22,6 +23,24 @@ def test_strings_of_parquet_that_are_not_utf8(tmp_path: Path) -> None:
     rows = list(open_rows(tmp_path / "rows.parquet"))
     assert [row.text for row in rows] == ["one", "", "two"]
     assert rows[1].problem == "the text must be a string, got b'caf\\xe9'"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string_view(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())],
+    ids=["view", "large", "dictionary"],
+)
+def test_strings_of_every_arrow_type(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = ["one", "", None, "a long text that no view holds inline"]
+    column = pa.array(texts, kind) if kind == pa.string_view() else pa.array(texts).cast(kind)
+    table = pa.table({"text": column, "label": column})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    wanted = [(text or "", text or None) for text in texts]
+    for source in (
+        open_rows(tmp_path / "rows.parquet", label_column="label"),
+        rows_of(Dataset(table), label_column="label"),
+    ):
+        assert [(row.text, row.label) for row in source] == wanted
 
 
 def test_parquet_of_several_row_groups_and_types(tmp_path: Path) -> None:

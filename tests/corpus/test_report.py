@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from helpers.report_examples import LABELS, example
@@ -277,9 +278,10 @@ def test_near_certainty_does_not_become_one(tmp_path: Path, number: float, shown
         ({"labels": ["positive"] * 4}, "labels must have one entry for each text, got more than the 3 texts"),
         ({"labels": "positive"}, "labels must be one a text, or a mapping from ids, got the string 'positive'"),
         ({"labels": 3}, "labels must be an iterable"),
-        ({"labels": [["positive"], None, None]}, "labels must be names, ids or None, got list at 0"),
-        ({"labels": [None, 0.5, None]}, "labels must be names, ids or None, got float at 1"),
-        ({"labels": {"r1": float("nan")}}, "labels must be names, ids or None, got float at 1"),
+        ({"labels": [["positive"], None, None]}, r"labels\[0\] must be a class name, an id or None, got list"),
+        ({"labels": [None, 0.5, None]}, r"labels\[1\] must be a class of the model, got 0.5. The classes are 0 '"),
+        ({"labels": {"r1": "Positive"}}, r"labels\['r1'\] must be .* got 'Positive'; did you mean 'positive'\?"),
+        ({"labels": iter([2, None, None])}, r"labels\[0\] must be a class of the model, got 2"),
         ({"title": None}, "title must be a string, got NoneType"),
     ],
 )
@@ -289,13 +291,23 @@ def test_bad_input_gets_a_sentence(tmp_path: Path, changes: dict[str, Any], sent
         write_report(**given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report" / "index.html").exists()
+    if "must be a class" in sentence or "a class name" in sentence:
+        assert not (tmp_path / "report").exists(), "labels are checked before any work"
+
+
+def test_labels_are_taken_as_the_command_takes_them(tmp_path: Path) -> None:
+    wanted = confusion(write_report(reviews(4), tmp_path, labels=["positive", "negative", None, None]))
+    for labels in ([1.0, 0.0, float("nan"), None], pd.Series([1, 0, None, None]), iter(["1", "0", "", None])):
+        assert confusion(write_report(reviews(4), tmp_path, labels=labels)) == wanted
+    by_id = {"r0": 1, "r1": 0.0, "r2": float("nan")}
+    assert confusion(write_report(reviews(4), tmp_path, labels=by_id)) == wanted
 
 
 @pytest.mark.parametrize(
     "other",
     [
         example("text", id="x", label="sports", labels=("world", "sports")),
-        example("text", id="x", target="sports"),
+        example("text", id="x", target="sports", labels=("positive", "sports")),
         example("text", id="x", label=None, value=0.5),
     ],
     ids=["prediction", "target", "regression"],

@@ -43,6 +43,16 @@ def test_lines_of_text_that_are_none(tmp_path: Path) -> None:
     assert (rows[0].text, rows[5]) == ("one", Row(5, "5", "last", None, None))
 
 
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".tsv"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_other_encodings_are_named(tmp_path: Path, suffix: str, encoding: str) -> None:
+    """Every second line of UTF-16 without its first byte would pass for UTF-8, with NUL characters in it."""
+    path = write(tmp_path / f"rows{suffix}", ["one", "two", "three"])
+    path.write_bytes(path.read_text().encode(encoding))
+    with pytest.raises(ValueError, match=r"data must be UTF-8 text, got UTF-16 or UTF-32 in '.*', line 1; save it as"):
+        list(open_rows(path))
+
+
 STREAMS = {
     "wrapped": lambda content: io.TextIOWrapper(io.BytesIO(content), "ascii"),
     "bytes": io.BytesIO,

@@ -13,7 +13,7 @@ from mhex_nlp import MhexExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.evaluation.benchmark.attention import (
     attention_maps,
     attention_rollout,
-    eager_attention,
+    eager_view,
     last_attention,
     rollout,
 )
@@ -128,12 +128,19 @@ def test_attention_is_the_models_own(values, texts):
 
 def test_attention_leaves_the_model_as_it_was(values, texts):
     before = values.model.config._attn_implementation
+    view, hooked = eager_view(values.model), []
+    assert {part.config._attn_implementation for part in view.modules() if hasattr(part, "config")} == {"eager"}
+    # while it runs, another pass over the same model meets neither hooks nor another attention
+    hook = values.model.get_input_embeddings().register_forward_hook(
+        lambda module, args, output: hooked.append(
+            (values.model.config._attn_implementation, len(values.model.get_input_embeddings()._forward_hooks))
+        )
+    )
     last_attention(values, texts)
-    assert values.model.config._attn_implementation == before == "sdpa"
-    with pytest.raises(RuntimeError, match="inside"), eager_attention(values.model):
-        assert values.model.config._attn_implementation == "eager"
-        raise RuntimeError("inside")
-    assert values.model.config._attn_implementation == before
+    path_gradients(values, texts[:1], TARGETS[:1], [1.0])
+    values.soft_logits(texts[0].item, torch.ones(1, len(texts[0].item)))
+    hook.remove()
+    assert len(hooked) > 2 and set(hooked) == {(before, 1)} == {("sdpa", 1)}
 
 
 def test_leave_one_out_is_its_definition(values, texts):

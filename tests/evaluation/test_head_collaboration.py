@@ -12,9 +12,13 @@ LABELS = torch.tensor([0, 1, 2, 0])
 
 @pytest.mark.parametrize("family", ["bert", "albert", "deberta-v2", "distilbert", "t5", "llama"])
 def test_matrix_is_a_matrix_of_cosines(family):
-    model = train_heads(get_mhex_model(plain_model(family))).train()
+    model, hooks = train_heads(get_mhex_model(plain_model(family))).train(), []
+    encoder = model.base_model.get_encoder() if family == "t5" else model
+    embeddings = encoder.get_input_embeddings()
+    embeddings.register_forward_hook(lambda module, args, output: hooks.append(len(embeddings._forward_hooks)))
     matrix = head_collaboration(model, inputs_for(family), LABELS)
-    assert matrix.shape == (4, 4) and model.training
+    assert matrix.shape == (4, 4) and all(module.training for module in model.modules())
+    assert set(hooks) == {1}, "another pass over the model would have met the hook"
     torch.testing.assert_close(matrix, matrix.T)
     torch.testing.assert_close(matrix.diag(), torch.ones(4), rtol=0, atol=1e-4)
     assert (matrix.abs() <= 1).all() and matrix[0, 1] != matrix[0, 2]

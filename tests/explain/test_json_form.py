@@ -120,6 +120,8 @@ def test_schema_has_the_fields_of_the_dataclasses(name: str | None, part: type) 
         lambda d: d["method"].update(aggregation="sum"),
         lambda d: d.update(windows=0),
         lambda d: d["heads"].update(agrees="yes"),
+        lambda d: d["tokens"][1].update(score=1e308),
+        lambda d: d.update(base_value=-3.5e38),
     ],
 )
 def test_schema_and_reader_refuse_the_same(spoil: Callable[[dict[str, Any]], Any]) -> None:
@@ -167,11 +169,43 @@ def edited(path: str, value: Any) -> str:
         (edited("target", "pos"), r"explanation\.target must be an object, got a string"),
         (edited("prediction.probabilities", [1]), "probabilities must be an object"),
         (edited("tokens.1.text", "xx"), r"tokens\[1\]\.text must be the source's 'It ', got 'xx'"),
+        (edited("tokens.3.score", 1e308), r"tokens\[3\] has a score that is not finite, or above 3\.4e\+38"),
+        (edited("sum", -1e308), r"sum must be finite, and at most 3\.4e\+38 in magnitude, got -1e\+308"),
+        (edited("windows", 2**63), r"windows must be an integer of 64 bits, got 9223372036854775808"),
+        (edited("target.id", 1).replace('"id": 1', '"id": ' + "9" * 5000), "not valid JSON"),
+        (edited("id", "7").replace('"id": "7"', '"id": "7", "id": "8"'), "the key 'id' stands twice in one object"),
+        (edited("schema", "mhex-explanation/" + "9" * 5000), r"\"schema\" must be .{0,100}$"),
+        (edited("method.explains", "x" * 900), r"method\.explains must be one of .{0,100}$"),
+        (edited("tokens.1.text", "x" * 900), r"tokens\[1\]\.text must be the source's .{0,80}$"),
+        (edited("x" * 900, 1), "has an unknown key .{0,70}$"),
+        (edited("a\nb", 1), r'has an unknown key "a\\nb"$'),
+        (edited("target.label", "fair"), r"target\.label must be one of the classes that are named, got 'fair'"),
+        (edited("prediction.label", "fair"), r"prediction\.label must be one of the classes"),
     ],
 )
 def test_from_json_says_what_is_wrong(source: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Explanation.from_json(source)
+
+
+def test_nothing_that_is_nested_or_cyclic_is_written_out_in_a_sentence() -> None:
+    nested: list[Any] = []
+    nested.append(nested)
+    for path in ("schema", "method.name", "method.aggregation", "tokens.1.score", "notes", "windows"):
+        with pytest.raises(ValueError, match="got an array|must be a string|must be a number") as refused:
+            Explanation.from_dict(edit(make().to_dict(), path, nested))
+        assert len(str(refused.value)) < 200
+
+
+def test_a_surrogate_is_the_same_as_its_escape() -> None:
+    """However two surrogates are written, JSON means one character by them."""
+    escaped = make().to_json().replace('"id": "7"', '"id": "\\ud83d\\ude00"')
+    mixed = escaped.replace("\\ud83d", "\ud83d")
+    for source in (escaped, mixed):
+        explanation = Explanation.from_json(source)
+        assert explanation.id == "\U0001f600" and Explanation.from_json(explanation.to_json()) == explanation
+    with pytest.raises(ValueError, match="not valid JSON"):
+        Explanation.from_json(make().to_json().encode("utf-8")[:-1] + b"\xff}")
 
 
 def test_a_part_of_the_wrong_type_is_not_written() -> None:
@@ -200,16 +234,16 @@ def test_a_part_of_the_wrong_type_is_not_written() -> None:
             "explanation.tokens[0].layers[1] must be a number, got true",
         ),
         (
-            {"prediction": Prediction("a", 0, 0.5, {"b": 0.5, "a": True})},
-            "explanation.prediction.probabilities['a'] must be a number, got true",
+            {"prediction": Prediction("pos", 0, 0.5, {"b": 0.5, "pos": True})},
+            "explanation.prediction.probabilities['pos'] must be a number, got true",
         ),
         (
-            {"prediction": Prediction("a", 0, 0.5, {1: 0.5})},  # type: ignore[dict-item]
+            {"prediction": Prediction("pos", 0, 0.5, {"pos": 0.5, 1: 0.5})},  # type: ignore[dict-item]
             "explanation.prediction.probabilities must be an object with string keys, got an object",
         ),
         (
             {"prediction": Prediction(None, None, None, None, value=(0.5, 10**400))},
-            f"explanation.prediction.value[1] must be a finite number, got 1{'0' * 39}",
+            f"explanation.prediction.value[1] must be a finite number, got 1{'0' * 59}",
         ),
         (
             {"method": dataclasses.replace(METHOD, removal="head")},  # type: ignore[arg-type]

@@ -133,7 +133,7 @@ EXAMPLES: dict[str, Callable[[], Explanation]] = {
         windows=3,
     ),
     "multi-label": lambda: make(
-        prediction=Prediction("a", 0, 0.9, {"a": 0.9, "b": 0.6, "c": 0.1}, labels=("a", "b")), heads=None
+        prediction=Prediction("a", 0, 0.9, {"a": 0.9, "b": 0.6, "pos": 0.1}, labels=("a", "b")), heads=None
     ),
     "regression": lambda: make(prediction=Prediction(None, None, None, None, value=2.5), heads=None),
     "two outputs": lambda: make(prediction=Prediction(None, None, None, None, value=(2.5, -1.0)), heads=None),

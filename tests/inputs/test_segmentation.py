@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.made_tokenizers import RANDOM
+from mhex_nlp.inputs import segmentation
 from mhex_nlp.inputs.segmentation import _WORD, assign_to_spans, segment_sentences, segment_words
 
 
@@ -127,3 +128,31 @@ def test_tokens_without_content_go_to_the_word_before_or_else_the_first() -> Non
     ]
     with pytest.raises(ValueError, match="spans is empty"):
         assign_to_spans(text, [(0, 1)], [])
+
+
+def test_spacy_keeps_a_bounded_number_of_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """spaCy keeps every word that it ever saw; words and sentences stay the same where a pipeline is made anew."""
+    monkeypatch.setattr(segmentation, "_STRINGS", 500)
+    monkeypatch.setattr(segmentation, "_PIPELINES", {})
+    pipelines, first = set(), len(segmentation._pipeline("en").vocab.strings)
+    for number in range(400):
+        text = f"don't w{number}x{number} v{number}y, u{number}z. Then t{number}!"
+        words = [text[start:end] for start, end in segment_words(text, "en")]
+        assert words == [
+            "do",
+            "n't",
+            f"w{number}x{number}",
+            f"v{number}y",
+            ",",
+            f"u{number}z",
+            ".",
+            "Then",
+            f"t{number}",
+            "!",
+        ]
+        sentences = [text[start:end] for start, end in segment_sentences(text, "en")]
+        assert sentences == [f"don't w{number}x{number} v{number}y, u{number}z.", f"Then t{number}!"]
+        pipeline, most = segmentation._PIPELINES["en"]
+        pipelines.add(id(pipeline))
+        assert len(pipeline.vocab.strings) < most + 50 <= first + 600
+    assert len(pipelines) > 2

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy import displacy
 from spacy.tokens import Doc, DocBin, Token
-from spacy.util import ignore_error
+from spacy.util import ignore_error, raise_error
 from spacy.vocab import Vocab
 
 from helpers.families import train_heads
@@ -150,6 +150,19 @@ def test_only_the_doc_that_fails_goes_to_the_error_handler(nlp, monkeypatch):
     finally:
         del component.error_handler
     assert failed == [("mhex", ["nothing"])]
+
+
+def test_a_doc_without_a_token_is_named_and_need_not_stop_the_pipe(nlp):
+    texts = ["good", "bad", "a film", "\u200b", "lovely"]
+    with pytest.raises(ValueError, match=r"^Doc 3 \(counted from 0\), '\\u200b': text.* has no token"):
+        list(nlp.pipe(texts, batch_size=2))
+    errors = []
+    nlp.set_error_handler(lambda name, proc, docs, error: errors.append(str(error)))
+    try:
+        assert [doc.text for doc in nlp.pipe(texts, batch_size=2)] == ["good", "bad", "a film", "lovely"]
+    finally:
+        nlp.set_error_handler(raise_error)
+    assert len(errors) == 1 and errors[0].startswith("Doc 3 (counted from 0), '\\u200b': ")
 
 
 def test_docs_survive_being_saved(nlp):
@@ -331,6 +344,11 @@ def test_bad_input_of_the_component(tmp_path):
         MhexComponent(spacy.blank("en"), "model")
     with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote"):
         MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
+    whole = '{"model": null, "name": "a", "revision": null, "settings": {}}'
+    for about in ("{", "[" * 9000, "[]", "{}", whole.replace('"a"', "1"), whole.replace("{}", '{"x": 1}')):
+        (tmp_path / "mhex.json").write_text(about)
+        with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote, got .*mhex.json"):
+            MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"junk", srsly.msgpack_dumps({"../outside": b""}), srsly.msgpack_dumps([1])])

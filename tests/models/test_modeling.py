@@ -400,7 +400,7 @@ def test_leaving_out_the_heads_words_changes_nothing_else(gate):
     model = train_heads(get_mhex_model(plain_model("bert"), MhexConfig(gate=gate)))
     with torch.no_grad():
         model.add_readout({"depths": [0, 2], "widths": [model.config.hidden_size] * 2})
-        for matrix in model.mhex_fit.matrices():
+        for matrix in model.mhex_fit.buffers():
             matrix.normal_()
         inputs = batch()
         full = model(**inputs, output_attributions=True)

@@ -60,7 +60,7 @@ def test_bad_folders(saved, tmp_path):
     with pytest.raises(NotADirectoryError, match="must be a folder"):
         save_explainer(model, folder / "explainer.json")
     (folder / "explainer.safetensors").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="not the file that was saved"):
         get_mhex_model(plain, folder)
     (folder / "explainer.json").write_text("[]")
     with pytest.raises(ValueError, match="not a record of save_explainer"):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
+from helpers.families import train_heads
 from helpers.tiny import tiny_bert, tiny_dataset, tiny_mhex, tiny_texts, tiny_tokenizer, tiny_trainer, tokenised
 from mhex_nlp import MhexCallback
 from mhex_nlp.training.snapshots import check_highlights
@@ -230,3 +233,38 @@ def test_a_regression_head_logs_its_error(tmp_path: Path) -> None:
     entry = trainer.state.log_history[0]
     assert entry["mhex/layer_0_mse"] == pytest.approx(entry["mhex/layer_0_loss"])
     assert "mhex/layer_0_accuracy" not in entry
+
+
+class Saved(torch.nn.Module):
+    """What peft puts in the place of a module of `modules_to_save`: itself frozen, which hooks call, and a copy."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.original_module, self.modules_to_save = module, torch.nn.ModuleDict({"default": copy.deepcopy(module)})
+        self.original_module.requires_grad_(False)
+
+
+@pytest.mark.parametrize("case", ["frozen", "saved", "trained before", "free again"])
+def test_fresh_heads_that_are_frozen_are_told_of(
+    tmp_path: Path, case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As LoRA freezes them: all that is not an adapter of its own."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("mhex_nlp"), "propagate", True)
+    model = tiny_mhex()
+    trainer = tiny_trainer(model, tmp_path, max_steps=1)
+    callback = MhexCallback()
+    callback.attach(trainer)
+    if case == "trained before":
+        train_heads(model)
+    model.mhex.requires_grad_(False)
+    if case == "saved":
+        model.mhex[0] = Saved(model.mhex[0])
+    if case == "free again":
+        model.mhex.requires_grad_(True)
+    with caplog.at_level("WARNING"):
+        callback.on_train_begin(trainer.args, trainer.state, trainer.control, model=model, processing_class=None)
+    told = [
+        record.getMessage() for record in caplog.records if "model.mhex.requires_grad_(True)" in record.getMessage()
+    ]
+    assert len(told) == (case in ("frozen", "saved"))

@@ -53,6 +53,43 @@ def test_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     assert again["validation"]["text"] == splits["validation"]["text"]
 
 
+def test_the_classes_of_a_model_are_kept() -> None:
+    """By their names, in the model's order, or by all of their ids; also where a column of integers became floats."""
+    classes = ["positive", "negative"]
+    for labels, wanted in (
+        (["negative", "positive"], [1, 0]),
+        ([0, 1], [0, 1]),
+        ([0.0, 1.0], [0, 1]),
+        (["1", "0"], [1, 0]),
+    ):
+        rows = Dataset.from_dict({"text": ["a"] * 8, "label": labels * 4})
+        splits = load_splits(rows, validation=rows, classes=classes)
+        for split in splits.values():
+            assert split.features["label"].names == classes and list(split["label"]) == wanted * 4
+    some = load_splits(Dataset.from_dict({"text": ["a"] * 8, "label": ["y", "z"] * 4}), classes=["x", "z", "y"])
+    assert some["train"].features["label"].names == ["x", "z", "y"] and set(some["train"]["label"]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "labels", [["good", "bad"], ["negative", "positive", "mixed"], ["01", "02"], [0, 1, 2], [1, 2]], ids=str
+)
+def test_labels_of_another_task_make_new_classes(labels: list[Any]) -> None:
+    rows = Dataset.from_dict({"text": ["a"] * 12, "label": labels * (12 // len(labels))})
+    with pytest.warns(UserWarning, match="the model's classes 0 'negative', 1 'positive' are replaced by those of"):
+        splits = load_splits(rows, classes=["negative", "positive"])
+    assert splits["train"].features["label"].names == sorted(map(str, labels))
+
+
+@pytest.mark.parametrize("label", ["Positive", " positive", "POSITIVE "])
+def test_labels_that_resemble_the_models_are_offered(label: str) -> None:
+    rows = Dataset.from_dict({"text": ["a"] * 8, "label": [label, "negative"] * 4})
+    with pytest.raises(ValueError, match=f"got '{label}'; did you mean 'positive'\\?"):
+        load_splits(rows, classes=["negative", "positive"])
+    others = Dataset.from_dict({"text": ["a"] * 8, "label": ["positive", "negative"] * 4})
+    with pytest.raises(ValueError, match="must occur in training, .* did you mean 'positive'\\?"):
+        load_splits(others, validation=rows)
+
+
 def test_integers_sort_as_numbers() -> None:
     rows = Dataset.from_dict({"text": ["a"] * 9, "label": [10, 2, 1] * 3})
     assert load_splits(rows)["train"].features["label"].names == ["1", "2", "10"]
@@ -226,3 +263,12 @@ except ValueError as error:
     assert done.returncode == 0, done.stderr
     assert "accuracy, f1" in done.stdout
     assert (tmp_path / "modules").is_dir()
+
+
+@pytest.mark.parametrize("values", [[0.5, 1.0], [float("nan"), 1.0], ["a", "b"], [float("inf"), 0.0]])
+def test_class_ids_are_integers(values: list[Any]) -> None:
+    """0.7 was class 0."""
+    for given_values in ((values, [0, 1]), ([0, 1], values)):
+        with pytest.raises(ValueError, match="must be integer class ids, got"):
+            accuracy(*given_values)
+    assert accuracy([0.0, 1.0], [0, 1]) == f1([True, False], [1, 0]) == 1.0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,21 @@ def test_only_two_metrics_are_loaded(
     }
 
 
+def test_a_labelled_checkpoint_keeps_its_classes(plain: Path, tmp_path: Path, settings: Settings) -> None:
+    """Its classifier would otherwise be trained on with its classes exchanged."""
+    model = shutil.copytree(plain, tmp_path / "swapped")
+    config = json.loads((model / "config.json").read_text())
+    config |= {"id2label": {"0": "positive", "1": "negative"}, "label2id": {"positive": 0, "negative": 1}}
+    (model / "config.json").write_text(json.dumps(config))
+    report = finetune(settings(model, tmp_path / "out", data=tiny_dataset(16), max_steps=1))
+    saved = AutoMhexModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert report["labels"] == ["positive", "negative"] == list(saved.config.id2label.values())
+
+
 def test_a_classifier_of_other_classes_starts_anew(plain: Path, tmp_path: Path, settings: Settings) -> None:
     rows = Dataset.from_dict({"text": list(tiny_dataset(12)["text"]), "label": ["x", "y", "z"] * 4})
-    report = finetune(settings(plain, tmp_path, data=rows, validation=None, max_steps=1))
+    with pytest.warns(UserWarning, match="the model's classes 0 'negative', 1 'positive' are replaced by"):
+        report = finetune(settings(plain, tmp_path, data=rows, validation=None, max_steps=1))
     assert report["labels"] == ["x", "y", "z"]
     assert AutoMhexModelForSequenceClassification.from_pretrained(tmp_path).classifier.out_features == 3
 

@@ -341,3 +341,14 @@ def test_padding_changes_no_fitted_score():
     several = texts(8, seed=3)
     for e, text in zip(explainer(several), several, strict=True):
         np.testing.assert_allclose(e.scores, explainer(text).scores, atol=1e-5 * max(1, np.abs(e.scores).max()))
+
+
+def test_a_fit_is_the_same_while_others_switch_the_mode():
+    model, reports = get_mhex_model(tiny_bert(dropout=0.5).eval()), []
+    for switched in (False, True):
+        if switched:
+            model.bert.embeddings.register_forward_pre_hook(lambda module, args: model.train() and None)
+        report = fit_equivalent_matrices(model, TOKENIZER, texts(24), masks=2, held_out=0.3, progress=False)
+        reports.append({**report.to_dict(), "seconds": None})
+        reports[-1]["matrix"] = model.mhex_fit.depth_1.tolist()
+    assert reports[0] == reports[1] and model.training

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 
 from helpers.tiny import tiny_bert, tiny_dataset, tiny_mhex, tiny_tokenizer, tiny_trainer, tokenised
-from mhex_nlp import MhexCallback
+from mhex_nlp import MhexCallback, MhexExplainer
 from mhex_nlp.training.head_watch import HeadWatch
 
 TEXTS = ["a superb film .", "the dull plot was awful ."]
@@ -183,3 +184,33 @@ def test_a_compiled_model_is_watched() -> None:
     watch.evaluated()
     figures = watch.take(training=False)
     assert figures["task_loss"] == pytest.approx(loss) and figures["gate_mean"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_explanations_of_another_thread_do_not_count(training: bool) -> None:
+    """One that runs in the middle of a pass that counts: neither its figures nor its gates are taken for the pass's."""
+    model = tiny_mhex(dropout=0.0)
+    with torch.no_grad():
+        for head in model.mhex:
+            head.w1.normal_()
+            head.bias.fill_(1.0)
+    explainer, watch, figures = MhexExplainer(model, tiny_tokenizer()), HeadWatch(model), []
+    model.train(training)
+
+    def explain(module: nn.Module, args: Any) -> None:
+        if "labels" in counted:
+            counted.clear()
+            thread = threading.Thread(target=explainer, args=(["the music was lovely .", "a plot"],))
+            thread.start()
+            thread.join()
+
+    for beside in (False, True):
+        counted = {"labels"} if beside else set()
+        hook = model.bert.encoder.layer[1].register_forward_pre_hook(explain)
+        watch.step_begins()
+        model(**batch(labels=torch.tensor([0, 1])))
+        assert not counted
+        hook.remove()
+        (watch.step_ends if training else watch.evaluated)()
+        figures.append(watch.take(training))
+    assert figures[0] == figures[1] and figures[0]["gate_std"] > 0

@@ -18,7 +18,7 @@ from helpers.row_files import HOSTILE, ONE_LINE, SUFFIXES, write_table
 from helpers.tiny import tiny_dataset
 from mhex_nlp.cli.source import read_rows
 from mhex_nlp.corpus.readers.opening import open_rows
-from mhex_nlp.corpus.summary import label_name
+from mhex_nlp.explain.gold_labels import class_of
 from mhex_nlp.training import load_splits
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 def rows_of_fit(path: Path, **options: Any) -> list[Any]:
     """What `mhex fit` and `mhex evaluate` read."""
-    columns = {"text_column": "text", "text_pair_column": None, "split": "train"}
+    columns = {"text_column": "text", "text_pair_column": None, "split": "train", "max_characters": 1_000_000}
     return read_rows(argparse.Namespace(data=str(path), **columns, **options))
 
 
@@ -56,7 +56,7 @@ def test_texts_and_labels_are_those_of_the_file(tmp_path: Path, suffix: str) -> 
     train = load_splits(path, validation=path)["train"]
     assert list(train["text"]) == HOSTILE and train.features["label"].names == ["01", "02"]
     assert names_of(train) == labels[: len(HOSTILE)] == [row.label for row in rows]
-    assert [label_name(row.label or "", ["01", "02"]) for row in rows] == labels[: len(HOSTILE)]
+    assert [class_of(row.label, ["01", "02"]) for row in rows] == labels[: len(HOSTILE)]
 
 
 def test_lines_of_a_text_file(tmp_path: Path) -> None:
@@ -151,6 +151,37 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
         sentence = str(raised.value)
         assert repr(str(path)) in sentence and sentence.startswith("data must")
         assert sentence.endswith(".") and "\n" not in sentence
+
+
+def test_line_ends_of_old_and_texts_that_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"text,label\r5,01\r1e5,02\r007,01\rnan,02\r")
+    texts = [row.text for row in open_rows(path)]
+    assert texts == ["5", "1e5", "007", "nan"] == [row.text for row in rows_of_fit(path)]
+    train = load_splits(path, validation=path)["train"]
+    assert list(train["text"]) == texts and names_of(train) == ["01", "02"] * 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_text_file_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "texts.txt"
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    path.write_bytes(mark + "one\ntwo\nthree\n".encode(encoding))
+    for read in (rows_of_fit, open_rows):
+        with pytest.raises(
+            ValueError, match=r"^data must be UTF-8 text, got UTF-16 or UTF-32 in '.*', line 1; save it"
+        ):
+            read(path)
+
+
+def test_labels_that_change_their_type_far_down_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [f'{{"text": "a", "label": {index % 2}}}' for index in range(10_001)]
+    path.write_text("\n".join([*rows, '{"text": "a", "label": "x"}']))
+    with pytest.raises(
+        ValueError, match=r"labels must be of one type, got int and str up to row 10001 \(counted from 0\)"
+    ):
+        load_splits(path)
 
 
 @pytest.mark.parametrize("files", [[], ["notes.md"]])

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...corpus.atomic_files import check_folder
+from ...inputs.folders import check_folder, check_plain, read_object
 
 MARKER = "mhex-demo.json"
 _SCRATCH = ".mhex-demo-"
@@ -23,7 +23,8 @@ def check_output(output: Path) -> None:
     names = sorted(path.name for path in output.glob("*") if not path.name.startswith(_SCRATCH))
     if not names:
         return
-    if MARKER not in names:
+    check_plain(output, [MARKER, "explanations.jsonl", "report.html"])
+    if "model" not in read_object(output / MARKER):
         raise ValueError(
             f"output must be a new or empty folder, or that of an earlier demo, got {output}, which holds {names[0]}."
         )

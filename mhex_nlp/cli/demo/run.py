@@ -13,6 +13,8 @@ from rich.console import Console
 
 from ...explain.explanation import Explanation
 from ...render import render_terminal
+from ..process import quiet_libraries
+from ..say import say
 from ..texts import write_explanations
 from .corpus import CorpusSentence, as_dataset, load_corpus
 from .encoder import minilm_path
@@ -22,6 +24,7 @@ SHOWN = 6  # sentences on the terminal
 MASKS = 16  # subsets of each sentence in the fit: many, since the sentences are few
 
 
+@quiet_libraries()
 def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool = True) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on the embedded corpus, prints figures and highlights, writes files to `output`.
 
@@ -38,7 +41,6 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     encoder, held_out = minilm_path(), load_corpus("test")
     from ...explain.explainer import MhexExplainer
 
-    _silence()
     figures: dict[str, Any] = {"texts": len(held_out)}
     with scratch(output) as folder:
         console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
@@ -59,18 +61,9 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     _print_results(console, figures, _chosen(explanations, held_out))
     paths = write_explanations(explanations, output, title="Held-out sentences of the embedded corpus")
     for path in [*paths, output / "model"]:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+        say(f"  {path}")
     console.print(f"Done in {time.perf_counter() - start:.0f} s.", highlight=False)
     return figures
-
-
-def _silence() -> None:
-    import datasets
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    datasets.disable_progress_bars()
 
 
 def _print_results(console: Console, figures: dict[str, Any], explanations: Sequence[Explanation]) -> None:

@@ -26,13 +26,15 @@ from ...explain.request import Request
 from ...inputs.encoding import TokenisedText
 from ...inputs.texts import warn
 from ...render import render_summary
-from ..atomic_files import check_folder, durable
+from ..atomic_files import durable
 from ..columns import ColumnOptions
 from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
+from ..labelled_rows import labelled_rows
 from ..readers.rows import Row, RowSource
 from ..summary import CorpusSummary
-from .ledger import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, Ledger
-from .parts import part_name, write_part
+from .folder import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, part_name
+from .ledger import Ledger
+from .parts import write_part
 from .progress import JobProgress
 
 
@@ -90,26 +92,29 @@ def run_job(
         what was done by all processes together; in other processes than the first, `None`.
 
     Raises:
-        ValueError: other settings or other rows than those the folder was begun with.
+        ValueError: other settings or other rows than those the folder was begun with; labels of which none among the
+            rows of the first part is a class of the model. (A single one that is none is an error of its row.)
         OSError: the folder cannot be written to, the disk is full. What is finished stays valid, and the same call
             goes on from there.
     """
-    ledger = Ledger(output, state.process_index)
+    rows = labelled_rows(_read(source), source, request.table.gold, part_rows)
+    ledger = Ledger(output, state.process_index, settings, formats)
     try:
         if state.is_main_process:
-            check_folder(output)
-            output.mkdir(parents=True, exist_ok=True)
-            ledger.open(settings, overwrite)
+            ledger.open(overwrite)
         state.wait_for_everyone()
         if not state.is_main_process:
             ledger.acquire()
-        finished, known = ledger.finished(), ledger.read_manifest().get("rows")
+        finished = ledger.finished(lambda part: part % state.num_processes == state.process_index)
+        digests: list[str] = []
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            for part in _prefetch(_parts(explainer, source, part_rows, finished, known, state)):
+            parts = _parts(explainer, rows, part_rows, finished, ledger.rows_before(), state, digests)
+            for part in _prefetch(parts):
+                ledger.begin()
                 ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
                 bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
-        return _finish(ledger, explainer, settings) if state.is_main_process else None
+        return _finish(ledger, explainer, settings, digests) if state.is_main_process else None
     except OSError as error:
         raise _explain_os_error(error, output) from error
     finally:
@@ -135,17 +140,17 @@ def _read(source: RowSource) -> Iterator[Row]:
 
 def _parts(
     explainer: MhexExplainer,
-    source: RowSource,
+    rows: Iterator[Row],
     size: int,
     finished: Mapping[int, Mapping[str, Any]],
     known: int | None,
     state: Any,
+    digests: list[str],
 ) -> Iterator[_Part]:
     """The parts that are left to this process, tokenised; checks those that are finished.
 
-    `known` is how many rows an earlier run found in all.
+    `known` is how many rows an earlier run found in all; `digests` gets that of each part that there is.
     """
-    rows = _read(source)
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
         if not chunk:
@@ -155,6 +160,7 @@ def _parts(
         if known is not None and chunk[-1].number >= known:
             raise _other_rows(f"{known} ", "more")
         digest = _digest(chunk)
+        digests.append(digest)
         if index in finished:
             if finished[index]["digest"] != digest:
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
@@ -191,7 +197,8 @@ def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:
             put(error)
 
     # a daemon: a read of standard input may never end, and the program must not wait for it
-    threading.Thread(target=make, name="mhex-tokenise", daemon=True).start()
+    thread = threading.Thread(target=make, name="mhex-tokenise", daemon=True)
+    thread.start()
     try:
         while (part := made.get()) is not None:
             if isinstance(part, BaseException):
@@ -199,6 +206,7 @@ def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:
             yield part
     finally:
         over.set()
+        thread.join(1.0)  # what it has set for the process, such as how warnings are shown, is put back before we leave
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -225,7 +233,7 @@ def _explain_part(
         else:
             rows.append(row)
             explained.append(result)
-            summary.add(result, row.label)
+            summary.add(result, None if row.label is None else str(row.label))
     _warn_of_cuts(rows, explained)
     return {
         "part": part.index,
@@ -247,27 +255,29 @@ def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> No
         warn(f"row {number}{more}: {item.cut_note()}")
 
 
-def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any]) -> JobReport:
+def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any], digests: Sequence[str]) -> JobReport:
     """Writes the files about the whole: errors, summary, the manifest at last."""
     finished = ledger.finished()  # by now that of all processes
-    ledger.remove_strays(finished)
+    for index, digest in enumerate(digests):
+        if finished.get(index, {}).get("digest") != digest:
+            raise ValueError(f"output must keep what is written there, got {ledger.folder} without part {index}.")
+    ledger.remove_leftovers(finished)
     summary, parts, errors, rows = CorpusSummary(explainer.classes.labels), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
-        for index, record in enumerate(ledger.records(finished)):
-            if record["part"] != index:
-                raise RuntimeError(f"part {index} of the output is missing; run the same command again.")
+        for record in ledger.records(finished):
             for error in record["errors"]:
                 file.write(f"{dumps(error)}\n".encode())
             errors += len(record["errors"])
             rows += record["rows"]
             summary.merge(record["summary"])
-            parts.append({key: record[key] for key in ("part", "rank", "rows")} | {"files": sorted(record["files"])})
+            parts.append({key: record[key] for key in ("part", "rank", "rows")} | {"files": record["files"]})
     answers = summary.report()
     counts = {"rows": rows, "explained": summary.texts, "truncated": summary.truncated, "errors": errors}
     ledger.write_json(SUMMARY, {"schema": "mhex-summary/1", **counts, **answers})
     pages = [name for part in parts for name in part["files"] if name.endswith(".html")]
     with durable(ledger.folder / SUMMARY_PAGE) as file:
         file.write(render_summary({**counts, **answers}, pages).encode())
+    ledger.tidy(finished)
     head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
     ledger.write_json(MANIFEST, {**head, "settings": dict(settings), **counts, "parts": parts})
     return JobReport(**counts, parts=len(parts))

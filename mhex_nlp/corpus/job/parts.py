@@ -12,17 +12,12 @@ import pyarrow.parquet as pq
 
 from ...explain.json_form import dumps
 from ...render import render_page
-from ..atomic_files import durable
+from ..atomic_files import content_hash, durable
 from ..columns import ColumnOptions, to_columns
 from ..explained_rows import ExplainedText
 from ..readers.rows import Row
 
 FORMATS = ("jsonl", "parquet", "html")
-
-
-def part_name(rank: int, part: int) -> str:
-    """The name of a part's files, without their suffix."""
-    return f"part-{rank}-{part:05d}"
 
 
 def write_part(
@@ -32,9 +27,9 @@ def write_part(
     explained: Sequence[ExplainedText],
     formats: Sequence[str],
     options: ColumnOptions,
-) -> dict[str, int]:
-    """Writes the files of a part, whose rows that were explained come in the input's order; their names and bytes."""
-    sizes = {}
+) -> dict[str, str]:
+    """Writes the files of a part, whose rows that were explained come in the input's order; their names and hashes."""
+    hashes = {}
     documents: list[dict[str, Any]] = []
     if {"jsonl", "html"} & set(formats):
         documents = [text.explanation(row.id).to_dict() for row, text in zip(rows, explained, strict=True)]
@@ -50,8 +45,8 @@ def write_part(
                 file.write(page.encode())
             else:
                 pq.write_table(_table(rows, explained, options), file, compression="zstd")
-        sizes[path.name] = path.stat().st_size
-    return sizes
+        hashes[path.name] = content_hash(path)
+    return hashes
 
 
 def _table(rows: Sequence[Row], explained: Sequence[ExplainedText], options: ColumnOptions) -> pa.Table:

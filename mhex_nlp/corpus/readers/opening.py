@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .rows import RowColumns, RowSource
+from ...inputs.texts import first_split
+from .rows import MAX_CHARACTERS, RowColumns, RowSource
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,6 +34,7 @@ def open_rows(
     rationale_column: str | None = None,
     split: str = "train",
     kind: str | None = None,
+    max_characters: int = MAX_CHARACTERS,
 ) -> RowSource:
     """The rows of a file, a folder, a dataset or standard input, looked at as far as its first row.
 
@@ -44,13 +46,17 @@ def open_rows(
         split: of a folder or a dataset; a file is "train".
         kind: one of "text", "jsonl", "csv", "tsv": what standard input holds (by default text), or what a file holds
             that its suffix does not tell.
+        max_characters: of a text. A row with a longer one has a problem; a line that is longer than such a row can be
+            is passed over in constant memory.
 
     Raises:
         FileNotFoundError: no such file, folder or dataset, or no hub in reach.
         ValueError: a column or a split that is not there (lists those that are), a source without a row, a file that is
             not what it should be. From standard input, when it is read.
     """
-    columns = RowColumns(text_column, text_pair_column, id_column, label_column, rationale_column)
+    columns = RowColumns(
+        text_column, text_pair_column, id_column, label_column, rationale_column, False, max_characters
+    )
     return open_split(split_openers(data, kind), split, columns, os.fspath(data))
 
 
@@ -61,8 +67,9 @@ def rows_of(
     text_pair_column: str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    max_characters: int = MAX_CHARACTERS,
 ) -> RowSource:
-    """The rows of a `datasets.Dataset` at hand; its columns as in `open_rows`.
+    """The rows of a `datasets.Dataset` at hand; columns and limit as in `open_rows`.
 
     Raises:
         TypeError: something else.
@@ -73,9 +80,10 @@ def rows_of(
     from .records import DatasetRows
 
     if not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}.")
+        advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
+        raise TypeError(f"dataset must be a datasets.Dataset, got {type(dataset).__name__}{advice}.")
     identity = {} if dataset.split is None else {"split": str(dataset.split)}
-    columns = RowColumns(text_column, text_pair_column, id_column, label_column)
+    columns = RowColumns(text_column, text_pair_column, id_column, label_column, max_characters=max_characters)
     source = DatasetRows(dataset, dataset.info.dataset_name or "dataset", identity, "the dataset", columns)
     if not source.check():
         raise ValueError("dataset must have at least one row, got none.")
@@ -99,6 +107,9 @@ def split_openers(
     data: str | os.PathLike[str], kind: str | None = None, config_name: str | None = None, stream: bool = True
 ) -> dict[str, Opener]:
     """What opens each split of a source; `stream=False` downloads a hub dataset. Raises as `open_rows`."""
+    if not isinstance(data, str | os.PathLike):
+        advice = f"rows_of({first_split(data) or 'dataset'})"
+        raise TypeError(f"data must be a path or a name, got {type(data).__name__}; {advice} reads a dataset at hand.")
     name = os.fspath(data)
     if not name:
         raise ValueError("data must be a file, a folder, the name of a dataset or -, got an empty name.")
@@ -131,7 +142,7 @@ def _open_file(path: Path | None, name: str, kind: str, columns: RowColumns) -> 
     assert path is not None  # standard input is of none of the other kinds
     if kind == "parquet":
         return ParquetRows(path, name, columns)
-    if holds_json_lines(path):  # which `Dataset.to_json` writes under this suffix
+    if holds_json_lines(path, columns.longest_row):  # which `Dataset.to_json` writes under this suffix
         return JsonLineRows(path, name, kind, columns)
     return JsonRows(path, name, columns)
 

@@ -52,8 +52,6 @@ def _json_list(path: Path, shown: str) -> list[Any]:
 class _BatchRows(RowSource):
     """Rows of Arrow tables or batches that have the columns."""
 
-    _id_column: str | None = None  # see `_class_id_column`
-
     @abstractmethod
     def _batches(self) -> Iterator[Any]: ...
 
@@ -62,7 +60,7 @@ class _BatchRows(RowSource):
         for batch in self._batches():
             for row in zip(*(_cells(batch.column(name)) for name in names), strict=True):
                 self._done += 1
-                yield _labelled(dict(zip(names, row, strict=True)), self._id_column)
+                yield _named(dict(zip(names, row, strict=True)), self)
 
 
 class ParquetRows(_BatchRows):
@@ -103,7 +101,7 @@ class DatasetRows(_BatchRows):
         rows = len(dataset)
         super().__init__(name, shown, {**identity, "rows": rows, "fingerprint": dataset._fingerprint}, columns, rows)
         self.dataset = dataset.select_columns(columns.names).with_format(None)
-        self._id_column = _class_id_column(dataset.features, columns)
+        self.label_names = _label_names(dataset.features, columns)
 
     def _batches(self) -> Iterator[Any]:
         return self.dataset.with_format("arrow").iter(_BATCH)
@@ -126,7 +124,7 @@ class StreamedRows(RowSource):
         if self._checked:
             columns.check(dataset.column_names, shown)
             dataset = dataset.select_columns(columns.names)
-        self._dataset, self._id_column = dataset, _class_id_column(dataset.features, columns)
+        self._dataset, self.label_names = dataset, _label_names(dataset.features, columns)
 
     def _entries(self) -> Iterator[Mapping[str, Any] | str]:
         from datasets.exceptions import DatasetsError
@@ -135,7 +133,7 @@ class StreamedRows(RowSource):
         try:
             for example in self._dataset:
                 self._done += 1
-                yield _labelled(example, self._id_column)
+                yield _named(example, self)
         except (ValueError, ArrowException, DatasetsError) as error:
             reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
             raise ValueError(f"data must be readable to its end, got {self._shown!r}: {reason}.") from error
@@ -187,11 +185,15 @@ def _cell(cell: Any) -> Any:
         return cell.as_buffer().to_pybytes()
 
 
-def _class_id_column(features: Any, columns: RowColumns) -> str | None:
-    """The label column if it is one of class ids, in which -1 means "no label"; where labels are needed, it stays."""
-    feature = (features or {}).get(columns.label)
-    return None if columns.needs_label or getattr(feature, "names", None) is None else columns.label
+def _label_names(features: Any, columns: RowColumns) -> tuple[str, ...] | None:
+    """The names of the label column if it is a ClassLabel; where labels are needed, its ids stay."""
+    names = getattr((features or {}).get(columns.label), "names", None)
+    return None if columns.needs_label or names is None else tuple(names)
 
 
-def _labelled(cells: dict[str, Any], id_column: str | None) -> dict[str, Any]:
-    return {**cells, id_column: None} if id_column is not None and cells.get(id_column) == -1 else cells
+def _named(cells: dict[str, Any], source: RowSource) -> dict[str, Any]:
+    """The cells with the name of a ClassLabel's id, of which -1 means "no label"."""
+    names, column = source.label_names, source.columns.label
+    if names is None or column is None or not isinstance(label := cells.get(column), int):
+        return cells
+    return {**cells, column: None if label == -1 else names[label] if 0 <= label < len(names) else label}

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...inputs.checks import as_integer
 from ...inputs.texts import repair_surrogates
+
+MAX_CHARACTERS = 1_000_000  # of a text
+_OTHERS = 1 << 16  # bytes of a row beside its texts that are always let in
 
 _PARTS = {"the text": "text", "the second text": "text_pair", "the label": "label"}  # how problems call the columns
 
@@ -22,7 +26,8 @@ class Row:
         id: the cell of the id column as a string; the number where there is no such column or cell.
         text: the text, without lone surrogates; "" where there is a problem.
         text_pair: a pair's second half.
-        label: the cell of the label column; `None` where there is no such column or cell.
+        label: the cell of the label column, of a ClassLabel column the name; `None` where there is no such column or
+            cell.
         problem: why the row cannot be explained, in one sentence.
         rationale: the cell of the rationale column as it stands in the source.
     """
@@ -48,6 +53,7 @@ class RowSource(ABC):
     """
 
     _checked = True  # False where only the first row tells which columns there are
+    label_names: tuple[str, ...] | None = None  # of a label column that is a ClassLabel, in id order
 
     def __init__(
         self, name: str, shown: str, identity: Mapping[str, Any], columns: RowColumns, total: int | None = None
@@ -92,7 +98,8 @@ class RowSource(ABC):
 class RowColumns:
     """The columns of a source that make a row, by their names in the source.
 
-    `needs_label` makes a problem of a label that is neither a class name nor an integer.
+    `needs_label` makes a problem of a label that is neither a class name nor an integer; so is a text of more than
+    `max_characters`.
     """
 
     text: str
@@ -101,6 +108,19 @@ class RowColumns:
     label: str | None = None
     rationale: str | None = None
     needs_label: bool = False
+    max_characters: int = MAX_CHARACTERS
+
+    def __post_init__(self) -> None:
+        as_integer(self.max_characters, "max_characters", at_least=1)
+
+    @property
+    def longest_row(self) -> int:
+        """Bytes of the longest row that is read from a file: a character takes twelve at most, escaped in JSON."""
+        return 12 * self.max_characters * (1 if self.text_pair is None else 2) + _OTHERS
+
+    def too_long(self, size: int, unit: str = "bytes", what: str = "the row") -> str:
+        """What is wrong with a row, or a text, of that size."""
+        return f"{what} has {size:,} {unit}, more than max_characters={self.max_characters:,} lets in"
 
     @property
     def names(self) -> list[str]:
@@ -123,7 +143,7 @@ class RowColumns:
         texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
         row_id = _id(cells.get(self.id) if self.id else None, number)
         label = _label(cells.get(self.label)) if self.label else None
-        problems = map(text_problem, texts, ("the text", "the second text"))
+        problems = map(self._text_problem, texts, ("the text", "the second text"))
         problem = next((problem for problem in problems if problem is not None), None)
         if self.needs_label and problem is None:
             problem = _label_problem(cells.get(self.label or ""))
@@ -137,6 +157,12 @@ class RowColumns:
             label,
             rationale=cells.get(self.rationale) if self.rationale else None,
         )
+
+    def _text_problem(self, value: Any, name: str) -> str | None:
+        problem = text_problem(value, name)
+        if problem is None and len(value) > self.max_characters:
+            return self.too_long(len(value), "characters", name)
+        return problem
 
     def by_argument(self) -> list[tuple[str, str]]:
         """Those that are read, after the argument that names each."""
@@ -166,7 +192,11 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
 def _label_problem(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return "the label is missing"
-    return None if isinstance(value, str | int) else f"the label must be a class name or an integer, got {value!r:.80}"
+    if value != value:
+        return "the label is missing"
+    if isinstance(value, str | int) or (isinstance(value, float) and value.is_integer()):
+        return None
+    return f"the label must be a class name or an integer, got {value!r:.80}"
 
 
 def _id(cell: Any, number: int) -> str:

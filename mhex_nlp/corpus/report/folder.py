@@ -7,10 +7,11 @@ import os
 import re
 from pathlib import Path
 
-from ..atomic_files import check_folder, durable, temporary_for
+from ...inputs.folders import check_folder, check_plain, odd_kind
+from ..atomic_files import durable, temporary_for
 
 INDEX = "index.html"
-_MARKER = "mhex-report.txt"
+_MARKER, _MARK = "mhex-report.txt", b"This folder is a report of mhex_nlp; a new report replaces it.\n"
 _REPORT_FILE = re.compile(r"index\.html|mhex-report\.txt|texts/g\d+-\d+\.html")
 
 
@@ -26,20 +27,26 @@ class ReportFolder:
         self.path = Path(path)
         check_folder(self.path, "output_dir")
         names = self._names()
-        if strange := [name for name in names if _MARKER not in names or not _is_report_file(name)]:
+        check_plain(self.path, [name for name in names if _is_report_file(name)], "output_dir")
+        ours = _MARKER in names and (self.path / _MARKER).read_bytes() == _MARK
+        ours |= all(temporary_for(name) == _MARKER for name in names)  # killed at once
+        if strange := [name for name in names if not (ours and _is_report_file(name))]:
             raise ValueError(
                 f"output_dir must be a new folder, an empty one or that of an earlier report, got {self.path}, which "
                 f"holds {strange[0]}."
             )
         self._written = {_MARKER}
         (self.path / "texts").mkdir(parents=True, exist_ok=True)
-        (self.path / _MARKER).write_text("This folder is a report of mhex_nlp; a new report replaces it.\n", "utf-8")
+        self._write(_MARKER, _MARK)
 
     def write(self, name: str, page: str) -> None:
         """A file by its name in the folder."""
-        with durable(self.path / name) as file:
-            file.write(page.encode("utf-8"))
+        self._write(name, page.encode("utf-8"))
         self._written.add(name)
+
+    def _write(self, name: str, content: bytes) -> None:
+        with durable(self.path / name) as file:
+            file.write(content)
 
     def finish(self) -> None:
         """The report is whole: removes what an earlier one, or a run that was stopped, has left."""
@@ -48,7 +55,7 @@ class ReportFolder:
                 (self.path / name).unlink()
 
     def _names(self) -> list[str]:
-        paths = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        paths = (path for path in self.path.rglob("*") if path.name.endswith(".html") or odd_kind(path) != "a folder")
         return sorted(path.relative_to(self.path).as_posix() for path in paths)
 
 

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import chain
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from ...explain.explanation import Explanation
-from ...inputs.texts import warn, zip_rows
+from ...explain.gold_labels import class_of
+from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
-from ..summary import label_name
 from .counts import Gathering
 from .folder import INDEX, ReportFolder, page_name
 
-Labels = Mapping[str, str | int | None] | Iterable[str | int | None]
+Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
 
 def write_report(
@@ -39,29 +38,31 @@ def write_report(
     Args:
         explanations: those of one model, in any number; they are read once and not kept.
         output_dir: a new folder, an empty one, or that of an earlier report, which is replaced.
-        labels: the right classes by name or id, `None` where one is not known: as many as explanations, or a mapping
-            from the ids of explanations.
+        labels: the right classes by name or id (see `class_of`), None or NaN where one is not known: as many as
+            explanations, or a mapping from the ids of explanations. Unless they are a stream, all are checked before
+            anything is written.
         title: of all pages.
         unit: what is highlighted, "words" or "tokens".
         page_texts: texts on a page.
 
     Raises:
         TypeError: explanations or labels that are none, a title that is no string.
-        ValueError: none at all, more or fewer labels, classes of another model, a folder that holds something else,
-            a bad `unit` or `page_texts`.
+        ValueError: none at all, more or fewer labels, a label that is no class of the model, classes of another model,
+            a folder that holds something else, a bad `unit` or `page_texts`.
         NotADirectoryError: `output_dir` is a file.
     """
     _check_arguments(unit, title, page_texts)
-    pairs = _with_labels(explanations, labels)
-    first = next(pairs, None)
-    if first is None:
+    stream = _checked(explanations)
+    example = next(stream, None)
+    if example is None:
         raise ValueError("explanations must hold at least one, got none.")
-    example = first[0]
+    classes = classes_of_model(example)
+    pairs = _with_labels(chain([example], stream), labels, classes)
+    first = next(pairs)
     folder = ReportFolder(output_dir)
     pages = _Pages(folder, unit, page_texts, title)
-    gathering = Gathering(list(example.prediction.probabilities or example.classes or ()))
-    for number, (explanation, label) in enumerate(chain([first], pairs)):
-        gold = None if label is None else label_name(label, gathering.labels)
+    gathering = Gathering(classes)
+    for number, (explanation, gold) in enumerate(chain([first], pairs)):
         gathering.add(explanation, number, gold, pages.add(explanation, number, gold))
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
@@ -149,20 +150,29 @@ class _Pages:
         group.entries = []
 
 
-def _with_labels(explanations: Iterable[Explanation], labels: Labels | None) -> Iterator[tuple[Explanation, Any]]:
-    """Explanations with their labels, in step."""
-    if isinstance(labels, str):
-        raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
-    rows: Iterator[Mapping[str, Any]]
-    if labels is None or isinstance(labels, Mapping):
-        rows = ({"texts": explanation} for explanation in explanations)
-    else:
-        rows = zip_rows(explanations, labels=labels)
-    for index, row in enumerate(rows):
-        explanation = row["texts"]
+def classes_of_model(explanation: Explanation) -> list[str]:
+    """The classes of the model that an explanation is of, in id order; none for regression."""
+    return list(explanation.prediction.probabilities or explanation.classes or ())
+
+
+def _checked(explanations: Iterable[Any]) -> Iterator[Explanation]:
+    for index, explanation in enumerate(iter_rows(explanations, "explanations", "an iterable of explanations")):
         if not isinstance(explanation, Explanation):
             raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
-        label = labels.get(explanation.id) if isinstance(labels, Mapping) else row.get("labels")
-        if label is not None and not isinstance(label, str | Integral):
-            raise TypeError(f"labels must be names, ids or None, got {type(label).__name__} at {index}.")
-        yield explanation, label
+        yield explanation
+
+
+def _with_labels(
+    explanations: Iterable[Explanation], labels: Labels | None, classes: Sequence[str]
+) -> Iterator[tuple[Explanation, str | None]]:
+    """Explanations with the classes that their labels name, in step; labels at hand are all checked at once."""
+    if isinstance(labels, str):
+        raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
+    if labels is None or isinstance(labels, Mapping):
+        golds = {id_: class_of(label, classes, f"labels[{id_!r:.80}]") for id_, label in (labels or {}).items()}
+        return ((explanation, golds.get(explanation.id)) for explanation in explanations)
+    rows = enumerate(iter_rows(labels, "labels"))
+    named: Iterable[str | None] = (class_of(label, classes, f"labels[{index}]") for index, label in rows)
+    if isinstance(labels, Sized):
+        named = list(named)
+    return ((row["texts"], row["labels"]) for row in zip_rows(explanations, labels=named))

@@ -6,15 +6,15 @@ Axes: B texts, L layers, T tokens of a text. Scores are never negative and do no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig
 
-from ...models.eval_mode import evaluating
+from ...models.eval_mode import eval_view
 from ...models.families import SITES
 from ...models.heads.attention_flow import pooled_weights
 from ..metrics.arrays import Floats, as_finite
@@ -24,16 +24,17 @@ from ..model_values import ModelValues, TextValues
 def attention_maps(values: ModelValues, texts: Sequence[TextValues]) -> list[Tensor]:
     """The attention weights of each text, averaged over heads: (L, T, T) float64, rows attend to columns.
 
-    The model of `values`, which made the texts, runs with "eager" attention, the only one that gives weights.
+    A view of the model of `values`, which made the texts, runs with "eager" attention, the only one that gives weights.
     """
     kind = type(values.model).__name__
     if values.model.config.is_encoder_decoder:
         raise ValueError(f"attention needs a model without a decoder beside its encoder, got {kind}.")
     by_text: dict[int, Tensor] = {}
-    with eager_attention(values.model), evaluating(values.model), torch.no_grad():
+    model = eager_view(values.model)
+    with torch.no_grad():
         for batch, inputs in values.batches([text.item for text in texts]):
             length = inputs["input_ids"].shape[1]
-            maps = getattr(values.model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
+            maps = getattr(model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
             if not maps or any(layer is None or layer.ndim != 4 or layer.shape[2] != length for layer in maps):
                 raise ValueError(
                     f"attention needs a model that gives its (T, T) attention weights, which {kind} does not."
@@ -72,23 +73,18 @@ def rollout(maps: Tensor) -> Tensor:
     return product
 
 
-@contextmanager
-def eager_attention(model: Any) -> Iterator[None]:
-    """The model with "eager" attention; afterwards every part has the implementation it had before.
+def eager_view(model: Any) -> Any:
+    """A view of the model with "eager" attention, in configs of its own.
 
     transformers gives no weights under sdpa or flash attention, whatever `output_attentions` says.
     """
-    configs = {id(part.config): part.config for part in model.modules() if isinstance(part, PreTrainedModel)}
-    before = [(config, config._attn_implementation) for config in configs.values()]
-    if all(name in ("eager", None) for _, name in before):
-        yield
-        return
-    try:
-        model.set_attn_implementation("eager")
-        yield
-    finally:
-        for config, name in before:
-            config._attn_implementation = name
+    view = eval_view(model)
+    copies: dict[int, Any] = {}  # one for all, so that parts of a config stay its parts
+    for module in view.modules():
+        if isinstance(getattr(module, "config", None), PretrainedConfig):
+            module.config = copy.deepcopy(module.config, copies)
+    view.set_attn_implementation("eager")
+    return view
 
 
 def _pooled(values: ModelValues, text: TextValues, attended: Tensor) -> Floats:

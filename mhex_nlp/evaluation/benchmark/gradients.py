@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.eval_mode import evaluating
+from ...models.eval_mode import eval_view
 from ..metrics.arrays import Floats, as_finite
 from ..model_values import ModelValues, TextValues
 
@@ -67,13 +67,13 @@ def path_gradients(
     rows = [(index, point) for index in range(len(texts)) for point in points]
     sums: dict[int, Tensor] = {}
     ends: dict[int, tuple[Tensor, Tensor]] = {}
-    with evaluating(values.model), torch.enable_grad():
-        blank = _blank(values)
+    model, blank = eval_view(values.model), _blank(values)
+    with torch.enable_grad():
         for batch, inputs in values.batches([texts[index].item for index, _ in rows], BATCH_TOKENS):
             indices, places = zip(*(rows[number] for number in batch), strict=True)
             moved = None if shifts is None else [shifts[index] for index in indices]
             probe = _Probe(torch.tensor(places), [texts[index].fixed for index in indices], blank, moved)
-            gradient = probe.gradient(values, inputs, [targets[index] for index in indices])
+            gradient = probe.gradient(values, model, inputs, [targets[index] for index in indices])
             for row, index in enumerate(indices):
                 tokens = len(texts[index].item)
                 finite = torch.from_numpy(as_finite(gradient[row, :tokens].double().cpu(), "gradients"))
@@ -134,11 +134,11 @@ class _Probe:
         self.point: Tensor | None = None
         self.embedded = self.path = blank
 
-    def gradient(self, values: ModelValues, inputs: Mapping[str, Tensor], targets: Sequence[int]) -> Tensor:
-        """(B, T, H) of the targets' explained output by the points."""
-        hook = values.model.get_input_embeddings().register_forward_hook(self)
+    def gradient(self, values: ModelValues, model: Any, inputs: Mapping[str, Tensor], targets: Sequence[int]) -> Tensor:
+        """(B, T, H) of the targets' explained output by the points; `model` is a view of the one of `values`."""
+        hook = model.get_input_embeddings().register_forward_hook(self)
         try:
-            logits = values.model(**inputs).logits
+            logits = model(**inputs).logits
         finally:
             hook.remove()
         if self.point is None:

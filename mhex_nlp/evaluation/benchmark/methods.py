@@ -178,7 +178,7 @@ def _mhex(fitted: bool, values: ModelValues, explainer: MhexExplainer | None) ->
     ours, theirs = (model.get_input_embeddings().weight for model in (values.model, explainer.model))
     if ours.data_ptr() != theirs.data_ptr():
         raise ValueError("explainer must explain the model of values, got one with other weights.")
-    if fitted and getattr(explainer.model.config, "mhex_fit", None) is None:
+    if fitted and explainer.model.fit_record is None:
         raise ValueError("the model has no fit; `mhex fit` (fit_equivalent_matrices) makes one.")
     if not fitted and not trained(explainer.model.mhex):
         raise ValueError("the model's heads were never trained; fine-tune it with its heads (`mhex finetune`).")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...models.eval_mode import evaluating
+from ...models.eval_mode import eval_view
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction
 from ..model_values import ModelValues, TextValues
@@ -44,7 +44,7 @@ def captum_integrated_gradients(
     mask = values.tokenizer.mask_token_id
     if mask is None:
         raise ValueError("captum's integrated gradients need a tokenizer with a mask token, for the baseline.")
-    model = values.model
+    model = eval_view(values.model)  # captum hooks its embeddings
     text_scores = []
     for text, target in zip(texts, targets, strict=True):
         inputs = {name: value[None].to(model.device) for name, value in text.item.features.items()}
@@ -56,16 +56,15 @@ def captum_integrated_gradients(
             return values.explained(logits, torch.full((len(logits),), target, device=logits.device))
 
         baseline = torch.where(text.fixed.to(ids.device)[None], ids, torch.full_like(ids, mask))
-        with evaluating(model):
-            gradients = load_peer("captum.attr").LayerIntegratedGradients(forward, model.get_input_embeddings())
-            scores = gradients.attribute(
-                ids,
-                baselines=baseline,
-                additional_forward_args=tuple(inputs.values()) or None,
-                n_steps=steps,
-                method="riemann_middle",
-                internal_batch_size=max(1, BATCH_TOKENS // len(text.item)),
-            )
+        gradients = load_peer("captum.attr").LayerIntegratedGradients(forward, model.get_input_embeddings())
+        scores = gradients.attribute(
+            ids,
+            baselines=baseline,
+            additional_forward_args=tuple(inputs.values()) or None,
+            n_steps=steps,
+            method="riemann_middle",
+            internal_batch_size=max(1, BATCH_TOKENS // len(text.item)),
+        )
         text_scores.append(text.unit_scores(scores[0, : len(text.item)].sum(-1).double().detach().cpu().numpy()))
     return text_scores
 

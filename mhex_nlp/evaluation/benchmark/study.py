@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 import transformers
 
 from ..._version import __version__
+from ...models.checkpoint import shown_name
 from ..intervals import Interval, interval, mean_of, paired_interval
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
@@ -90,7 +90,7 @@ class Study:
         model, classes = self.values.model, self.values.classes
         reference = next((name for name in MHEX_METHODS if name in self._columns), None)
         return EvaluationReport(
-            model=_shown_name(model),
+            model=shown_name(model.config._name_or_path) or type(model).__name__,
             task=classes.task,
             explained=f"{'centred ' if classes.exclusive else ''}logit of the predicted class",
             texts=len(self.texts),
@@ -128,12 +128,6 @@ class Study:
                 others = self._columns[reference][key]
                 differences[key] = paired_interval(rows, others, statistic, BOOTSTRAP_DRAWS, self.seed)
         return MethodResult(method.name, method.label, figures, differences, self._costs[method.name])
-
-
-def _shown_name(model: Any) -> str:
-    """A folder by its last name: reports are passed on, and paths of this machine do not belong in them."""
-    name = str(model.config._name_or_path or type(model).__name__)
-    return Path(name).name if Path(name).is_dir() else name
 
 
 def _machine(model: Any) -> str:

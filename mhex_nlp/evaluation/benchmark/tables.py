@@ -9,10 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...inputs.folders import check_replaced, read_object
 from ..intervals import Interval
 from .measures import MEASURES, PLAUSIBILITY
 from .methods import MHEX_METHODS
-from .results import EvaluationReport, MethodResult
+from .results import SCHEMA, EvaluationReport, MethodResult
 
 _MHEX, _OTHER, _RANDOM = "#0072B2", "#4D4D4D", "#D55E00"  # Okabe and Ito: distinct to colour-blind readers too
 _SHOWN = ("comprehensiveness", "sufficiency")
@@ -20,7 +21,7 @@ _SHOWN = ("comprehensiveness", "sufficiency")
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
     """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`, not a file; the paths written."""
-    folder = check_folder(directory)
+    folder = check_output(directory)
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / "evaluation.md", folder / "evaluation.json"
     page.write_text("\n\n".join(_page(report)) + "\n", "utf-8")
@@ -28,11 +29,11 @@ def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -
     return [page, data, *_draw(report, folder / "evaluation")]
 
 
-def check_folder(directory: str | PathLike[str]) -> Path:
-    """`directory` as a path; NotADirectoryError where it is a file."""
+def check_output(directory: str | PathLike[str]) -> Path:
+    """`directory` as a path; ValueError where files that are no evaluation would be replaced, or links followed."""
     folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"output must be a folder, got the file {folder}.")
+    names = [f"evaluation.{kind}" for kind in ("json", "md", "png", "svg")]
+    check_replaced(folder, names, read_object(folder / names[0]).get("schema") == SCHEMA)
     return folder
 
 

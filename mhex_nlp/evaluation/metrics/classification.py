@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
         predictions, references: (B,) integers.
 
     Raises:
-        ValueError: different lengths, or none at all.
+        ValueError: different lengths, none at all, or what is no integer.
     """
     from sklearn.metrics import accuracy_score
 
@@ -35,7 +35,8 @@ def f1(predictions: ArrayLike, references: ArrayLike, average: Average = "macro"
             `references`; "binary", of the class `positive` alone.
 
     Raises:
-        ValueError: different lengths, none at all, an unknown `average`, or more than two classes for "binary".
+        ValueError: different lengths, none at all, what is no integer, an unknown `average`, or more than two classes
+            for "binary".
     """
     from sklearn.metrics import f1_score
 
@@ -57,4 +58,11 @@ def _pair(predictions: ArrayLike, references: ArrayLike) -> tuple[NDArray[np.int
         raise ValueError(f"predictions and references must be (B,) both, got {predicted.shape} and {true.shape}.")
     if not predicted.size:
         raise ValueError("predictions must not be empty.")
-    return predicted.astype(np.int64), true.astype(np.int64)
+    return _ids(predicted, "predictions"), _ids(true, "references")
+
+
+def _ids(values: NDArray[Any], name: str) -> NDArray[np.int64]:
+    whole = values.dtype.kind in "biuf" and bool((np.isfinite(values) & (np.floor(values) == values)).all())
+    if not whole:
+        raise ValueError(f"{name} must be integer class ids, got {values!r:.80}.")
+    return values.astype(np.int64)

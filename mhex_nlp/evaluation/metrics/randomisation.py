@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...models.families import find_site
-from ...models.modeling import HEAD_PREFIXES
+from ...models.loading import HEAD_PREFIXES
 from ...models.unwrap import inner_model
 from .arrays import Floats
 from .ranking import randomisation_similarity
@@ -151,7 +151,7 @@ def _fresh(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _same_scale(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Normal draws with the root mean square of each tensor, made on the CPU so that a seed means the same anywhere."""
     return {
-        name: torch.randn(value.shape) * value.detach().float().pow(2).mean().sqrt().cpu()
+        name: torch.randn(value.shape, dtype=torch.float32) * value.detach().float().pow(2).mean().sqrt().cpu()
         for name, value in tensors.items()
     }
 

@@ -166,6 +166,7 @@ class AttentionLog:
     def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
         self.flow_matrix = flow_matrix
         self.layers: list[AttentionInputs | AttentionWeights] = []
+        self.in_layer = False  # while the attention function of a layer runs
         self._biases: dict[Any, tuple[Any, Tensor]] = {}
 
     def add(self, inputs: AttentionInputs) -> None:
@@ -174,6 +175,8 @@ class AttentionLog:
         On a CPU what all layers were given would push the model's weights out of the caches.
         """
         query = inputs.query
+        if self.layers and getattr(self.layers[-1], "query", None) is query:
+            return  # asked for a second time, as when one attention function failed
         small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
         if self.layers and small and self.flow_matrix is not None and not torch.compiler.is_compiling():
             before = self.layers[-1]
@@ -241,7 +244,7 @@ def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: 
     """
     real = torch.ones(batch, tokens, dtype=torch.bool) if mask is None else mask
     if pooled == "mean":
-        return real / real.sum(1, keepdim=True).clamp(min=1), None
+        return real.float() / real.sum(1, keepdim=True).clamp(min=1), None
     positions = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
     return torch.nn.functional.one_hot(position, tokens).float(), position
@@ -272,4 +275,4 @@ def attention_bias(attention_mask: Any, real: Tensor | None, query: Tensor, caus
         hidden = hidden[None, None]
         if real is not None:
             hidden = hidden | ~real.to(query.device)[:, None, None]
-    return torch.zeros(hidden.shape, device=query.device).masked_fill(hidden, _LOWEST)
+    return torch.zeros(hidden.shape, dtype=torch.float32, device=query.device).masked_fill(hidden, _LOWEST)

@@ -9,6 +9,7 @@ Axes: B texts, T tokens, L depths, C labels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,8 +73,9 @@ def removed_part(
     first = torch.where(real, position, ids.shape[1]).amin(1, keepdim=True)
     removable = real & (position > first) & (position < last)  # (B, T)
     count = removable.sum(1, keepdim=True)
-    size = (torch.rand(len(ids), 1, device=ids.device) * count).floor() + 1  # 1 to count
-    order = torch.rand(ids.shape, device=ids.device).masked_fill(~removable, 2.0).argsort(1).argsort(1)
+    draw = functools.partial(torch.rand, dtype=torch.float32, device=ids.device)
+    size = (draw(len(ids), 1) * count).floor() + 1  # 1 to count
+    order = draw(ids.shape).masked_fill(~removable, 2.0).argsort(1).argsort(1)
     removed = (order < size) & removable
     changed = {name: value for name, value in arguments.items() if name != "labels"}
     if mask_token_id is None:

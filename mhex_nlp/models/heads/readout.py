@@ -84,17 +84,26 @@ class FittedReadout(nn.Module):
     Args:
         layout: the features that are read.
         num_labels: C.
+
+    Attributes: `record` of the fit, which says how good the matrices are.
     """
 
     def __init__(self, layout: FeatureLayout, num_labels: int) -> None:
         super().__init__()
         self.layout = layout
+        self.record: Mapping[str, Any] = {}
         self.constant: Tensor
-        self.register_buffer("constant", torch.zeros(num_labels))
+        # NaN, so that nobody takes matrices that were never filled for a fit
+        self.register_buffer("constant", torch.full((num_labels,), torch.nan))
         for depth, width, flow_width in zip(layout.depths, layout.widths, layout.flow_widths, strict=True):
-            self.register_buffer(f"depth_{depth}", torch.zeros(num_labels, width))
+            self.register_buffer(f"depth_{depth}", torch.full((num_labels, width), torch.nan))
             if flow_width:
-                self.register_buffer(f"write_{depth}", torch.zeros(num_labels, flow_width))
+                self.register_buffer(f"write_{depth}", torch.full((num_labels, flow_width), torch.nan))
+
+    @property
+    def filled(self) -> bool:
+        """Whether there are matrices in it, by a fit or from a file."""
+        return self.constant.is_meta or bool(self.constant.isfinite().all())
 
     @property
     def reads_flow(self) -> bool:
@@ -159,5 +168,7 @@ class FittedReadout(nn.Module):
 
 
 def apply_matrix(matrix: Tensor, features: Tensor) -> Tensor:
-    """(C, H) on (..., H): (..., C) float32, computed in the dtype of the matrix."""
+    """(C, H) on (..., H): (..., C) float32, computed in the dtype of the matrix. ValueError where the widths differ."""
+    if matrix.shape[-1] != features.shape[-1]:
+        raise ValueError(f"fitted matrices for states of {matrix.shape[-1]} units got states of {features.shape[-1]}.")
     return nn.functional.linear(features.to(matrix.dtype), matrix).float()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from ...models.checkpoint import shown_name
+
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
@@ -18,6 +20,7 @@ _TYPES: dict[str, tuple[Any, str]] = {  # by annotation; paths and data are chec
     "bool": (bool, "True or False"),
     "str": (str, "a string"),
 }
+_PLACES = ("model", "data", "output_dir", "validation", "resume_from")
 _MOST = {"lr": math.inf, "head_lr": math.inf, "max_grad_norm": math.inf, "validation_share": 1.0}
 _WEIGHTS = ("weight_decay", "loss_weight", "faithfulness_weight")
 
@@ -38,6 +41,7 @@ class FinetuneConfig:
         text_column: column of the text.
         text_pair_column: column of a second text, such as a hypothesis.
         label_column: column of the label.
+        max_characters: of a text; a longer one is an error.
         max_length: tokens a text is cut at; by default what the model takes.
         gate: heads scale what attention adds; `False` leaves the heads to read only. By default as a checkpoint with
             heads says, which cannot be changed, else `True`.
@@ -79,6 +83,7 @@ class FinetuneConfig:
     text_column: str = "text"
     text_pair_column: str | None = None
     label_column: str = "label"
+    max_characters: int = 1_000_000
     max_length: int | None = None
     gate: bool | None = None
     loss_weight: float | None = None
@@ -125,12 +130,16 @@ class FinetuneConfig:
             raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {self.mixed_precision!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON: paths as strings, a dataset by its type and number of rows."""
+        """The settings as JSON, to be passed on with the model: folders and files by their own names alone, a dataset
+        by its type and number of rows.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _as_json(value) for name, value in values.items()}
+        return {name: _as_json(name, value) for name, value in values.items()}
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(name: str, value: Any) -> Any:
+    if isinstance(value, PathLike) or (name in _PLACES and isinstance(value, str)):
+        return shown_name(str(value))
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return str(value) if isinstance(value, PathLike) else f"{type(value).__name__} {value.num_rows}"
+    return f"{type(value).__name__} {value.num_rows}"

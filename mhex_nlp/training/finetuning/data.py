@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,9 @@ from datasets.exceptions import DatasetGenerationError
 from ..._version import __version__
 from ...corpus.readers.opening import STANDARD_INPUT, Opener, open_split, split_openers
 from ...corpus.readers.records import DatasetRows
-from ...corpus.readers.rows import RowColumns, RowSource, complete_rows
+from ...corpus.readers.rows import MAX_CHARACTERS, RowColumns, RowSource, complete_rows
+from ...explain.gold_labels import is_alike, listed, similar_classes
+from ...inputs.texts import warn
 
 Source: TypeAlias = str | PathLike[str] | Dataset | DatasetDict
 
@@ -38,29 +40,37 @@ def load_splits(
     validation_split: str | None = None,
     validation_share: float = 0.1,
     seed: int = 42,
+    max_characters: int = MAX_CHARACTERS,
+    classes: Sequence[str] | None = None,
 ) -> DatasetDict:
     """Splits "train" and "validation" with the columns `text`, `text_pair` (if named) and `label`, a ClassLabel.
 
+    Long because of its many arguments.
+
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
-        text_column, label_column, text_pair_column: their names in the source. Labels are class names, integers,
-            booleans or a ClassLabel; class ids follow the sorted values, as numbers where all are integers. Validation
-            labels are matched by name.
+        text_column, label_column, text_pair_column: names in the source. Labels are names, whole numbers, booleans or a
+            ClassLabel; ids follow the sorted values, integers as numbers. Validation labels are matched by name.
         validation: a source of its own for the validation split.
         config_name: configuration of a hub dataset.
         train_split, validation_split: names of the source's splits; by default "train", and "validation", "valid",
             "val" or "dev" if there is one. Without one, `validation_share` of the training split is taken with
             `seed`, each class in proportion where every class has rows enough.
+        max_characters: of a text; a longer one is an error.
+        classes: those of the model that is trained on, in id order. They stay where the labels are names of them, or
+            all of their ids; labels of another task make new classes, with a warning.
 
     Raises:
         FileNotFoundError, TypeError: as `open_rows`.
         ValueError: a file that cannot be read, a missing column or split (the sentence lists those there are), an empty
-            or missing text or label (with its row), labels of a kind that are no classes, fewer than two classes, or
-            more classes than half the rows, a share that leaves no row for training.
+            or missing text or label (with its row), labels of a kind that are no classes, or one of `classes` but for
+            case, fewer than two classes, or more than half the rows, a share that leaves no row for training.
     """
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share!r}.")
-    columns = RowColumns(text_column, text_pair_column, label=label_column, needs_label=True)
+    columns = RowColumns(
+        text_column, text_pair_column, label=label_column, needs_label=True, max_characters=max_characters
+    )
     names = [name for name in (text_column, text_pair_column, label_column) if name is not None]
     if len(columns.names) < len(names):
         raise ValueError(f"text, text pair and label must be columns of their own, got {names}.")
@@ -70,11 +80,9 @@ def load_splits(
         others = _openers(validation, config_name)
         only = next(iter(others)) if len(others) == 1 else validation_split or "validation"
         splits["validation"] = _load(validation, others, only, columns, "validation_split")
-    else:
-        name = validation_split or next((name for name in _VALIDATION_NAMES if name in openers), None)
-        if name is not None:
-            splits["validation"] = _load(source, openers, name, columns, "validation_split")
-    encoded = DatasetDict(_encode(splits, label_column))
+    elif name := validation_split or next((name for name in _VALIDATION_NAMES if name in openers), None):
+        splits["validation"] = _load(source, openers, name, columns, "validation_split")
+    encoded = DatasetDict(_encode(splits, label_column, classes or ()))
     return encoded if "validation" in encoded else _cut(encoded["train"], validation_share, seed)
 
 
@@ -124,7 +132,10 @@ def _written(source: RowSource, split: str, name: str) -> Dataset:
         for row in complete_rows(source, split):
             kinds.add(type(row.label).__name__)
             if len(kinds) > 1:
-                raise ValueError(f"labels must be of one type, got {' and '.join(sorted(kinds))}.")
+                raise ValueError(
+                    f"labels must be of one type, got {' and '.join(sorted(kinds))} up to row {row.number} (counted "
+                    f"from 0) of split {split!r}."
+                )
             yield {column: getattr(row, column) for column in columns} | {"label": str(row.label)}
 
     path = Path(name)
@@ -141,7 +152,7 @@ def _written(source: RowSource, split: str, name: str) -> Dataset:
         raise error.__cause__ or error from None
 
 
-def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]:
+def _encode(splits: dict[str, Dataset], label_column: str, classes: Sequence[str]) -> dict[str, Dataset]:
     """The same splits with one ClassLabel over all of them; validation labels are matched by the classes' names."""
     feature = splits["train"].features["label"]
     for name, dataset in splits.items():
@@ -150,7 +161,11 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
     names = feature.names if isinstance(feature, ClassLabel) else _class_names(splits["train"], label_column)
     if len(names) < 2:
         raise ValueError(f"labels must be of at least two classes, got only {names[0]!r}.")
+    kept = _kept_classes(names, classes)
     ids = {name: index for index, name in enumerate(names)}
+    if kept:
+        names = list(classes)
+        ids = {name: index for index, name in enumerate(names)} | {label: names.index(kept[label]) for label in kept}
     encoded = {}
     for split, dataset in splits.items():
         feature = dataset.features["label"]
@@ -161,9 +176,10 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
             feature.int2str(label) if isinstance(feature, ClassLabel) else str(label) for label in _labels(dataset)
         ]
         if unseen := sorted(set(labels) - ids.keys()):
+            offers = " or ".join(map(repr, similar_classes(unseen[0], names)))
             raise ValueError(
                 f"the labels of the {split} split must occur in training, which has {_shortened(names)}, got "
-                f"{_shortened(unseen)}."
+                f"{_shortened(unseen)}" + (f"; did you mean {offers}?" if offers else ".")
             )
         column = [ids[label] for label in labels]
         labelled = dataset.remove_columns("label").add_column("label", column)
@@ -171,9 +187,27 @@ def _encode(splits: dict[str, Dataset], label_column: str) -> dict[str, Dataset]
     return encoded
 
 
+def _kept_classes(names: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """The model's class for each class of the data; none where the data is of another task, of which it warns."""
+    if not classes:
+        return {}
+    for name in names:
+        if name not in classes and (alike := [label for label in classes if is_alike(name, label)]):
+            raise ValueError(
+                f"labels must have the names of the model's classes where they mean these, got {name!r}; did you mean "
+                f"{alike[0]!r}?"
+            )
+    if set(names) <= set(classes):
+        return {name: name for name in names}
+    if set(names) == set(map(str, range(len(classes)))):
+        return {name: classes[int(name)] for name in names}
+    warn(f"the model's classes {listed(classes)} are replaced by those of the data: {listed(names)}.")
+    return {}
+
+
 def _labels(dataset: Dataset) -> Iterator[Any]:
     for batch in dataset.select_columns(["label"]).iter(_CHUNK):
-        yield from batch["label"]
+        yield from (int(label) if isinstance(label, float) else label for label in batch["label"])
 
 
 def _class_names(train: Dataset, label_column: str) -> list[str]:

@@ -44,7 +44,8 @@ class Run:
     bar: Any
 
     def __post_init__(self) -> None:
-        self.sums = torch.zeros(len(_LOSSES) + 1, device=self.accelerator.device)  # the losses, and batches
+        # the losses, and batches
+        self.sums = torch.zeros(len(_LOSSES) + 1, dtype=torch.float32, device=self.accelerator.device)
 
     def epoch(self, batches: Any) -> None:
         """The rest of one epoch, or of the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from accelerate import Accelerator, DataLoaderConfiguration, skip_first_batches
 from accelerate.utils import ProjectConfiguration, set_seed, tqdm
 from datasets import DatasetDict
 from torch.utils.data import DataLoader
-from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
+from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
 from ...inputs.encoding import check_max_length
 from ...models.auto import AutoMhexModelForSequenceClassification
 from ...models.batches import longest_input
+from ...models.checkpoint import check_output
 from ...models.families import find_site
 from ..optimizer import mhex_param_groups
 from .checkpoints import check_checkpoints, resume
@@ -29,7 +31,7 @@ from .loop import Progress, Run
 
 _SPLIT_OPTIONS = (
     *("text_column", "label_column", "text_pair_column", "validation", "config_name", "train_split"),
-    *("validation_split", "validation_share", "seed"),
+    *("validation_split", "validation_share", "seed", "max_characters"),
 )
 
 
@@ -49,6 +51,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
             run in the way.
     """
     accelerator = _accelerator(config)
+    check_output(Path(config.output_dir), "output_dir")
     checkpoint = check_checkpoints(config)
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
@@ -74,10 +77,17 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
 def _load(config: FinetuneConfig) -> tuple[DatasetDict, Any, Any]:
     """The tokenised splits, the tokenizer and the model."""
     options = {name: getattr(config, name) for name in _SPLIT_OPTIONS}
-    splits = load_splits(config.data, **options)
+    splits = load_splits(config.data, **options, classes=_named_classes(config.model))
     tokenizer, model = _tokenizer_and_model(config, splits["train"].features["label"].names)
     longest = longest_input(tokenizer, model.config, find_site(model.config.model_type))
     return tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest)), tokenizer, model
+
+
+def _named_classes(model: Any) -> list[str]:
+    """The classes of a checkpoint that has names for them, in id order."""
+    id2label = AutoConfig.from_pretrained(model).id2label or {}
+    names = [str(id2label.get(index)) for index in range(len(id2label))]
+    return [] if all(re.fullmatch(r"LABEL_\d+|None", name) for name in names) else names
 
 
 def _prepare(accelerator: Accelerator, config: FinetuneConfig, model: Any, loaders: Any) -> tuple[Run, Any, Any]:

@@ -30,7 +30,7 @@ from ...explain import skill
 from ...explain.skill import Rows
 from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
-from ...models.eval_mode import evaluating
+from ...models.eval_mode import eval_view
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
 from .attainable import Attainable, attainable
@@ -142,7 +142,8 @@ def fit_equivalent_matrices(
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     checked, pairs = _check(model, texts, text_pairs, held_out)
-    source = EquationSource(model, tokenizer, removal, masks, batch_tokens)
+    # a view, so that nobody who trains the model meanwhile switches the mode of the fit
+    source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
     splits = _split(checked, pairs, held_out, seed)
 
     def chosen_texts(indices: Sequence[int]) -> tuple[list[str], list[str] | None]:
@@ -155,7 +156,7 @@ def fit_equivalent_matrices(
             chosen = indices[begin : begin + _CHUNK]
             yield from source.rows(*chosen_texts(chosen), chosen, seed)
 
-    with evaluating(model), torch.inference_mode():
+    with torch.inference_mode():
         source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         stream = RidgeStream(source.layout.parts, model.config.num_labels)
         for text_rows in rows(splits.learn, "Fitting"):
@@ -182,10 +183,7 @@ def fit_equivalent_matrices(
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
     )
-    readout = model.add_readout(report.to_dict())
-    with torch.no_grad():
-        readout.fill(weights.float())
-    readout.to(device=model.device, dtype=model.dtype)
+    model.add_readout(report.to_dict(), weights)
     return report
 
 

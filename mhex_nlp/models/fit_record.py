@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of a fit in `config.mhex_fit`, checked: it says how far scores can be trusted. Pure Python."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..inputs.checks import integer_or_none
+
+_WIDEST = 2**20  # units of a state; wider ones would only take memory
+
+
+def check_fit(fit: Any, depths: int, where: str) -> None:
+    """Refuses a record that no fit of a model with that many depths to read can have written.
+
+    Earlier fits recorded less, and later ones may record more: what is there is checked, what is not known is let be.
+
+    Args:
+        fit: the record.
+        depths: the stream that enters the first layer, what each layer makes of it, and the last hidden state.
+        where: it stands, for the sentence.
+
+    Raises:
+        ValueError: names the entry.
+    """
+    if not isinstance(fit, Mapping):
+        raise ValueError(f"mhex_fit in {where} must be the record of a fit, got {type(fit).__name__}.")
+    read = fit.get("depths")
+    length = len(read) if isinstance(read, list | tuple) else 0
+    for key, (expected, fits) in _entries(length, depths).items():
+        if not (fits(fit[key]) if key in fit else key not in ("depths", "widths")):
+            came = f"{fit[key]!r:.80}" if key in fit else "nothing"
+            raise ValueError(f"mhex_fit in {where}: {key} must be {expected}, got {came}.")
+
+
+def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    """What each entry must be, in words and as a test; `length` is the number of depths read."""
+    at_most_1 = ("a number of at most 1", _numbers(most=1))
+    positive = ("a finite number of at least 0", _numbers(least=0))
+    count = ("an integer of at least 0", _integers(0))
+    widths = (f"{length} widths of at least 1", _integers(1, _WIDEST, length))
+    flows = (f"{length} widths of at least 0", _integers(0, _WIDEST, length))
+    return {
+        "depths": (f"ascending depths from 0 to {depths - 1}", lambda value: _ascending(value, depths)),
+        "widths": widths,
+        "flow_widths": flows,
+        "write_widths": flows,
+        "skill": at_most_1,
+        "r2": at_most_1,
+        "skill_interval": ("two numbers of at most 1", _numbers(most=1, length=2)),
+        "base_error": ("two finite numbers of at least 0", _numbers(least=0, length=2)),
+        "depth_share": (f"{length} numbers from 0 to 1", _numbers(0, 1, length)),
+        **dict.fromkeys(("strength", "seconds"), positive),
+        **dict.fromkeys(("texts", "held_out", "masks", "rows"), count),
+        "seed": ("an integer", _integers()),
+        "removal": ("'mask' or 'attention'", lambda value: value in ("mask", "attention")),
+        "contrast": ("'centred' or 'none'", lambda value: value in ("centred", "none")),
+    }
+
+
+def _ascending(value: Any, depths: int) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return _integers(0, depths - 1, len(value))(value) and list(value) == sorted(set(value))
+
+
+def _list_of(test: Callable[[Any], bool], length: int | None) -> Callable[[Any], bool]:
+    """The test itself, or that of a list of so many."""
+    if length is None:
+        return test
+    return lambda value: isinstance(value, list | tuple) and len(value) == length and all(map(test, value))
+
+
+def _integers(least: float = -math.inf, most: float = math.inf, length: int | None = None) -> Callable[[Any], bool]:
+    def test(value: Any) -> bool:
+        number = integer_or_none(value)
+        return number is not None and least <= number <= most
+
+    return _list_of(test, length)
+
+
+def _numbers(least: float = -math.inf, most: float = math.inf, length: int | None = None) -> Callable[[Any], bool]:
+    def test(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return abs(value) <= sys.float_info.max and least <= value <= most  # NaN is not
+
+    return _list_of(test, length)
