@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,11 +41,11 @@ class EvidenceReader:
         pinned = {} if request.readout is None else {"mhex_fit": request.readout}
         perturbed = self.perturbed(request) if request.budget else None
         for batch in self.batcher.indices(ids, self.batch_tokens):
-            items = [inputs[number] for number in batch]
+            items, fit_holds = [inputs[number] for number in batch], request.check_weights(self.model)
             with torch.inference_mode():
                 features = self.batcher.collate([item.features for item in items])
                 output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
-                evidence = read_evidence(items, output, request)
+                evidence = replace(read_evidence(items, output, request), fit_holds=fit_holds)
             yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
 
     def perturbed(self, request: Request) -> PerturbedModel:

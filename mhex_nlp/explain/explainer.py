@@ -27,7 +27,7 @@ from .budget import check_same_model
 from .evidence import EvidenceReader
 from .explanation import Explanation, ModelRef
 from .judgement import Judgement, judge
-from .request import CallOptions, Request, check_call, choose_aggregation, choose_contrast
+from .request import CallOptions, Request, check_call, check_changed_weights, choose_aggregation, choose_contrast
 from .scores import Scores, attribute
 from .targets import ClassName, ClassTable
 from .window_merger import WindowMerger
@@ -53,6 +53,8 @@ class MhexExplainer:
         stride: read longer texts in windows that share this many tokens, instead of cutting them; prediction and scores
             are then means over the windows (`mhex_nlp.inputs.windows`).
         language: spaCy language whose tokenizer makes the words, such as "en"; by default runs of letters and digits.
+        changed_weights: what to do where a fit was made on other weights than the model has: "refuse" to explain, or
+            "note" it in each explanation and show no skill.
 
     Raises:
         TypeError, ValueError: a model without heads (names `get_mhex_model`), a slow tokenizer or that of another
@@ -71,12 +73,13 @@ class MhexExplainer:
         max_length: int | None = None,
         stride: int | None = None,
         language: str | None = None,
+        changed_weights: Literal["refuse", "note"] = "refuse",
     ) -> None:
         self.model = inner_model(model)
         check_tokenizer(tokenizer, self.model)
         check_language(language)
         self.tokenizer, self.language = tokenizer, language
-        self.non_negative = non_negative
+        self.non_negative, self.changed_weights = non_negative, check_changed_weights(changed_weights)
         self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
         self._batcher = InputBatcher(self.model, tokenizer)
         self._evidence = EvidenceReader(self.model, tokenizer, self._batcher, self.batch_tokens)
@@ -339,6 +342,7 @@ class MhexExplainer:
             aggregation=aggregation,
             causal=self._batcher.site.causal,
             readout=readout if aggregation == "fitted" else None,
+            changed_weights=self.changed_weights,
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,

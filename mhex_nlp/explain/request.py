@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from ..inputs.checks import as_integer
 from ..models.config import AGGREGATIONS
+from ..models.fit_weights import has_weights_of
 from ..models.heads.readout import FittedReadout
 from .parts import ModelRef
 from .targets import ClassName, ClassTable
@@ -43,6 +44,7 @@ class Request:
     model: ModelRef
     causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
     readout: FittedReadout | None  # the fitted matrices, where they explain
+    changed_weights: Literal["refuse", "note"] = "refuse"
     budget: int = 0  # further passes over each text
     seed: int = 0  # of what they are asked about
 
@@ -50,6 +52,25 @@ class Request:
     def fit(self) -> Mapping[str, Any] | None:
         """The record of the fit, where fitted matrices explain."""
         return None if self.readout is None else self.readout.record
+
+    @property
+    def of_heads(self) -> bool:
+        """Whether the scores explain the heads' logits rather than the model's."""
+        return self.readout is None and not self.budget
+
+    def check_weights(self, model: Any) -> bool | None:
+        """Whether the fit is of the model's weights; None where there is no fit, or one that does not say.
+
+        Raises:
+            ValueError: it is of others, and nobody said to go on.
+        """
+        same = None if self.fit is None else has_weights_of(model, self.fit)
+        if same is False and self.changed_weights == "refuse":
+            raise ValueError(
+                "the model's weights are not those that its fit was made on, so the fitted matrices explain another "
+                "model: fit_equivalent_matrices(model, tokenizer, texts) fits anew (changed_weights='note' goes on)."
+            )
+        return same
 
 
 def choose_aggregation(name: str, model: Any, readout: FittedReadout | None) -> str:
@@ -86,6 +107,13 @@ def choose_contrast(name: str, classes: ClassTable, aggregation: str) -> str:
     if name == "none" != usual and aggregation == "fitted":
         raise ValueError("contrast='none' cannot be had of fitted matrices, which explain centred logits.")
     return usual if name == "auto" else name
+
+
+def check_changed_weights(value: Any) -> Literal["refuse", "note"]:
+    """ValueError for what is neither."""
+    if value not in ("refuse", "note"):
+        raise ValueError(f"changed_weights must be 'refuse' or 'note', got {value!r}.")
+    return "note" if value == "note" else "refuse"
 
 
 def check_call(classes: str, layers: bool, budget: Any, seed: Any) -> tuple[int, int]:

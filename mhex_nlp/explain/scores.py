@@ -33,12 +33,13 @@ class Evidence:
     logits: Tensor
     explained: Tensor
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
+    fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
         index = torch.tensor(rows, dtype=torch.long)
         sureness = None if self.sureness is None else tuple(self.sureness[row] for row in rows)
-        return Evidence(self.per_depth[index], self.logits[index], self.explained[index], sureness)
+        return Evidence(self.per_depth[index], self.logits[index], self.explained[index], sureness, self.fit_holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Scores:
     logits: Tensor
     explained: Tensor
     covariances: list[NDArray[np.float64]] | None = None
+    fit_holds: bool | None = None
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
@@ -126,6 +128,7 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
         logits=evidence.logits,
         explained=evidence.explained,
         covariances=_covariances(evidence, targets, request),
+        fit_holds=evidence.fit_holds,
     )
 
 

@@ -17,6 +17,7 @@ from .._version import __version__
 from ..inputs.folders import check_replaced, read_object
 from .checkpoint import shown_name
 from .config import MhexConfig
+from .fit_weights import has_weights_of
 from .heads.head import trained
 from .loading import HEAD_PREFIXES, check_weights
 from .modeling import MhexMixin
@@ -49,6 +50,11 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         raise ValueError(
             "the MHEX heads of this model were neither trained nor fitted, so there is nothing to save; "
             "fit_equivalent_matrices(model, tokenizer, texts) fits them."
+        )
+    if model.fit_record is not None and has_weights_of(model, model.fit_record) is False:
+        raise ValueError(
+            "the model's weights are not those that its fit was made on, so there is no explainer of them to save; "
+            "fit_equivalent_matrices(model, tokenizer, texts) fits anew."
         )
     folder = Path(directory)
     ours = read_object(folder / _RECORD).get("schema") == _SCHEMA

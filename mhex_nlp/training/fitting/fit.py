@@ -31,6 +31,7 @@ from ...explain.skill import Rows
 from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
+from ...models.fit_weights import fit_hashes
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
 from .attainable import Attainable, attainable
@@ -82,6 +83,7 @@ class FitReport:
     contrast: str
     seed: int
     seconds: float
+    weights: dict[str, str]  # hashes of the weights that it is of (`models.fit_weights`)
 
     @property
     def trusted(self) -> bool:
@@ -136,6 +138,7 @@ def fit_equivalent_matrices(
 
     Raises:
         ValueError: a model without heads, a slow tokenizer, too few texts that differ, an option out of range.
+        RuntimeError: somebody trained the model meanwhile.
         MemoryError: the features would not fit into half of the free memory.
     """
     start = time.perf_counter()
@@ -144,7 +147,7 @@ def fit_equivalent_matrices(
     checked, pairs = _check(model, texts, text_pairs, held_out)
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
-    splits = _split(checked, pairs, held_out, seed)
+    splits, weights_hashes = _split(checked, pairs, held_out, seed), fit_hashes(model)
 
     def chosen_texts(indices: Sequence[int]) -> tuple[list[str], list[str] | None]:
         return [checked[i] for i in indices], None if pairs is None else [pairs[i] for i in indices]
@@ -182,7 +185,10 @@ def fit_equivalent_matrices(
         contrast=source.contrast,
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
+        weights=weights_hashes,
     )
+    if fit_hashes(model) != weights_hashes:
+        raise RuntimeError("the model's weights changed while it was fitted, so that the fit is of no weights at all.")
     model.add_readout(report.to_dict(), weights)
     return report
 
