@@ -47,7 +47,10 @@ def test_jsonl_appears_only_when_complete(tmp_path: Path) -> None:
         (b"\xff", "utf-8"),
         (b"{}", "schema"),
         (b"[" * 100_000, "nested too deeply"),
-        (make().to_json().replace("0.25", "1e308").encode(), r"tokens\[1\] has a score that is not finite"),
+        (
+            make().to_json().replace('"score": -0.25', '"score": -1e308').encode(),
+            r"tokens\[1\] has a score that is not finite",
+        ),
         (make().to_json().replace("0.25", "9" * 5000).encode(), "not valid JSON"),
     ],
     ids=["cut", "bytes", "no schema", "deep", "overflow", "digits"],
