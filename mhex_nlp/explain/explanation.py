@@ -73,8 +73,9 @@ class Explanation:
                 raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
         known = self.prediction.probabilities or self.classes
         for name, part in (("prediction", self.prediction), ("target", self.target), ("foil", self.foil)):
-            if known and part is not None and part.label is not None and part.label not in known:
-                raise ValueError(f"{name}.label must be one of the classes that are named, got {part.label!r:.60}")
+            label = getattr(part, "label", None)
+            if known and label is not None and label not in known:
+                raise ValueError(f"{name}.label must be one of the classes that are named, got {label!r:.60}")
         for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
             if SURROGATE_PAIR.search(source):
                 raise ValueError(f"{name} holds a character split in two surrogates, which JSON would join again")

@@ -176,6 +176,8 @@ def test_the_fragment_styles_nothing_else() -> None:
     styled = selectors(style)
     assert len(styled) > 40
     for selector in styled:
-        assert re.match(r"(\.vscode-(dark|light) |\[data-jp-theme-light=\"(true|false)\"\] )?\.mhex\b", selector)
-    assert '[data-jp-theme-light="false"] .mhex' in styled and ".vscode-dark .mhex" in styled
+        theme = r'(\.vscode-(dark|light) |\[data-jp-theme-light="(true|false)"\] |\[theme="(dark|light)"\] )?'
+        assert re.match(theme + r"\.mhex:not\(#i#i\)", selector), "outweighs what a host says"
+    for theme in ('[data-jp-theme-light="false"]', ".vscode-dark", '[theme="dark"]'):
+        assert f"{theme} .mhex:not(#i#i)" in styled
     assert not {"html", "body", "script", "h1", "h2"} & {tag for tag, _ in Reader(fragment).tags}
