@@ -296,7 +296,7 @@ def test_a_page_tells_what_each_column_is() -> None:
         "each column has its own scale",
         "divided by the largest of its column",
         "The columns explain different classes",
-        "held-out paired skill 0.71 of 0.93 attainable",
+        "held-out skill 0.71 (0.93 attainable)",
         "sum of scores+1.312",
         "sum of scores\u22120.1000",
         "words compared",
