@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from mhex_nlp.corpus.job.ledger import Ledger
+from mhex_nlp.corpus.job.folder import ledgers, unsealed
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,7 +69,8 @@ def finished_parts(output: Path) -> int:
 
 def stamps(output: Path) -> dict[str, tuple[int, int]]:
     """When and where on the disk the files of finished parts were written."""
-    names = [name for part in Ledger(output, 0).finished().values() for name in part["files"]]
+    records = [unsealed(line) for path in ledgers(output) for line in path.read_bytes().splitlines(keepends=True)]
+    names = [name for record in records if record is not None for name in record["files"]]
     return {name: ((output / name).stat().st_mtime_ns, (output / name).stat().st_ino) for name in names}
 
 

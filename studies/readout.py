@@ -20,13 +20,13 @@ import torch
 from mhex_nlp import AutoMhexModelForSequenceClassification
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.model_values import TextValues
+from mhex_nlp.explain import skill as judging
+from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.tokenizer import load_tokenizer
 from mhex_nlp.models import forward as forward_pass
 from mhex_nlp.models.heads.attention_flow import attention_flow
-from mhex_nlp.training.fitting import skill as judging
 from mhex_nlp.training.fitting.equations import EquationSource
 from mhex_nlp.training.fitting.ridge import RidgeStream
-from mhex_nlp.training.fitting.skill import Rows
 
 from .common import MINILM, be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page
 from .faithfulness import measuring

@@ -76,7 +76,7 @@ def read(model: str, texts: list[str], folder: str) -> None:
     lines = (source / "explanations.jsonl").read_text("utf-8").splitlines()
     for line, explanation in zip(lines, explanations, strict=True):
         stored = Explanation.from_json(line)
-        assert stored.to_json() == line, "the JSON form"
+        assert Explanation.from_json(stored.to_json()) == stored, "the JSON form"
         assert stored.tokens == explanation.tokens and stored.sum == explanation.sum, "the side-car's scores"
     nlp = spacy.load(source / "pipeline")
     scores = [[token._.mhex for token in nlp(text)] for text in texts[:20]]

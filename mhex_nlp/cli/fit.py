@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, required=True, help="folder for the fitted model")
     add_columns(parser)
     add("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
-    add("--held-out", type=float, default=0.1, help="share of the texts to judge on (default: %(default)s)")
+    add("--held-out", type=float, default=0.1, help="share to judge on, and to choose by (default: %(default)s)")
+    add("--attainable-texts", type=int, default=30, help="texts that show what is attainable (default: %(default)s)")
     add("--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)")
     add("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -41,15 +42,24 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output)
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
-    options = {name: getattr(args, name) for name in ("masks", "held_out", "max_features", "removal", "seed")}
+    names = ("masks", "held_out", "attainable_texts", "max_features", "removal", "seed")
+    options = {name: getattr(args, name) for name in names}
     report = fit_equivalent_matrices(model, tokenizer, texts, pairs, **options)
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
-    low, high = report.skill_interval
     reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.flow_widths)} of them with writes"
     say(f"reads {reads}; removal by {report.removal}")
-    say(f"skill {report.skill:.3f} [{low:.3f}, {high:.3f}]  R² {report.r2:.3f}  on {report.held_out} held-out texts")
+    say(f"skill {_figure(report.skill, report.skill_interval)} on {report.held_out} held-out texts")
+    if report.attainable is not None and report.attainable_interval is not None:
+        attainable = _figure(report.attainable, report.attainable_interval)
+        say(f"attainable {attainable} by any additive scores, on {report.attainable_texts} of them")
+    say(f"absolute skill {report.absolute_skill:.3f}  R² {report.r2:.3f}")
     if not report.trusted:
         say("The interval reaches 0: do not trust single words; more texts may help.")
     say(args.output)
     return 0
+
+
+def _figure(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

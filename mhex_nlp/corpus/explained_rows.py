@@ -60,9 +60,9 @@ class ExplainedText:
     def notes(self) -> tuple[str, ...]:
         """As `Explanation.notes`."""
         heads = None
-        if self.request.fit is None:
+        if self.request.of_heads:
             heads = self.request.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
-        return notes_of(self.item, heads, self.request.fit)
+        return notes_of(self.item, heads, self.request.fit, self.numbers.fit_holds)
 
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""
@@ -73,7 +73,7 @@ class ExplainedText:
 def _row(numbers: Scores, row: int) -> Scores:
     """One row of a batch's numbers, as a batch of one."""
     values: dict[str, Any] = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
-    values = {name: None if value is None else value[row : row + 1] for name, value in values.items()}
+    values = {name: value if isinstance(value, bool | None) else value[row : row + 1] for name, value in values.items()}
     return Scores(**values)
 
 

@@ -23,9 +23,9 @@ def assemble(
     aligned: Sequence[Sequence[AlignedToken]] | None = None,
 ) -> Iterator[Explanation]:
     """The explanations of a batch, in its order; `aligned` are the tokens of each text where they are known already."""
-    table, method = request.table, describe_method(request)
+    table, method = request.table, describe_method(request, scores.fit_holds)
     for row, (item, id) in enumerate(zip(items, ids, strict=True)):
-        heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.fit is None else None
+        heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.of_heads else None
         tokens = _tokens(align_item(item, request.language) if aligned is None else aligned[row], scores, row)
         yield Explanation(
             id=id,
@@ -44,7 +44,9 @@ def assemble(
             classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
             windows=max(1, len(item.windows)),
-            notes=notes_of(item, heads, request.fit),
+            notes=notes_of(item, heads, request.fit, scores.fit_holds),
+            passes=1 + request.budget,
+            covariance=_covariance(scores, row, len(tokens)),
         )
 
 
@@ -59,28 +61,52 @@ def _tokens(aligned: Sequence[AlignedToken], scores: Scores, row: int) -> tuple[
         [None] * size if values is None else [tuple(row_values) for row_values in values[row, :size].tolist()]
         for values in (scores.class_scores, scores.layer_scores)
     )
+    errors: list[float | None] = [None] * size
+    if scores.covariances is not None:
+        errors = [max(value, 0.0) ** 0.5 for value in scores.covariances[row].diagonal()[:size].tolist()]
     return tuple(
-        Token(*token, score, by_class[index], by_layer[index])  # whose first fields are those of an AlignedToken
+        Token(*token, score, by_class[index], by_layer[index], errors[index])  # its first fields: an AlignedToken's
         for index, (token, score) in enumerate(zip(aligned, scores.scores[row, :size].tolist(), strict=True))
     )
 
 
-def describe_method(request: Request) -> Method:
-    """How the scores of a request come about, as explanations tell it."""
+def _covariance(scores: Scores, row: int, size: int) -> tuple[tuple[float, ...], ...] | None:
+    """The lower triangle, in the five digits that standard deviations are worth."""
+    if scores.covariances is None:
+        return None
+    whole = scores.covariances[row]
+    return tuple(tuple(float(f"{value:.5g}") for value in whole[index, : index + 1]) for index in range(size))
+
+
+def describe_method(request: Request, fit_holds: bool | None) -> Method:
+    """How the scores of a request come about, as explanations tell it.
+
+    No figure of a fit is told that is not known (`fit_holds`) to be of the model's weights.
+    """
     aggregation: Any = request.aggregation
     kind: Any = request.contrast
     if request.fit is None:
-        return Method("mhex", "heads", aggregation, kind, request.non_negative, None, False, None, None)
-    removal, skill, r2 = (request.fit.get(name) for name in ("removal", "skill", "r2"))
-    return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, skill, r2)
+        explains: Any = "heads" if request.of_heads else "model"
+        return Method("mhex", explains, aggregation, kind, request.non_negative, None, False, None, None)
+    figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
+    if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
+        figures |= {"skill": None, "absolute_skill": figures["skill"]}
+    figures = figures if fit_holds else dict.fromkeys(figures)
+    removal = request.fit.get("removal")
+    return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, **figures)
 
 
-def notes_of(item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None) -> tuple[str, ...]:
+def notes_of(
+    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, fit_holds: bool | None
+) -> tuple[str, ...]:
     """What a reader must know of one explanation, a sentence each."""
     notes = [item.cut_note()] if item.truncated else []
     if item.windows:
         notes.append(item.windows_note())
-    if fit is not None and fit.get("skill_interval", [1.0])[0] <= 0:
+    if fit is not None and not fit_holds:
+        unknown = "does not record which weights it was made on" if fit_holds is None else "was made on other weights"
+        notes.append(f"The fit {unknown}: how far to trust these scores is not known.")
+    elif fit is not None and fit.get("skill_interval", [1.0])[0] <= 0:
         notes.append(
             f"Do not trust single words: on held-out texts the fit has skill {fit['skill']:.2f}, no better than none."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 
@@ -13,41 +13,24 @@ from ..inputs.batching import token_batches, usual_batch_tokens
 from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText, check_max_length, tokenise
 from ..inputs.segmentation import check_language
-from ..inputs.texts import (
-    SurrogateWarnings,
-    check_ids,
-    check_pairs,
-    check_texts,
-    warn,
-    zip_rows,
-)
+from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, warn, zip_rows
 from ..inputs.tokenizer import check_tokenizer, load_tokenizer
 from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.auto import AutoMhexModelForSequenceClassification
 from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
-from ..models.config import AGGREGATIONS
 from ..models.devices import resolve
-from ..models.eval_mode import run_in_eval_mode
-from ..models.heads.head import trained
-from ..models.loading import check_fresh
+from ..models.loading import check_trained
 from ..models.unwrap import inner_model
 from .assemble import assemble
+from .budget import check_same_model
+from .evidence import EvidenceReader
 from .explanation import Explanation, ModelRef
-from .request import Request
-from .scores import Scores, attribute, read_evidence
+from .judgement import Judgement, judge
+from .request import CallOptions, Request, check_call, check_changed_weights, choose_aggregation, choose_contrast
+from .scores import Scores, attribute
 from .targets import ClassName, ClassTable
 from .window_merger import WindowMerger
-
-
-class CallOptions(TypedDict, total=False):
-    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
-
-    target: ClassName | None
-    foil: ClassName | None
-    classes: Literal["target", "all"]
-    layers: bool
-    ids: Iterable[str] | None
 
 
 class MhexExplainer:
@@ -70,6 +53,8 @@ class MhexExplainer:
         stride: read longer texts in windows that share this many tokens, instead of cutting them; prediction and scores
             are then means over the windows (`mhex_nlp.inputs.windows`).
         language: spaCy language whose tokenizer makes the words, such as "en"; by default runs of letters and digits.
+        changed_weights: what to do where a fit was made on other weights than the model has: "refuse" to explain, or
+            "note" it in each explanation and show no skill.
 
     Raises:
         TypeError, ValueError: a model without heads (names `get_mhex_model`), a slow tokenizer or that of another
@@ -88,14 +73,16 @@ class MhexExplainer:
         max_length: int | None = None,
         stride: int | None = None,
         language: str | None = None,
+        changed_weights: Literal["refuse", "note"] = "refuse",
     ) -> None:
         self.model = inner_model(model)
         check_tokenizer(tokenizer, self.model)
         check_language(language)
         self.tokenizer, self.language = tokenizer, language
-        self.non_negative = non_negative
+        self.non_negative, self.changed_weights = non_negative, check_changed_weights(changed_weights)
         self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
         self._batcher = InputBatcher(self.model, tokenizer)
+        self._evidence = EvidenceReader(self.model, tokenizer, self._batcher, self.batch_tokens)
         self._aggregation, self._contrast = aggregation, contrast
         _ = self.aggregation, self.contrast  # refuses a bad name, or class names, here rather than at the first text
         token_batches([], self.batch_tokens)
@@ -130,19 +117,7 @@ class MhexExplainer:
     @property
     def aggregation(self) -> str:
         """What explains now: "fitted", "mean", "last" or "ema"."""
-        return self._aggregation_of(self._readout)
-
-    def _aggregation_of(self, readout: Any) -> str:
-        name, fitted = self._aggregation, readout is not None
-        if name not in ("auto", *AGGREGATIONS):
-            raise ValueError(f"aggregation must be one of {['auto', *AGGREGATIONS]}, got {name!r}.")
-        chosen = name if name != "auto" else "fitted" if fitted else str(self.model.mhex_config.aggregation)
-        if chosen == "fitted" and not fitted:
-            raise ValueError(
-                "aggregation='fitted' needs fitted equivalent matrices, which this model does not have: "
-                "fit_equivalent_matrices(model, tokenizer, texts) makes them."
-            )
-        return chosen
+        return choose_aggregation(self._aggregation, self.model, self._readout)
 
     @property
     def _readout(self) -> Any:
@@ -152,17 +127,7 @@ class MhexExplainer:
     @property
     def contrast(self) -> str:
         """How scores are compared where no foil is given: "centred" or "none"."""
-        name, classes = self._contrast, self.classes
-        if name not in ("auto", "centred", "none"):
-            raise ValueError(f"contrast must be 'auto', 'centred' or 'none', got {name!r}.")
-        if name == "centred" and not classes.exclusive:
-            raise ValueError(
-                f"contrast='centred' compares classes that exclude each other, got a model for {classes.task}."
-            )
-        usual = "centred" if classes.exclusive else "none"
-        if name == "none" != usual and self.aggregation == "fitted":
-            raise ValueError("contrast='none' cannot be had of fitted matrices, which explain centred logits.")
-        return usual if name == "auto" else name
+        return choose_contrast(self._contrast, self.classes, self.aggregation)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
@@ -182,6 +147,8 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Any:
         """Explains one text, or a list of texts in one go.
@@ -195,6 +162,10 @@ class MhexExplainer:
             foil: a class to compare with: scores say what speaks for the target rather than for the foil.
             classes: "all" adds the scores of every class to the tokens.
             layers: adds what each depth contributes; over depths it sums to the score.
+            budget: further passes over each text with parts of it removed, an even number: they refine the one-pass
+                scores, and every token, word and phrase gets an `error`, the standard deviation of its score. The
+                scores then are the model's own whatever explains, and depths are not told apart.
+            seed: draws what the passes of a budget ask about.
             ids: a name for each explanation; by default its position.
 
         Returns:
@@ -211,11 +182,35 @@ class MhexExplainer:
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
         names = check_ids(ids, len(texts), single)
-        request = self.request(target, foil, classes, layers)
+        request = self.request(target, foil, classes, layers, budget, seed)
         if not texts:
             return []
         results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
         return results[0] if single else results
+
+    def refine(self, explanation: Any, *, budget: int, seed: int = 0) -> Any:
+        """The same explanation, or a list of them, after a budget of further passes (as in the call).
+
+        Raises:
+            TypeError, ValueError: as the call; a budget below 2, an explanation of another model or other weights.
+        """
+        if as_integer(budget, "budget", at_least=0) < 2:
+            raise ValueError(f"budget must be at least 2 to refine, got {budget}.")
+        if not isinstance(explanation, Explanation):
+            if isinstance(explanation, str) or not isinstance(explanation, Iterable):
+                raise TypeError(f"explanation must be an Explanation, or several, got {type(explanation).__name__}.")
+            return [self.refine(one, budget=budget, seed=seed) for one in explanation]
+        options: CallOptions = {
+            "target": explanation.target.id,
+            "ids": [explanation.id],
+            "budget": budget,
+            "seed": seed,
+        }
+        options["foil"] = None if explanation.foil is None else explanation.foil.id
+        options["classes"] = "target" if explanation.classes is None else "all"
+        refined = self(explanation.text, explanation.text_pair, **options)
+        check_same_model(explanation, refined)
+        return refined
 
     def stream(
         self,
@@ -227,6 +222,8 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Iterator[Explanation]:
         """Explains texts as they come, `batch_size` at a time, in order and in constant memory.
@@ -239,7 +236,7 @@ class MhexExplainer:
         """
         rows = zip_rows(texts=texts, text_pairs=text_pairs, ids=ids)
         size = as_integer(batch_size, "batch_size", at_least=1)
-        return self._stream(rows, size, self.request(target, foil, classes, layers))
+        return self._stream(rows, size, self.request(target, foil, classes, layers, budget, seed))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
         start, surrogates = 0, SurrogateWarnings()
@@ -252,6 +249,26 @@ class MhexExplainer:
             items = self.tokenise(texts, pairs, name="texts", start=start)
             yield from self._explain(items, names, request)
             start += len(chunk)
+
+    def judge(
+        self, texts: Iterable[str], text_pairs: Iterable[str] | None = None, *, masks: int = 24, seed: int = 0
+    ) -> Judgement:
+        """How far the scores can be trusted on these texts: their paired skill, from `masks` passes over each.
+
+        A fit's own figure is of texts of the kind that it was made on. `seed` draws the subsets that are kept.
+
+        Raises:
+            TypeError, ValueError: as the call; fewer than 2 masks, or no text of two tokens and more.
+        """
+        surrogates = SurrogateWarnings()
+        checked = check_texts(texts, "texts", surrogates=surrogates)
+        pairs = check_pairs(checked, text_pairs, "text_pairs", surrogates=surrogates)
+        surrogates.emit()
+        if not checked:
+            raise ValueError("texts must hold at least one text to judge on, got none.")
+        request, masks = self.request(), as_integer(masks, "masks", at_least=2)
+        inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
+        return judge(inputs, self._evidence, request, masks, seed)
 
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
@@ -277,18 +294,11 @@ class MhexExplainer:
             ValueError: logits that are not finite, a foil that the model predicts; names the text.
         """
         merger = WindowMerger(items)
-        ids = [part.features["input_ids"] for part in merger.inputs]
         results = []
-        options = {"output_attributions": True, "output_head_logits": request.readout is None, "return_dict": True}
-        pinned = {} if request.readout is None else {"mhex_fit": request.readout}
-        with torch.inference_mode():
-            for batch in self._batcher.indices(ids, self.batch_tokens):
-                inputs = [merger.inputs[number] for number in batch]
-                features = self._batcher.collate([part.features for part in inputs])
-                output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
-                for indices, evidence in merger.add(batch, read_evidence(inputs, output, request)):
-                    names = [items[index].name for index in indices]
-                    results.append((indices, attribute(evidence, names, request)))
+        for batch, part in self._evidence.read(merger.inputs, request):
+            for indices, evidence in merger.add(batch, part):
+                names = [items[index].name for index in indices]
+                results.append((indices, attribute(evidence, names, request)))
         return results
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
@@ -309,15 +319,16 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: str = "target",
         layers: bool = False,
+        budget: int = 0,
+        seed: int = 0,
     ) -> Request:
         """The options of a call, checked; errors as there."""
-        if classes not in ("target", "all"):
-            raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
+        budget, seed = check_call(classes, layers, budget, seed)
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)
         readout, config = self._readout, self.model.config  # once: another thread may fit anew
-        aggregation = self._aggregation_of(readout)
-        self._check_trained(aggregation)
+        aggregation = choose_aggregation(self._aggregation, self.model, readout)
+        check_trained(self.model, aggregation)
         revision = getattr(config, "_commit_hash", None)
         return Request(
             table=table,
@@ -325,21 +336,15 @@ class MhexExplainer:
             foil=foil_id,
             all_classes=classes == "all",
             layers=layers,
+            budget=budget,
+            seed=seed,
             contrast=self.contrast if foil_id is None else "foil",
             aggregation=aggregation,
             causal=self._batcher.site.causal,
             readout=readout if aggregation == "fitted" else None,
+            changed_weights=self.changed_weights,
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
             model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )
-
-    def _check_trained(self, aggregation: str) -> None:
-        check_fresh(self.model)
-        if aggregation != "fitted" and not trained(self.model.mhex):
-            raise ValueError(
-                "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
-                "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
-                "(fit_equivalent_matrices, `mhex fit`)."
-            )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -21,7 +21,7 @@ from ..render.display import show_here, text_or_file
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
-from .sums import check_count, check_no_language, highest, sum_by_owner, sum_by_segment
+from .sums import check_count, check_no_language, highest, segment_owners, sum_by_owner, sum_by_segment
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -56,14 +56,18 @@ class Explanation:
     truncated: bool
     windows: int
     notes: tuple[str, ...]
+    passes: int = 1  # of the model over each window of the text, or over the text
+    covariance: tuple[tuple[float, ...], ...] | None = None  # of refined token scores: row i has i + 1 entries
 
     def __post_init__(self) -> None:
         for name in ("tokens", "notes", "classes"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        if self.windows < 1:
-            raise ValueError(f"windows must be at least 1, got {self.windows}")
+        for name, count in (("windows", self.windows), ("passes", self.passes)):
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        self._check_errors()
         for name, number in (("sum", self.sum), ("base_value", self.base_value)):
             if not abs(number) <= _LARGEST:
                 raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
@@ -84,6 +88,17 @@ class Explanation:
         tolerance = 1e-4 * (1 + math.fsum(abs(token.score) for token in self.tokens))
         if not self.method.non_negative and abs(total - self.sum) > tolerance:
             raise ValueError(f"sum must be the sum of the token scores, {total:.6g}, got {self.sum:.6g}")
+
+    def _check_errors(self) -> None:
+        if any((token.error is None) != (self.covariance is None) for token in self.tokens):
+            raise ValueError("tokens must all have an error where there is a covariance, and none otherwise")
+        if self.covariance is None:
+            return
+        if [len(row) for row in self.covariance] != list(range(1, len(self.tokens) + 1)):
+            raise ValueError(f"covariance must be {len(self.tokens)} rows of 1, 2, 3, ... numbers, one a token")
+        for index, (token, row) in enumerate(zip(self.tokens, self.covariance, strict=True)):
+            if not (all(map(math.isfinite, (token.error or 0.0, *row))) and (token.error or 0.0) >= 0):
+                raise ValueError(f"tokens[{index}] has an error or a covariance that is not a finite number, 0 or more")
 
     def _check_token(self, name: str, token: Token) -> None:
         if not all(abs(score) <= _LARGEST for score in (token.score, *(token.scores or ()), *(token.layers or ()))):
@@ -143,6 +158,18 @@ class Explanation:
         rows = [token.scores or () for token in self.tokens]
         return np.asarray(rows, dtype=np.float32).reshape(len(rows), len(self.classes))
 
+    def _with_errors(self, spans: Sequence[Span]) -> tuple[Span, ...]:
+        """Sums of scores with the standard deviation of each, which takes in how the tokens' errors go together."""
+        if self.covariance is None:
+            return tuple(spans)
+        size = len(self.tokens)
+        lower = np.zeros((size, size))
+        lower[np.tril_indices(size)] = [value for row in self.covariance for value in row]
+        whole = lower + np.tril(lower, -1).T
+        return tuple(
+            replace(span, error=max(float(whole[np.ix_(span.tokens, span.tokens)].sum()), 0.0) ** 0.5) for span in spans
+        )
+
     @property
     def special_mass(self) -> float:
         """The share of special tokens in the absolute scores, 0 to 1: displays hide those tokens and show this."""
@@ -156,8 +183,10 @@ class Explanation:
         By default the words the text was explained with; with `language` those of spaCy's tokenizer for it.
         """
         if language is None:
-            return sum_by_owner(self.tokens, self._sources, [token.word for token in self.tokens])
-        return sum_by_segment(self.tokens, self._sources, lambda text: word_spans(text, language))
+            owners = [token.word for token in self.tokens]
+        else:
+            owners = segment_owners(self.tokens, self._sources, lambda text: word_spans(text, language))
+        return self._with_errors(sum_by_owner(self.tokens, self._sources, owners))
 
     def sentences(self, language: str | None = None, nlp: Language | None = None) -> tuple[Span, ...]:
         """The sentences that have tokens, in order; with the special tokens they add up as words do.
@@ -171,9 +200,10 @@ class Explanation:
             ValueError: an unknown language, an `nlp` that sets no sentence boundaries, or both arguments.
         """
         if nlp is None:
-            return sum_by_segment(self.tokens, self._sources, lambda text: segment_sentences(text, language))
+            spans = sum_by_segment(self.tokens, self._sources, lambda text: segment_sentences(text, language))
+            return self._with_errors(spans)
         check_no_language(language, nlp)
-        return sum_by_segment(self.tokens, self._sources, lambda text: parsed_sentences(nlp, text))
+        return self._with_errors(sum_by_segment(self.tokens, self._sources, lambda text: parsed_sentences(nlp, text)))
 
     def phrases(
         self, k: int | None = None, *, language: str | None = None, nlp: Language | None = None
@@ -200,9 +230,10 @@ class Explanation:
         """
         check_count(k)
         if nlp is None:
-            return highest(scored_runs(self.words(language), self.tokens, self._sources), k)
+            runs = scored_runs(self.words(language), self.tokens, self._sources)
+            return highest(self._with_errors(runs), k)
         check_no_language(language, nlp)
-        phrases = sum_by_phrase(self.tokens, self._sources, nlp)
+        phrases = self._with_errors(sum_by_phrase(self.tokens, self._sources, nlp))
         return phrases if k is None else highest(phrases, k)
 
     def top(self, k: int = 5, by: Literal["score", "abs"] = "score") -> tuple[Span, ...]:

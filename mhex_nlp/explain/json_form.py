@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
@@ -20,8 +21,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 _Converter = Callable[[Any], Any]
 
-SCHEMA = "mhex-explanation/1"
-_FAMILY, _VERSION = "mhex-explanation", 1
+SCHEMA = "mhex-explanation/1.1"
+_FAMILY, _VERSION = "mhex-explanation", (1, 1)
 _SHOWN = 60  # characters of a value in a sentence
 
 
@@ -53,18 +54,25 @@ def loads(source: str | bytes) -> Any:
 
 
 def check_schema(document: Any) -> dict[str, Any]:
-    """`document` if it is an object that names a schema version this release reads, else ValueError."""
+    """`document` in the form of this version, if it is an object that names one that is read, else ValueError.
+
+    Explanations of 1.0 call `skill` what is `absolute_skill` now.
+    """
     if not isinstance(document, dict):
         raise ValueError(f"not an explanation: expected a JSON object, got {_kind(document)}")
     if "schema" not in document:
         raise ValueError(f'not an explanation: the key "schema" is missing, expected "{SCHEMA}"')
     schema = document["schema"]
     family, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-    known = family == _FAMILY and len(version) < 10 and version.isascii() and version.isdecimal()
-    if not known or int(version) < 1:
+    if family != _FAMILY or not (match := re.fullmatch(r"([1-9][0-9]{0,8})(?:\.(0|[1-9][0-9]{0,8}))?", version)):
         raise ValueError(f'not an explanation: "schema" must be "{SCHEMA}", got {_brief(schema)}')
-    if int(version) > _VERSION:
+    number = int(match[1]), int(match[2] or 0)
+    if number > _VERSION:
         raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({SCHEMA}): upgrade mhex_nlp')
+    method = document.get("method")
+    if number == (1, 0) and isinstance(method, dict) and "skill" in method and "absolute_skill" not in method:
+        absolute = {} if method["skill"] is None else {"absolute_skill": method["skill"]}
+        return {**document, "method": {**method, "skill": None, **absolute}}
     return document
 
 
@@ -185,8 +193,8 @@ def _convert_items(value: dict[str, Any], converter_of: Callable[[str], _Convert
 def _reader(cls: type) -> _Converter:
     hints = get_type_hints(cls)
     converters = {field.name: _converter(hints[field.name], reading=True) for field in fields(cls)}
-    # Only keys that may be absent have the default None; the others are always written.
-    required = [field.name for field in fields(cls) if field.default is not None]
+    # Only keys that may be absent have a default, which is not written; the others always are.
+    required = [field.name for field in fields(cls) if field.default is MISSING]
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -214,7 +222,7 @@ def _writer(cls: type) -> _Converter:
         try:
             for name, convert, default in parts:
                 item = getattr(value, name)
-                if item is not None or default is MISSING:
+                if default is MISSING or (item is not None and item != default):
                     plain[name] = convert(item)
         except _BrokenHintError as error:
             error.path.append(f".{name}")

@@ -21,6 +21,7 @@ class Token:
     score: float  # signed, for the target
     scores: tuple[float, ...] | None = None  # one per class, in id order
     layers: tuple[float, ...] | None = None  # one per depth, for the target
+    error: float | None = None  # standard deviation of the score, where it was refined
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,11 @@ class ClassRef:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How the scores came about: whose logit they explain, how far a fit can be trusted (`skill`, `r2`)."""
+    """How the scores came about: whose logit they explain, and how far a fit can be trusted.
+
+    `skill` is the fit's paired skill, `attainable` what any additive scores could have of it, `absolute_skill` and `r2`
+    are of single answers (`FitReport`); explanations of earlier versions have the absolute one alone.
+    """
 
     name: str
     explains: Literal["heads", "model"]
@@ -64,6 +69,8 @@ class Method:
     fitted: bool
     skill: float | None
     r2: float | None
+    absolute_skill: float | None = None
+    attainable: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +100,4 @@ class Span:
     sequence: int
     score: float
     tokens: tuple[int, ...]
+    error: float | None = None  # standard deviation of the score, where the tokens' were refined

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..inputs.encoding import TokenisedText
 from ..models.heads.attribution import aggregate, contrast, depth_weights
+from .refinement import Sureness
 from .request import Request
 
 
@@ -25,17 +26,20 @@ class Evidence:
     """Per-token scores and logits of one batch, on the CPU.
 
     `per_depth` (B, T, L, C) float32 are scores by depth, zero where a token has none; `logits` (B, C) float32 the
-    model's; `explained` (B, C) the logits that the scores explain.
+    model's; `explained` (B, C) the logits that the scores explain; `sureness` how sure refined scores of each text are.
     """
 
     per_depth: Tensor
     logits: Tensor
     explained: Tensor
+    sureness: tuple[tuple[Sureness, ...], ...] | None = None
+    fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
         index = torch.tensor(rows, dtype=torch.long)
-        return Evidence(self.per_depth[index], self.logits[index], self.explained[index])
+        sureness = None if self.sureness is None else tuple(self.sureness[row] for row in rows)
+        return Evidence(self.per_depth[index], self.logits[index], self.explained[index], sureness, self.fit_holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Scores:
 
     `scores` (B, T) float32 are the target's; with all classes asked for, `class_scores` (B, T, C); with layers,
     `layer_scores` (B, T, L). `sums` and `bases` (B,) float64 add up to the (contrasted) logits explained, before any
-    clamp. `logits` and `explained` (B, C) float32.
+    clamp. `logits` and `explained` (B, C) float32. `covariances` (T, T) float64 of each text's scores, where they were
+    refined.
     """
 
     scores: NDArray[np.float32]
@@ -55,6 +60,8 @@ class Scores:
     targets: list[int]
     logits: Tensor
     explained: Tensor
+    covariances: list[NDArray[np.float64]] | None = None
+    fit_holds: bool | None = None
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
@@ -120,4 +127,21 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
         targets=targets.tolist(),
         logits=evidence.logits,
         explained=evidence.explained,
+        covariances=_covariances(evidence, targets, request),
+        fit_holds=evidence.fit_holds,
     )
+
+
+def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[NDArray[np.float64]] | None:
+    if evidence.sureness is None:
+        return None
+    covariances, tokens = [], evidence.per_depth.shape[1]
+    for parts, target in zip(evidence.sureness, targets.tolist(), strict=True):
+        weights = np.zeros(len(request.table))
+        weights[target] = 1
+        if request.contrast == "centred":
+            weights -= 1 / len(weights)
+        elif request.foil is not None:
+            weights[request.foil] -= 1
+        covariances.append(sum((part.covariance(tokens, weights) for part in parts), np.zeros((tokens, tokens))))
+    return covariances

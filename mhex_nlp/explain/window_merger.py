@@ -12,6 +12,7 @@ import torch
 
 from ..inputs.encoding import TokenisedText
 from ..inputs.windows import merge
+from .refinement import Sureness
 from .scores import Evidence
 
 
@@ -48,4 +49,15 @@ def _joined(parts: Sequence[Evidence], item: TokenisedText) -> Evidence:
     per_depth = merge([part.per_depth[0] for part in parts], item.windows, len(item))
     logits = torch.cat([part.logits for part in parts]).mean(0, keepdim=True)
     explained = torch.cat([part.explained for part in parts]).mean(0, keepdim=True)
-    return Evidence(per_depth[None], logits, explained)
+    return Evidence(per_depth[None], logits, explained, _placed(parts, item), parts[0].fit_holds)
+
+
+def _placed(parts: Sequence[Evidence], item: TokenisedText) -> tuple[tuple[Sureness, ...], ...] | None:
+    """How sure the text's scores are, by how sure those of its windows are."""
+    placed: list[Sureness] = []
+    for part, window in zip(parts, item.windows, strict=True):
+        if part.sureness is None:
+            return None
+        places = window.positions.tolist()
+        placed += [sureness.within(places, len(parts)) for sureness in part.sureness[0]]
+    return (tuple(placed),)

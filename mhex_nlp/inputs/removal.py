@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Taking content tokens out of a tokenised text: by [MASK], by deletion, or by the attention mask.
 
-Axes: T tokens of the text, S subsets of them. Pure functions on the model's own inputs; nothing here runs a model.
+Axes: T tokens of the text, N of them its own content, S subsets of them. Pure functions on the model's own inputs;
+nothing here runs a model.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,6 +81,17 @@ def remove(
         seen = features.get("attention_mask", torch.ones_like(ids))
         changed["attention_mask"] = torch.where(subsets, torch.zeros_like(seen), seen)
     return [{name: value[row].clone() for name, value in changed.items()} for row in range(len(subsets))]
+
+
+def random_subsets(content: int, masks: int, seed: Sequence[int]) -> Tensor:
+    """(S, N) bool: random subsets with sizes drawn uniformly, each with its complement, and the whole set last."""
+    whole = np.ones((1, content), dtype=bool)
+    if content < 2:
+        return torch.from_numpy(whole)
+    kept, generator = np.zeros((masks // 2, content), dtype=bool), np.random.default_rng(seed)
+    for row in kept:
+        row[generator.permutation(content)[: generator.integers(1, content)]] = True
+    return torch.from_numpy(np.concatenate([kept, ~kept, whole]))
 
 
 def _check(features: Mapping[str, Tensor], removed: Tensor, special: Tensor) -> None:

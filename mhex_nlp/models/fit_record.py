@@ -48,17 +48,39 @@ def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], b
         "widths": widths,
         "flow_widths": flows,
         "write_widths": flows,
-        "skill": at_most_1,
+        **dict.fromkeys(("skill", "absolute_skill"), at_most_1),
+        "attainable": ("a number of at most 1, or null", _or_none(_numbers(most=1))),
+        "attainable_interval": ("two numbers of at most 1, or null", _or_none(_numbers(most=1, length=2))),
+        "attainable_reliability": ("a number from 0 to 1, or null", _or_none(_numbers(0, 1))),
+        "refinement": ("ratio, noise and freedom above 0, or null", _or_none(_is_prior)),
+        "weights": ("hashes by dtype", _are_hashes),
         "r2": at_most_1,
         "skill_interval": ("two numbers of at most 1", _numbers(most=1, length=2)),
         "base_error": ("two finite numbers of at least 0", _numbers(least=0, length=2)),
         "depth_share": (f"{length} numbers from 0 to 1", _numbers(0, 1, length)),
         **dict.fromkeys(("strength", "seconds"), positive),
-        **dict.fromkeys(("texts", "held_out", "masks", "rows"), count),
+        **dict.fromkeys(("texts", "chosen_on", "held_out", "attainable_texts", "masks", "rows"), count),
         "seed": ("an integer", _integers()),
         "removal": ("'mask' or 'attention'", lambda value: value in ("mask", "attention")),
         "contrast": ("'centred' or 'none'", lambda value: value in ("centred", "none")),
     }
+
+
+def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or test(value)
+
+
+def _is_prior(value: Any) -> bool:
+    positive = _numbers(least=sys.float_info.min)
+    return (
+        isinstance(value, Mapping)
+        and set(value) == {"ratio", "noise", "freedom"}
+        and all(map(positive, value.values()))
+    )
+
+
+def _are_hashes(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
 
 
 def _ascending(value: Any, depths: int) -> bool:

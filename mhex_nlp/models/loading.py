@@ -14,6 +14,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers.utils import cached_file, logging
 
+from .heads.head import trained
+
 logger = logging.get_logger(__name__)
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 _CLASSIFIER = "ForSequenceClassification"
@@ -188,11 +190,27 @@ def check_fresh(model: Any) -> None:
         return
     now = model.state_dict()
     if any(key not in now or not _same(value, now[key]) for key, value in fresh.items()):
+        model._fresh_weights = {}  # no need to look again
         return
     raise ValueError(
         f"the model must be a fine-tuned classifier, got one whose checkpoint holds no {sorted(fresh)[0]}, so that its "
         "answers are random: train it first (Trainer, `mhex finetune` or a loop of your own)."
     )
+
+
+def check_trained(model: Any, aggregation: str) -> None:
+    """Refuses what explains nothing: a classifier, or heads where these explain, that were never trained.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    check_fresh(model)
+    if aggregation != "fitted" and not trained(model.mhex):
+        raise ValueError(
+            "the MHEX heads of this model were never trained, so their scores would mean nothing: fine-tune the "
+            "model with its heads (Trainer, `mhex finetune` or a loop of your own), or give it fitted matrices "
+            "(fit_equivalent_matrices, `mhex fit`)."
+        )
 
 
 def _sample(weight: Tensor) -> Tensor:

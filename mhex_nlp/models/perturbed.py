@@ -73,6 +73,30 @@ class PerturbedModel:
         """The inputs of a text without the tokens of each subset: (S, T) bool removed, (T,) bool always there."""
         return remove(item.features, removed, self.removal, self.tokenizer.mask_token_id, special=special)
 
+    def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]) -> list[Tensor]:
+        """The logits of texts of which only some content tokens are kept, (S, C) float32 each.
+
+        Args:
+            items: the texts.
+            subsets: (S, N) bool for each, true for content tokens that stay.
+
+        Raises:
+            ValueError: logits that are not finite.
+        """
+        variants: list[dict[str, Tensor]] = []
+        empty: list[int] = []
+        for item, kept in zip(items, subsets, strict=True):
+            positions = item.content_positions(self.causal)
+            removed = torch.zeros(len(kept), len(item), dtype=torch.bool)
+            removed[:, positions] = ~kept
+            special = torch.ones(len(item), dtype=torch.bool)
+            special[positions] = False
+            empty += [len(variants) + row for row in (~kept.any(1)).nonzero().flatten().tolist()]
+            variants += self.variants(item, removed, special)
+        # by mask token there are no more empty texts than lengths; by attention mask each text would keep its ids
+        logits = self.logits(variants, keep=empty if self.removal == "mask" else ())
+        return list(logits.split([len(kept) for kept in subsets]))
+
     def logits(self, variants: Sequence[Mapping[str, Tensor]], keep: Collection[int] = ()) -> Tensor:
         """What the model says of inputs (T,) int64 each, in order: (S, C) float32 on the CPU. Equal inputs run once.
 

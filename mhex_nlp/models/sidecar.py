@@ -17,6 +17,7 @@ from .._version import __version__
 from ..inputs.folders import check_replaced, read_object
 from .checkpoint import shown_name
 from .config import MhexConfig
+from .fit_weights import has_weights_of
 from .heads.head import trained
 from .loading import HEAD_PREFIXES, check_weights
 from .modeling import MhexMixin
@@ -34,8 +35,8 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
     Raises:
         TypeError: a model without heads.
         ValueError: heads with gates, which would change the deployed model's predictions, or heads that were neither
-            trained nor fitted and so explain nothing.
-            A folder that holds other files of these names.
+            trained nor fitted and so explain nothing; a fit of other weights; a folder that holds other files of these
+            names.
         NotADirectoryError: `directory` is a file.
     """
     if not isinstance(model, MhexMixin):
@@ -50,6 +51,7 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
             "the MHEX heads of this model were neither trained nor fitted, so there is nothing to save; "
             "fit_equivalent_matrices(model, tokenizer, texts) fits them."
         )
+    _check_fit(model)
     folder = Path(directory)
     ours = read_object(folder / _RECORD).get("schema") == _SCHEMA
     check_replaced(folder, [_WEIGHTS, _RECORD], ours, "directory")
@@ -73,6 +75,14 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         },
     }
     (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def _check_fit(model: Any) -> None:
+    if model.fit_record is not None and has_weights_of(model, model.fit_record) is False:
+        raise ValueError(
+            "the model's weights are not those that its fit was made on, so there is no explainer of them to save; "
+            "fit_equivalent_matrices(model, tokenizer, texts) fits anew."
+        )
 
 
 def read_record(directory: str | PathLike[str], model: PreTrainedModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-SCHEMA = "mhex-explanation/1"
+SCHEMA = "mhex-explanation/1.1"
 UNITS = ("words", "tokens")
 LEVELS = 10
 

@@ -129,7 +129,11 @@ def explained(method: Mapping[str, Any]) -> str:
     if method["non_negative"]:
         parts.append("negative scores set to zero")
     if method["skill"] is not None:
-        parts.append(f"held-out skill {method['skill']:.2f}")
-    if method["r2"] is not None:
+        attainable = method.get("attainable")
+        best = "" if attainable is None else f" ({attainable:.2f} attainable)"
+        parts.append(f"held-out skill {method['skill']:.2f}{best}")
+    elif method.get("absolute_skill") is not None:
+        parts.append(f"held-out absolute skill {method['absolute_skill']:.2f}")
+    elif method["r2"] is not None:
         parts.append(f"R² {method['r2']:.2f}")
     return f"Explains {_EXPLAINS.get(method['explains'], method['explains'])}: {', '.join(parts)}."

@@ -449,7 +449,7 @@ def test_other_settings_may_follow_where_nothing_is_finished(explainer, corpus, 
 def test_scores_that_are_not_finite_are_errors_of_their_rows(corpus, tmp_path):
     model = get_mhex_model(tiny_bert(num_labels=3).eval(), MhexConfig(gate=False))
     fit_equivalent_matrices(model, TOKENIZER, tiny_texts(40)[0], progress=False)
-    model.mhex_fit.constant.fill_(float("nan"))
+    model.mhex_fit.depth_1.fill_(float("nan"))
     report = run(MhexExplainer(model, TOKENIZER), corpus, tmp_path / "out", formats=("parquet",))
     assert (report.explained, report.errors) == (0, 60)
     errors = (tmp_path / "out" / "errors.jsonl").read_text()

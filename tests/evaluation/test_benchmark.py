@@ -17,11 +17,12 @@ from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluatio
 from mhex_nlp.evaluation.benchmark.cost import Meter
 from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
 from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
-from mhex_nlp.evaluation.bootstrap import bootstrap, f1_of, interval, mean_of, paired_interval, percentile_interval
+from mhex_nlp.evaluation.intervals import f1_of, interval, mean_of, paired_interval
 from mhex_nlp.evaluation.metrics.games import removal_masks
 from mhex_nlp.evaluation.metrics.perturbation import bin_counts
 from mhex_nlp.evaluation.metrics.plausibility import iou_f1, mask_spans
 from mhex_nlp.evaluation.model_values import ModelValues, perturb
+from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
 
 TEXTS = tiny_texts(8)[0]
 QUICK = {"reference_permutations": 8, "steps": 4, "permutations": 4}
@@ -224,7 +225,7 @@ def test_equal_seeds_draw_the_same_rows_in_chunks_of_any_size(monkeypatch):
     assert whole.shape == (40,)
     rows = np.random.default_rng(3).integers(0, 9, (40, 9))
     np.testing.assert_array_equal(whole, [values[row].sum() for row in rows])
-    monkeypatch.setattr("mhex_nlp.evaluation.bootstrap._CHUNK", 20)
+    monkeypatch.setattr("mhex_nlp.explain.bootstrap._CHUNK", 20)
     np.testing.assert_array_equal(bootstrap(values, lambda samples: samples.sum((1, 2)), 40, seed=3), whole)
     generator = np.random.default_rng(3)
     assert (bootstrap(values, lambda samples: samples.sum((1, 2)), 40, generator) == whole).all()

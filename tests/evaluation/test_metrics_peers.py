@@ -24,7 +24,7 @@ from mhex_nlp.evaluation.metrics.naopc import order_aopc
 from mhex_nlp.evaluation.metrics.perturbation import aopc, bin_masks, comprehensiveness, sufficiency
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
-from mhex_nlp.training.fitting import skill
+from mhex_nlp.explain import skill
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25)
 
@@ -127,7 +127,8 @@ def test_random_orders_have_the_mean_aopc_of_all_orders():
 def rows(n, seed):
     """A text of n tokens with one feature a token, values of a game of its own, the whole set last."""
     draw = np.random.default_rng(seed)
-    kept = np.concatenate([draw.random((6, n)) < 0.5, np.ones((1, n), dtype=bool)])
+    half = draw.random((6, n)) < 0.5
+    kept = np.concatenate([half, ~half, np.ones((1, n), dtype=bool)])
     worth = torch.from_numpy(draw.normal(size=(n, 2)))
     mask = torch.from_numpy(kept).double()
     return skill.Rows(mask, mask @ worth, mask.sum(1), 0), worth

@@ -58,7 +58,7 @@ def test_json_form_is_the_one_agreed() -> None:
         "windows",
         "notes",
     ]
-    assert document["schema"] == SCHEMA == "mhex-explanation/1"
+    assert document["schema"] == SCHEMA == "mhex-explanation/1.1"
     assert list(document["tokens"][1]) == [
         "text",
         "piece",
@@ -91,6 +91,19 @@ def test_schema_is_valid_and_describes_every_property() -> None:
             assert "description" in rule or "description" in schema["$defs"][rule["$ref"].split("/")[-1]], name
 
 
+def test_explanations_of_the_first_form_are_read_by_what_they_say() -> None:
+    """What they call skill is of single answers; the figure of that name has another meaning now."""
+    document = make().to_dict()
+    document["schema"], document["method"] = "mhex-explanation/1", {**document["method"], "skill": 0.25, "r2": 0.5}
+    method = Explanation.from_dict(document).method
+    assert (method.skill, method.absolute_skill, method.attainable, method.r2) == (None, 0.25, None, 0.5)
+    document["schema"] = "mhex-explanation/1.1"
+    assert Explanation.from_dict(document).method.skill == 0.25
+    for newer in ("mhex-explanation/1.2", "mhex-explanation/2"):
+        with pytest.raises(ValueError, match="newer than this release reads"):
+            Explanation.from_dict({**document, "schema": newer})
+
+
 PARTS = {"class": ClassRef, "prediction": Prediction, "method": Method, "token": Token}
 
 
@@ -98,7 +111,7 @@ PARTS = {"class": ClassRef, "prediction": Prediction, "method": Method, "token":
 def test_schema_has_the_fields_of_the_dataclasses(name: str | None, part: type) -> None:
     schema = explanation_schema() if name is None else explanation_schema()["$defs"][name]
     fields = [field.name for field in dataclasses.fields(part)]
-    optional = {field.name for field in dataclasses.fields(part) if field.default is None}
+    optional = {field.name for field in dataclasses.fields(part) if field.default is not dataclasses.MISSING}
     assert [key for key in schema["properties"] if key != "schema"] == fields
     assert set(schema["required"]) - {"schema"} == set(fields) - optional
 
@@ -146,7 +159,7 @@ def edited(path: str, value: Any) -> str:
         ("[1]", "expected a JSON object, got an array"),
         ("null", "expected a JSON object, got null"),
         ("{}", 'key "schema" is missing'),
-        ('{"schema": 1}', '"schema" must be "mhex-explanation/1", got 1'),
+        ('{"schema": 1}', '"schema" must be "mhex-explanation/1.1", got 1'),
         ('{"schema": "other/1"}', "got 'other/1'"),
         ('{"schema": "mhex-explanation/0"}', "must be"),
         ('{"schema": "mhex-explanation/2"}', "newer than this release reads.*upgrade mhex_nlp"),

@@ -230,7 +230,7 @@ def test_a_missing_tokenizer_is_named(monkeypatch: pytest.MonkeyPatch, language:
     from mhex_nlp.inputs import segmentation
 
     monkeypatch.setattr(segmentation.importlib.util, "find_spec", lambda name: None)
-    segmentation._pipeline.cache_clear()
+    monkeypatch.setattr(segmentation, "_PIPELINES", {})
     for ask in (
         segment_words,
         lambda text, code: make(text).words(code),

@@ -26,7 +26,7 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
         tokens.append({**position, "piece": piece, "word": word, "special": word is None, "score": score})
     total = sum(token["score"] for token in tokens)
     return {
-        "schema": "mhex-explanation/1",
+        "schema": "mhex-explanation/1.1",
         "id": "0",
         "text": text,
         "text_pair": text_pair,
@@ -47,6 +47,7 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
             "removal": "mask",
             "fitted": True,
             "skill": 0.71,
+            "attainable": 0.93,
             "r2": 0.64,
         },
         "model": {"name": "reviews-minilm", "revision": "4f1c2d9a77e05b13"},

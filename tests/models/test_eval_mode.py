@@ -207,7 +207,7 @@ def test_a_request_keeps_the_fit_that_it_was_made_with() -> None:
     model.add_readout({**fit, "depths": [0, 2], "skill": 0.7}, torch.randn(1 + 2 * size, 2))
     ((_, again),) = explainer.attribute(items, request)
     assert np.array_equal(first.scores, again.scores) and request.fit["skill"] == 0.5
-    assert explainer("a superb film .").method.skill == 0.7
+    assert explainer.request().fit["skill"] == 0.7
     model.drop_readout()
     ((_, dropped),) = explainer.attribute(items, request)
     assert np.array_equal(first.scores, dropped.scores)

@@ -18,10 +18,10 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
+from mhex_nlp.explain.skill import Rows
+from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
-from mhex_nlp.training.fitting.equations import random_subsets
 from mhex_nlp.training.fitting.ridge import RidgeStream
-from mhex_nlp.training.fitting.skill import Rows
 
 TOKENIZER = tiny_tokenizer()
 WORDS = [*NEUTRAL, *GOOD, *BAD]
@@ -126,7 +126,7 @@ def test_a_fit_finds_more_than_the_even_spread():
     report = fit_equivalent_matrices(model, TOKENIZER, texts(400), masks=8)
     assert report.skill > 0.5 and report.skill_interval[0] < report.skill < report.skill_interval[1]
     assert report.trusted and report.r2 > report.skill - 0.2
-    assert report.held_out == 40 and report.texts == 360
+    assert report.held_out == report.chosen_on == 40 and report.texts == 320
     assert sum(report.depth_share) == pytest.approx(1) and report.removal == "mask"
 
 
@@ -183,10 +183,29 @@ def test_training_drops_the_fit(tmp_path):
     assert MhexExplainer(model, TOKENIZER).aggregation == "mean"
 
 
+def test_a_strength_at_the_end_of_the_path_widens_it(monkeypatch):
+    """The best strength of a made-up path lies beyond both ends of what is tried first."""
+    from types import SimpleNamespace
+
+    from mhex_nlp.training.fitting import fit
+
+    stream = SimpleNamespace(solve=lambda strength: strength)
+    for best in (1e-9, 1e4):
+        monkeypatch.setattr(fit.skill, "skill", lambda weights, rows, best=best: -abs(np.log10(weights / best)))
+        assert fit._best(stream, [])[1] == pytest.approx(best)
+    monkeypatch.setattr(fit.skill, "skill", lambda weights, rows: -weights)
+    assert fit._best(stream, [])[1] == pytest.approx(1e-12 / 3), "and ends"
+
+
+def test_few_texts_to_judge_on_are_warned_of():
+    with pytest.warns(UserWarning, match="judged on 6 texts alone"):
+        fit_equivalent_matrices(small_model(), TOKENIZER, texts(60))
+
+
 def test_pairs():
     model = small_model()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60), text_pairs=texts(60, seed=1))
-    assert report.texts == 54
+    assert (report.texts, report.chosen_on, report.held_out) == (48, 6, 6)
 
 
 def test_regression_is_not_centred():
@@ -207,7 +226,12 @@ def test_removal_by_attention_without_a_mask_token():
     [
         ({"texts": texts(5)}, ValueError, "texts must be at least 20 to fit, got 5"),
         ({"texts": [" "] * 30}, ValueError, r"texts\[0\] must hold at least one character"),
-        ({"texts": ["good"] * 30}, ValueError, "texts must have more than one token to judge a fit on"),
+        (
+            {"texts": ["good film"] * 30},
+            ValueError,
+            "texts must be at least 20 that differ, got 30 that are",
+        ),
+        ({"texts": [chr(97 + i) for i in range(26)]}, ValueError, "texts must have more than one token to judge a fit"),
         ({"masks": 1}, ValueError, "masks must be an integer of at least 2"),
         ({"held_out": 1.0}, ValueError, "held_out must be between 0 and 1"),
         ({"max_features": 10}, ValueError, "max_features must be at least 65"),
@@ -240,6 +264,7 @@ def test_explanations_of_a_fitted_model():
         np.testing.assert_allclose(e.class_scores[:, e.target.id], e.scores, atol=1e-5)
         assert (e.method.explains, e.method.fitted, e.method.removal) == ("model", True, "mask")
         assert e.method.skill == report.skill and e.method.r2 == report.r2 and not e.notes
+        assert (e.method.absolute_skill, e.method.attainable) == (report.absolute_skill, report.attainable)
     foil, plain = explainer("good film", target=0, foil=1), explainer("good film", target=0)
     assert foil.base_value + foil.sum == pytest.approx(2 * (plain.base_value + plain.sum), abs=1e-4)  # two classes
     assert MhexExplainer(model, TOKENIZER, aggregation="mean")("good film").method.explains == "heads"

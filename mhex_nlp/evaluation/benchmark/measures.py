@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..bootstrap import Statistic, f1_of, mean_of
+from ..intervals import Statistic, f1_of, mean_of
 from ..metrics.arrays import Bools, Floats
 from ..metrics.perturbation import ERASER_BINS, average_drop, comprehensiveness, log_odds, sufficiency
 from ..metrics.plausibility import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..bootstrap import Interval
+from ..intervals import Interval
 
 SCHEMA = "mhex-evaluation/1"
 

@@ -16,7 +16,7 @@ import transformers
 
 from ..._version import __version__
 from ...models.checkpoint import shown_name
-from ..bootstrap import Interval, interval, mean_of, paired_interval
+from ..intervals import Interval, interval, mean_of, paired_interval
 from ..metrics.arrays import Bools, Floats
 from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...inputs.folders import check_replaced, read_object
-from ..bootstrap import Interval
+from ..intervals import Interval
 from .measures import MEASURES, PLAUSIBILITY
 from .methods import MHEX_METHODS
 from .results import SCHEMA, EvaluationReport, MethodResult

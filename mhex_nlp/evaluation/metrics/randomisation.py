@@ -92,6 +92,8 @@ def parameter_randomisation(
     if not texts or not len(seeds):
         raise ValueError(f"texts and seeds must hold at least one entry each, got {len(texts)} and {len(seeds)}.")
     explanations = explainer(texts)
+    explainer = copy.copy(explainer)
+    explainer.changed_weights = "note"  # random weights under the fit of others are what is looked at
     targets = [explanation.target.id for explanation in explanations]
     original = [_content(explanation) for explanation in explanations]
     for index, row in enumerate(original):

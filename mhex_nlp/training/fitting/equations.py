@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ...explain.skill import Rows
 from ...inputs.encoding import TokenisedText
+from ...inputs.removal import random_subsets
 from ...models.heads.readout import FeatureLayout
 from ...models.perturbed import PerturbedModel, check_finite_logits
 from ...models.tasks.sequence_classification import is_exclusive
-from .skill import Rows
 
 
 class EquationSource:
@@ -47,28 +47,28 @@ class EquationSource:
         flows = [flow.shape[-1] for flow in output.attention_flow]  # of every layer, or of none
         return FeatureLayout(tuple(range(len(widths))), widths, (0, *flows, 0) if flows else (0,) * len(widths))
 
+    def content_sizes(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+        """How many tokens of each text can be removed."""
+        return [len(item.content_positions(self.perturbed.causal)) for item in self.perturbed.tokenise(texts, pairs)]
+
     def rows(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, numbers: Sequence[int], seed: int
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        numbers: Sequence[int],
+        seed: int,
+        masks: int | None = None,
     ) -> Iterator[Rows]:
-        """The rows of each text; the subsets depend on the text's own number and the seed alone."""
+        """The rows of each text; the subsets depend on the text's own number, the seed and their count alone."""
         items = self.perturbed.tokenise(texts, pairs)
         content = [item.content_positions(self.perturbed.causal) for item in items]
         subsets = [
-            random_subsets(len(positions), self.masks, [seed, number])
+            random_subsets(len(positions), masks or self.masks, [seed, number])
             for positions, number in zip(content, numbers, strict=True)
         ]
-        variants: list[dict[str, Tensor]] = []
-        for item, positions, kept in zip(items, content, subsets, strict=True):
-            removed = torch.zeros(len(kept), len(item), dtype=torch.bool)
-            removed[:-1, positions] = ~kept[:-1]
-            removed[-1, positions] = True  # in the place of the whole text, which is run for its states anyway
-            special = torch.ones(len(item), dtype=torch.bool)
-            special[positions] = False
-            variants += self.perturbed.variants(item, removed, special)
-        ends = np.cumsum([len(kept) for kept in subsets]).tolist()
-        # by mask token there are no more empty texts than lengths; by attention mask each text would keep its ids
-        empty = [end - 1 for end in ends] if self.removal == "mask" else []
-        answers = self._contrasted(self.perturbed.logits(variants, keep=empty)).split([len(kept) for kept in subsets])
+        # nothing in the place of the whole text, which is run for its states anyway
+        answered = [torch.cat([kept[:-1], torch.zeros_like(kept[-1:])]) for kept in subsets]
+        answers = map(self._contrasted, self.perturbed.kept_logits(items, answered))
         whole_texts = self._features(items)
         for positions, kept, answer, (features, whole) in zip(content, subsets, answers, whole_texts, strict=True):
             sums = kept.to(features.dtype) @ features[positions]
@@ -94,14 +94,3 @@ class EquationSource:
             for row, index in enumerate(batch):
                 features[index] = joined[row, : len(items[index])], logits[row]
         return [features[index] for index in range(len(items))]
-
-
-def random_subsets(content: int, masks: int, seed: Sequence[int]) -> Tensor:
-    """(S, N) bool: random subsets with sizes drawn uniformly, each with its complement, and the whole set last."""
-    whole = np.ones((1, content), dtype=bool)
-    if content < 2:
-        return torch.from_numpy(whole)
-    kept, generator = np.zeros((masks // 2, content), dtype=bool), np.random.default_rng(seed)
-    for row in kept:
-        row[generator.permutation(content)[: generator.integers(1, content)]] = True
-    return torch.from_numpy(np.concatenate([kept, ~kept, whole]))

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from math import log10
 from typing import Any
 
 import numpy as np
@@ -23,34 +26,47 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ...explain import skill
+from ...explain.skill import Rows
 from ...inputs.checks import as_integer
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
+from ...models.fit_weights import fit_hashes
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
-from . import skill
+from .attainable import Attainable, attainable
 from .equations import EquationSource
 from .ridge import RidgeStream
-from .skill import Rows
+from .splits import Splits, split
 
-STRENGTHS = tuple(10.0**power for power in range(-6, 1))  # then thirds and threefolds of the best
+POWERS = range(-6, 1)  # of ten, of the strengths tried; wider where the best is at an end; then thirds and threefolds
+WIDEST = range(-12, 7)
 MIN_TEXTS = 20
-MAX_HELD_OUT = 300  # more would only make the choice slower, and memory grow
+FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
 _CHUNK = 32  # texts whose rows are made together
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How far the fitted scores can be trusted, on held-out texts; kept in `config.mhex_fit`.
+    """How far the fitted scores can be trusted, on texts that were held out; kept in `config.mhex_fit`.
 
-    `skill` = 1 - SSE / SSE of spreading the text's total evenly over its tokens: 0 says nothing about single tokens, 1
-    predicts every masked output. `r2` is the plain share of variance. Both on random subsets only, after adding to each
-    content token the same share of what the scores miss of the whole. `base_error`: mean and 95th percentile of
-    |base value - v(empty)|.
+    `skill`, the figure to trust a fit by, is the paired skill: 1 - SSE / SSE of spreading the text's total evenly over
+    its tokens, of v(S) - v(N - S), what the model says with a random half of the tokens less what it says with the
+    other. 0 says nothing about single tokens, 1 predicts every difference. No additive scores predict more than
+    `attainable`, the same figure of each text's own best scores (`attainable.py`). `absolute_skill` and `r2`, the plain
+    share of variance, are of v(S) - v(empty), which additive scores cannot predict where removal shifts all answers.
+    All are taken after adding to each content token the same share of what the scores miss of the whole text.
+    `base_error`: mean and 95th percentile of |base value - v(empty)|.
     """
 
     skill: float
     skill_interval: tuple[float, float]  # 95 %, bootstrap over held-out texts
+    attainable: float | None  # None where it was not measured
+    attainable_interval: tuple[float, float] | None
+    attainable_reliability: float | None  # of the best scores: 1 where subsets were many enough
+    attainable_texts: int
+    refinement: dict[str, float] | None  # how far scores are off, the prior of a budget (`explain.refinement.Prior`)
+    absolute_skill: float
     r2: float
     base_error: tuple[float, float]
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
@@ -58,19 +74,26 @@ class FitReport:
     widths: tuple[int, ...]
     flow_widths: tuple[int, ...]  # 0 where the flow into a depth is not read
     strength: float
-    texts: int
-    held_out: int
+    texts: int  # learnt from
+    chosen_on: int  # texts that the strength was chosen by
+    held_out: int  # texts that the figures are of
     masks: int
     rows: int
     removal: str
     contrast: str
     seed: int
     seconds: float
+    weights: dict[str, str]  # hashes of the weights that it is of (`models.fit_weights`)
 
     @property
     def trusted(self) -> bool:
         """Whether the lower end of the skill's interval is above 0."""
         return self.skill_interval[0] > 0
+
+    @property
+    def share_of_attainable(self) -> float | None:
+        """`skill` / `attainable`; None where that was not measured or is not above 0."""
+        return self.skill / self.attainable if self.attainable is not None and self.attainable > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -89,6 +112,7 @@ def fit_equivalent_matrices(
     removal: str = "auto",
     seed: int = 0,
     batch_tokens: int = 4096,
+    attainable_texts: int = 30,
     progress: bool = True,
 ) -> FitReport:
     """Fits the model's equivalent matrices to its behaviour on `texts`; no labels are needed, no weight changes.
@@ -102,56 +126,69 @@ def fit_equivalent_matrices(
         texts: some thousand texts of the kind to be explained.
         text_pairs: second halves, one for each text.
         masks: random subsets per text, in complementary pairs.
-        held_out: share of the texts on which the fit is judged and the ridge strength chosen.
+        held_out: share of the texts on which the fit is judged, and of those by which the ridge strength is chosen;
+            5 to 300 each, and near-duplicates of one text are kept on one side.
         max_features: depths are thinned evenly until the features are no more than this.
         removal: "mask", "attention", or "auto": by mask token where the tokenizer has one.
         seed: of the split and of the subsets.
         batch_tokens: texts times longest text of one batch.
+        attainable_texts: held-out texts on which the attainable skill is measured, four passes for each of a text's
+            tokens, altogether no more than a quarter of what the fit takes (at least 4,096); 0 leaves it out.
         progress: show a bar on a terminal.
 
     Raises:
-        ValueError: a model without heads, a slow tokenizer, too few texts, an option out of range.
+        ValueError: a model without heads, a slow tokenizer, too few texts that differ, an option out of range.
+        RuntimeError: somebody trained the model meanwhile.
         MemoryError: the features would not fit into half of the free memory.
     """
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
+    attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     checked, pairs = _check(model, texts, text_pairs, held_out)
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
-    order = np.random.default_rng(seed).permutation(len(checked)).tolist()
-    judged = min(max(round(held_out * len(checked)), 5), MAX_HELD_OUT)
-    judges, learners = order[:judged], order[judged:]
+    splits, weights_hashes = _split(checked, pairs, held_out, seed), fit_hashes(model)
+
+    def chosen_texts(indices: Sequence[int]) -> tuple[list[str], list[str] | None]:
+        return [checked[i] for i in indices], None if pairs is None else [pairs[i] for i in indices]
 
     def rows(indices: Sequence[int], say: str) -> Iterator[Rows]:
         starts = range(0, len(indices), _CHUNK)
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
             chosen = indices[begin : begin + _CHUNK]
-            halves = None if pairs is None else [pairs[i] for i in chosen]
-            yield from source.rows([checked[i] for i in chosen], halves, chosen, seed)
+            yield from source.rows(*chosen_texts(chosen), chosen, seed)
 
     with torch.inference_mode():
         source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         stream = RidgeStream(source.layout.parts, model.config.num_labels)
-        for text_rows in rows(learners, "Fitting"):
+        for text_rows in rows(splits.learn, "Fitting"):
             stream.add(*text_rows.equations())
-        held = list(rows(judges, "Judging"))
-        weights, strength = _best(stream, held)
+        weights, strength = _best(stream, list(rows(splits.choose, "Choosing")))
+        held = list(rows(splits.judge, "Judging"))
+        measured = splits.judge[:attainable_texts]
+        passes = max(4096, masks * len(checked) // 4)
+        best = _attainable(attainable(source, weights, *chosen_texts(measured), measured, passes=passes, seed=seed))
     report = FitReport(
         **_judge(weights, held, source.layout, seed),
+        **best,
         depths=source.layout.depths,
         widths=source.layout.widths,
         flow_widths=source.layout.flow_widths,
         strength=strength,
-        texts=len(learners),
-        held_out=len(held),
+        texts=len(splits.learn),
+        chosen_on=len(splits.choose),
+        held_out=len(splits.judge),
         masks=masks,
         rows=stream.rows,
         removal=source.removal,
         contrast=source.contrast,
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
+        weights=weights_hashes,
     )
+    if fit_hashes(model) != weights_hashes:
+        raise RuntimeError("the model's weights changed while it was fitted, so that the fit is of no weights at all.")
     model.add_readout(report.to_dict(), weights)
     return report
 
@@ -172,6 +209,23 @@ def _check(model: Any, texts: Any, text_pairs: Any, held_out: float) -> tuple[li
     return checked, pairs
 
 
+def _split(texts: Sequence[str], pairs: Sequence[str] | None, held_out: float, seed: int) -> Splits:
+    """The three parts; ValueError where too few texts differ, UserWarning where too few are left to judge on."""
+    splits = split(texts if pairs is None else [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)], held_out, seed)
+    if min(map(len, splits)) < 2:
+        raise ValueError(
+            f"texts must be at least {MIN_TEXTS} that differ, got {len(texts)} that are mostly near-duplicates of each "
+            "other."
+        )
+    if len(splits.judge) < FEW_JUDGED:
+        warnings.warn(
+            f"the fit is judged on {len(splits.judge)} texts alone, so that the interval of its skill is itself "
+            f"uncertain; give more texts or a larger held_out for {FEW_JUDGED} and more.",
+            stacklevel=3,
+        )
+    return splits
+
+
 def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: int) -> dict[str, Any]:
     """The part of the report that says how good a solution is on held-out rows."""
     errors = skill.errors(weights, held)
@@ -180,20 +234,48 @@ def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: i
     return {
         "skill": skill.ratio(errors),
         "skill_interval": skill.interval(errors, seed),
+        "absolute_skill": skill.ratio(skill.errors(weights, held, skill.absolute_residuals)),
         "r2": skill.r2(weights, held),
         "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
-        "depth_share": skill.depth_share(weights, held, layout.blocks),
+        "depth_share": _depth_share(weights, held, layout.blocks),
     }
 
 
-def _best(stream: RidgeStream, held: Sequence[Rows]) -> tuple[Tensor, float]:
-    """The solution with the most skill on held-out rows, and its strength."""
+def _depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
+    """The share of each depth in the mean absolute score of whole texts."""
+    parts = weights[1:].split(list(widths))
+    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
+    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
+    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
 
-    def attempt(strength: float) -> tuple[float, float, Tensor]:
-        weights = stream.solve(strength)
-        return skill.skill(weights, held), strength, weights
 
-    best = max(map(attempt, STRENGTHS), key=lambda candidate: candidate[0])
-    nearby = map(attempt, (best[1] / 3, best[1] * 3))
-    _, strength, weights = max([best, *nearby], key=lambda candidate: candidate[0])
-    return weights, strength
+def _attainable(best: Attainable | None) -> dict[str, Any]:
+    """The part of the report that says how good any solution could be."""
+    if best is None:
+        names = ("attainable", "attainable_interval", "attainable_reliability")
+        return {**dict.fromkeys(names), "attainable_texts": 0, "refinement": None}
+    return {
+        "attainable": best.skill,
+        "attainable_interval": best.interval,
+        "attainable_reliability": best.reliability,
+        "attainable_texts": best.texts,
+        "refinement": best.prior and asdict(best.prior),
+    }
+
+
+def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
+    """The solution with the most skill on rows of texts kept for the choice, and its strength."""
+
+    @cache
+    def attempt(power: float) -> tuple[float, Tensor]:
+        weights = stream.solve(10.0**power)
+        return skill.skill(weights, rows), weights
+
+    def best_of(powers: Iterable[float]) -> float:
+        return max(powers, key=lambda power: attempt(power)[0])
+
+    low, high = POWERS[0], POWERS[-1]
+    while (power := best_of(range(low, high + 1))) in (low, high) and WIDEST[0] < power < WIDEST[-1]:
+        low, high = min(low, int(power) - 1), max(high, int(power) + 1)
+    power = best_of((power, power - log10(3), power + log10(3)))
+    return attempt(power)[1], 10.0**power

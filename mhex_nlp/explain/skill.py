@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far fitted scores predict what a model does with parts of held-out texts.
+"""How far scores predict what a model does with parts of texts.
 
-Axes: S subsets of a text's tokens, F features, C labels.
+Axes: S subsets of a text's tokens, F features of a token, C labels. Scores of tokens are features times weights; scores
+that are known are their own features, with the weights of identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...evaluation.bootstrap import bootstrap, percentile_interval
+from .bootstrap import bootstrap, percentile_interval
+
+Residuals = Callable[[Tensor, "Rows"], tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True)
@@ -38,16 +41,34 @@ class Rows:
         return torch.cat([x, self.sums[-1:]]), torch.cat([y, self.values[-1:]])
 
 
-def residuals(weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-    """What the scores, and what the even spread, miss of each random subset: (S - 1, C) float64 each."""
-    total, share = rows.values[-1].double(), (rows.sizes[:-1].double() / rows.sizes[-1])[:, None]
-    predicted = rows.sums.double() @ weights
-    corrected = predicted[:-1] + share * (total - predicted[-1])
-    values = rows.values[:-1].double()
-    return values - corrected, values - share * total
+def absolute_residuals(weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    """What the scores, and what the even spread, miss of v(S) - v(empty) of each random subset: (S - 1, C) float64."""
+    return _residuals(weights, rows, rows.sums[:-1], rows.values[:-1], rows.sizes[:-1])
 
 
-def errors(weights: Tensor, held: Sequence[Rows]) -> np.ndarray:
+def paired_residuals(weights: Tensor | None, rows: Rows) -> tuple[Tensor, Tensor]:
+    """What the scores, and what the even spread, miss of v(S) - v(N - S) of each pair: ((S - 1) / 2, C) float64.
+
+    Without `weights` the scores are the even spread.
+    """
+    half = (len(rows.sums) - 1) // 2
+    differences = [part[:half] - part[half : 2 * half] for part in (rows.sums, rows.values, rows.sizes)]
+    return _residuals(weights, rows, *differences)
+
+
+def _residuals(
+    weights: Tensor | None, rows: Rows, sums: Tensor, values: Tensor, sizes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both get the whole text right, for what the scores miss of it is spread evenly over its tokens."""
+    total, share = rows.values[-1].double(), (sizes.double() / rows.sizes[-1])[:, None]
+    even = values.double() - share * total
+    if weights is None:
+        return even, even
+    missed = total - rows.sums[-1].double() @ weights
+    return values.double() - sums.double() @ weights - share * missed, even
+
+
+def errors(weights: Tensor, held: Sequence[Rows], residuals: Residuals = paired_residuals) -> np.ndarray:
     """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out."""
     pairs = [residuals(weights, rows) for rows in _judgeable(held)]
     return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in pairs])
@@ -60,7 +81,7 @@ def ratio(errors: np.ndarray) -> float:
 
 
 def skill(weights: Tensor, held: Sequence[Rows]) -> float:
-    """`ratio` of `errors`."""
+    """The paired skill: `ratio` of the `errors` of pairs."""
     return ratio(errors(weights, held))
 
 
@@ -71,18 +92,10 @@ def interval(errors: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, f
 
 def r2(weights: Tensor, held: Sequence[Rows]) -> float:
     """The share of variance of the random subsets that the scores explain."""
-    missed = torch.cat([residuals(weights, rows)[0] for rows in _judgeable(held)])
+    missed = torch.cat([absolute_residuals(weights, rows)[0] for rows in _judgeable(held)])
     values = torch.cat([rows.values[:-1].double() for rows in _judgeable(held)])
     spread = (values - values.mean(0)).square().sum()
     return float(1 - missed.square().sum() / spread) if spread > 0 else 0.0
-
-
-def depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
-    """The share of each depth in the mean absolute score of whole texts."""
-    parts = weights[1:].split(list(widths))
-    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
-    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
-    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
 
 
 def _judgeable(held: Sequence[Rows]) -> list[Rows]:

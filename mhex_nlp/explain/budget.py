@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spends a budget of further passes on a batch: its evidence, refined text by text (`refinement.py`).
+
+Axes: B inputs of a batch, T tokens, N content tokens, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..inputs.encoding import TokenisedText
+from ..models.perturbed import PerturbedModel
+from .explanation import Explanation
+from .refinement import Array, Prior, Sureness, chosen_pairs, refine
+from .request import Request
+from .scores import Evidence
+
+
+def refine_evidence(
+    items: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: PerturbedModel
+) -> Evidence:
+    """The evidence of a batch after `request.budget` further passes over each input, all of it of the model itself.
+
+    The answer to the empty text is asked for besides, once for each length where tokens are removed by mask.
+
+    Raises:
+        ValueError: logits that are not finite.
+    """
+    centred = request.table.exclusive and request.contrast != "none"
+    positions = [item.content_positions(request.causal) for item in items]
+    pairs = [chosen_pairs(len(p), request.budget // 2, request.seed) for p in positions]
+    subsets = [
+        torch.from_numpy(np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)])) for kept in pairs
+    ]
+    logits = [values.double().numpy() for values in perturbed.kept_logits(items, subsets)]
+    phi = evidence.per_depth.sum(2).double().numpy()  # (B, T, C)
+    scores, sureness = np.zeros_like(phi), []
+    prior = Prior.of(request.fit)
+    for row, (kept, said) in enumerate(zip(pairs, logits, strict=True)):
+        start, whole = phi[row, positions[row]], evidence.logits[row].double().numpy()
+        if centred:
+            start, said, whole = (values - values.mean(-1, keepdims=True) for values in (start, said, whole))
+        total, answers = whole - said[-1], said[: len(kept)] - said[len(kept) : -1]
+        if request.fit is None:
+            start = _scaled(start, kept, answers, total)
+        posterior = refine(kept, answers, start, total, prior)
+        scores[row, positions[row]] = posterior.scores
+        sureness.append((Sureness(positions[row], posterior),))
+    per_depth = torch.from_numpy(scores).float()[:, :, None]
+    return replace(evidence, per_depth=per_depth, explained=evidence.logits, sureness=tuple(sureness))
+
+
+def check_same_model(before: Explanation, after: Explanation) -> None:
+    """ValueError where the two are not of one text and model: predictions and tokens would differ."""
+    one, other = (
+        [e.label, *((e.prediction.probabilities or {}).values()), *np.ravel(e.prediction.value or 0.0)]
+        for e in (before, after)
+    )
+    same = one[0] == other[0] and len(one) == len(other) and np.allclose(one[1:], other[1:], rtol=1e-3, atol=1e-3)
+    if not same or [token.piece for token in before.tokens] != [token.piece for token in after.tokens]:
+        raise ValueError(
+            f"explanation must be of the explainer's own model and weights, got one of {before.model.name} that "
+            f"predicted {before.label} where the model now says {after.label}, or reads other tokens."
+        )
+
+
+def _scaled(scores: Array, kept: NDArray[np.bool_], answers: Array, total: Array) -> Array:
+    """Scores of heads, whose unit is not the model's: less their mean, times the scale that the answers ask for."""
+    if not len(kept):
+        return scores * 0
+    x, apart = kept * 2.0 - 1, scores - scores.mean(0)
+    predicted, left = x @ apart, answers - np.outer(x.sum(1), total / len(scores))
+    size = float((predicted**2).sum())
+    scale = max(float((predicted * left).sum()) / size, 0.0) if size > 0 else 0.0
+    return scale * apart

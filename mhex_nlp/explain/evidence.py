@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forward passes of an explanation: the one with attributions, and those of a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..inputs.encoding import TokenisedText
+from ..models.batches import InputBatcher
+from ..models.eval_mode import run_in_eval_mode
+from ..models.perturbed import PerturbedModel
+from .budget import refine_evidence
+from .request import Request
+from .scores import Evidence, read_evidence
+
+
+class EvidenceReader:
+    """Runs a model with heads over inputs and reads what heads and model say of them.
+
+    Args:
+        model, tokenizer: as for `MhexExplainer`.
+        batcher: of the two.
+        batch_tokens: texts times longest text of one batch.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batcher: InputBatcher, batch_tokens: int) -> None:
+        self.model, self.tokenizer, self.batcher, self.batch_tokens = model, tokenizer, batcher, batch_tokens
+
+    def read(self, inputs: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
+        """The evidence of inputs by batch of like length, with their indices.
+
+        Raises:
+            ValueError: logits that are not finite; names the text.
+        """
+        ids = [item.features["input_ids"] for item in inputs]
+        options = {"output_attributions": True, "output_head_logits": request.readout is None, "return_dict": True}
+        pinned = {} if request.readout is None else {"mhex_fit": request.readout}
+        perturbed = self.perturbed(request) if request.budget else None
+        for batch in self.batcher.indices(ids, self.batch_tokens):
+            items, fit_holds = [inputs[number] for number in batch], request.check_weights(self.model)
+            with torch.inference_mode():
+                features = self.batcher.collate([item.features for item in items])
+                output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
+                evidence = replace(read_evidence(items, output, request), fit_holds=fit_holds)
+            yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
+
+    def perturbed(self, request: Request) -> PerturbedModel:
+        """The model asked about texts with parts removed, in the way in which its fit removed them."""
+        removal = "auto" if request.fit is None else str(request.fit["removal"])
+        return PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of one text refined by further passes over parts of it: a Gaussian posterior whose prior mean they are.
+
+Ours, beyond the paper. With x = ±1 for tokens that are kept and removed, y = v(S) - v(N - S) is to be x · phi. The
+scores are phi = phi0 + delta: phi0 are the one-pass scores, shifted evenly so that they add up to v(N) - v(empty);
+delta adds up to 0 and has the prior N(0, s² / ratio · B), y the noise N(0, s²). The posterior mean is ridge regression
+of what phi0 leaves of y. s² is not known for a text: it has a scaled inverse chi-square prior, and errors are
+Student's.
+Which pairs are asked about depends on the text's length, the budget and the seed alone.
+
+Axes: N content tokens, P pairs of complementary subsets, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.removal import random_subsets
+
+Array = NDArray[np.float64]
+CANDIDATES = 200  # pairs drawn for each that is chosen among, at the least
+_SHARED = 0.4  # of a token's prior variance, the part that does not grow with its score
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What a fit's held-out texts said of the errors of its scores (`config.mhex_fit["refinement"]`)."""
+
+    ratio: float = 10.0  # noise variance by variance of the scores' errors
+    noise: float = 0.05  # s², of the answers to a pair, in squared logits of the target
+    freedom: float = 1.0  # in how many answers' worth the noise is believed in
+
+    @classmethod
+    def of(cls, fit: Mapping[str, Any] | None) -> Prior:
+        """That of a fit's record, or the usual one."""
+        return cls(**((fit or {}).get("refinement") or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """The refined scores (N, C), and how sure they are.
+
+    `covariance` (N, N) is in units of the noise variance, which for a contrast w of the labels, (C,), is
+    `noise_of(w)`; the same for all labels, since all were asked about at once.
+    """
+
+    scores: Array
+    covariance: Array
+    gram: Array  # (C, C): the answers' weighted squared residuals
+    prior: Prior
+    pairs: int
+
+    def noise_of(self, contrast: Array) -> float:
+        """The scale of the noise variance of w · y: prior and residuals, each by its weight."""
+        # the prior's is that of one label less the mean over two and more, whose square is about 1 - 1 / C
+        usual = max(1 - 1 / len(contrast), 0.5)
+        before = self.prior.freedom * self.prior.noise * float(contrast @ contrast) / usual
+        return (before + float(contrast @ self.gram @ contrast)) / (self.prior.freedom + self.pairs)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of Student's distribution of the errors."""
+        return self.prior.freedom + self.pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """The posterior of the scores of one input, which is a text or one of its `windows`."""
+
+    positions: list[int]  # (N,), of its content tokens in the text
+    posterior: Posterior
+    windows: int = 1
+
+    def covariance(self, size: int, contrast: Array) -> Array:
+        """(size, size): its part in the covariance of the text's scores for a contrast (C,) of the labels."""
+        whole = np.zeros((size, size))
+        posterior, freedom = self.posterior, self.posterior.freedom
+        student = freedom / max(freedom - 2, 0.5)  # the variance of Student's distribution of scale 1
+        scale = student * posterior.noise_of(contrast) / self.windows**2
+        whole[np.ix_(self.positions, self.positions)] = scale * posterior.covariance
+        return whole
+
+    def within(self, places: Sequence[int], windows: int) -> Sureness:
+        """That of one of a text's windows, whose token i is the text's token `places[i]`."""
+        return Sureness([places[token] for token in self.positions], self.posterior, windows)
+
+
+@lru_cache(maxsize=4096)
+def chosen_pairs(tokens: int, pairs: int, seed: int) -> NDArray[np.bool_]:
+    """(P, N) bool: one subset of each pair, so chosen that the answers say most about the scores.
+
+    Greedily D-optimal: of some hundred random pairs always the one whose answer is least known by the others. All pairs
+    that there are, once each, where they are no more than `pairs`.
+    """
+    if tokens < 2:
+        return np.zeros((0, tokens), dtype=bool)
+    if tokens < 31 and pairs >= 2 ** (tokens - 1) - 1:
+        numbers = np.arange(1, 2 ** (tokens - 1))
+        return (numbers[:, None] >> np.arange(tokens) & 1).astype(bool)
+    count = max(CANDIDATES, 4 * pairs)
+    drawn = random_subsets(tokens, 2 * count, [seed, tokens])[:count].numpy()
+    drawn = np.unique(np.where(drawn[:, -1:], ~drawn, drawn), axis=0)  # one of each pair, each pair once
+    x = drawn * 2.0 - 1
+    covariance = np.eye(tokens) - 1 / tokens
+    unknown = np.einsum("pi,ij,pj->p", x, covariance, x)
+    chosen: list[int] = []
+    for _ in range(min(pairs, len(x))):
+        best = int(unknown.argmax())
+        chosen.append(best)
+        known = covariance @ x[best]
+        scale = Prior().ratio + x[best] @ known
+        covariance -= np.outer(known, known) / scale
+        unknown -= (x @ known) ** 2 / scale
+        unknown[best] = -np.inf
+    return drawn[chosen]
+
+
+def refine(kept: NDArray[np.bool_], answers: Array, scores: Array, total: Array, prior: Prior) -> Posterior:
+    """The posterior given the answers to pairs; the exact Shapley values where all pairs were asked about.
+
+    Args:
+        kept: (P, N) bool, one subset of each pair.
+        answers: (P, C), v(S) - v(N - S), contrasted as the scores are.
+        scores: (N, C), the one-pass scores.
+        total: (C,), v(N) - v(empty).
+        prior: of the noise, and of the errors of the scores.
+    """
+    tokens, x = kept.shape[1], np.asarray(kept * 2.0 - 1, dtype=np.float64)
+    mean = scores + (total - scores.sum(0)) / tokens
+    if tokens < 31 and len(kept) == 2 ** (tokens - 1) - 1:
+        exact = _shapley_regression(x, answers, total)
+        return Posterior(exact, np.zeros((tokens, tokens)), np.zeros((len(total),) * 2), prior, len(kept))
+    covariance = prior_covariance(mean) / prior.ratio
+    residual = answers - x @ mean
+    joint = np.eye(len(x)) + x @ covariance @ x.T  # (P, P), of the answers by the noise
+    gain = np.linalg.solve(joint, x @ covariance).T  # (N, P)
+    after = covariance - gain @ x @ covariance
+    gram = residual.T @ np.linalg.solve(joint, residual)
+    return Posterior(mean + gain @ residual, (after + after.T) / 2, gram, prior, len(x))
+
+
+def prior_covariance(mean: Array) -> Array:
+    """(N, N) B of the prior: larger scores have larger errors; what adds up to something is taken out."""
+    size = ((mean - mean.mean(0)) ** 2).sum(1)
+    share = size / size.mean() if size.any() else np.ones(len(size))
+    centring = np.eye(len(mean)) - 1 / len(mean)
+    return np.asarray(centring @ np.diag(_SHARED + (1 - _SHARED) * share) @ centring)
+
+
+def _shapley_regression(x: Array, answers: Array, total: Array) -> Array:
+    """(N, C) Shapley values as the least squares over all pairs that Shapley's kernel weighs (Charnes et al. 1988)."""
+    tokens = x.shape[1]
+    sizes = (x > 0).sum(1)
+    binomial = np.array([comb(tokens, int(size)) for size in sizes], dtype=np.float64)
+    weight = (tokens - 1) / (binomial * sizes * (tokens - sizes))
+    even = total / tokens
+    centring = np.eye(tokens) - 1 / tokens
+    gram = centring @ (x.T * weight) @ x @ centring
+    moment = centring @ (x.T * weight) @ (answers - np.outer(x.sum(1), even))
+    return even + np.linalg.pinv(gram, hermitian=True) @ moment

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fit belongs to the weights it was made on: their hash, taken anew only when they can have changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+import xxhash
+
+from .loading import HEAD_PREFIXES
+
+_PATIENCE = 100  # a hash is trusted for so many times the time it takes: under 1 % of all time goes into hashing
+
+
+class _Known(NamedTuple):
+    versions: tuple[Any, ...]
+    hash: str
+    until: float
+
+
+_known: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+_lock = Lock()
+
+
+def fit_hashes(model: Any) -> dict[str, str]:
+    """What a fit's record keeps: hashes of the weights that the model's answers rest on, by 16-bit dtype.
+
+    All but the fit's own matrices, and heads that only read. Weights are rounded first, so that a model that is loaded
+    in another floating-point dtype still has the weights of its fit; changed ones differ in some bit of some weight.
+    """
+    return {str(dtype).removeprefix("torch."): _hash(model, dtype) for dtype in (torch.bfloat16, torch.float16)}
+
+
+def has_weights_of(model: Any, record: Mapping[str, Any]) -> bool | None:
+    """Whether the model still has the weights that the record of a fit names; None where it names none.
+
+    Any in-place change through torch raises a version counter, which is looked at each time (some 0.1 ms). Writes to
+    `.data` do not: for their sake the hash is taken anew after a hundred times the time that it takes.
+    """
+    hashes = record.get("weights")
+    if hashes is None:
+        return None
+    dtype = torch.float16 if model.dtype == torch.float16 else torch.bfloat16
+    return bool(hashes.get(str(dtype).removeprefix("torch.")) == _current(model, dtype))
+
+
+def _current(model: Any, dtype: torch.dtype) -> str:
+    versions = (dtype, *((id(value), value.data_ptr(), _version(value)) for value in _tensors(model)))
+    with _lock:
+        known = _known.get(model)
+    if known is None or known.versions != versions or time.monotonic() > known.until:
+        start = time.monotonic()
+        digest = _hash(model, dtype)
+        end = time.monotonic()
+        known = _Known(versions, digest, end + _PATIENCE * (end - start))
+        with _lock:
+            _known[model] = known
+    return known.hash
+
+
+def _tensors(model: Any) -> list[torch.Tensor]:
+    """Parameters and buffers of all modules, without names: this runs with every batch."""
+    return [
+        value
+        for module in model.modules()
+        for values in (module._parameters, module._buffers)
+        for value in values.values()
+        if value is not None
+    ]
+
+
+def _version(value: torch.Tensor) -> int:
+    return 0 if value.is_inference() else value._version
+
+
+def _hash(model: Any, dtype: torch.dtype) -> str:
+    digest = xxhash.xxh3_128()
+    skipped = ("mhex_fit.",) if model.config.mhex["gate"] else HEAD_PREFIXES
+    for key, value in sorted(model.state_dict().items()):
+        if key.startswith(skipped):
+            continue
+        digest.update(f"{key} {tuple(value.shape)}\n".encode())
+        plain = value.detach().to(dtype) if value.is_floating_point() else value.detach()
+        digest.update(plain.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
