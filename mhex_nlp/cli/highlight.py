@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--foil", help="class to compare with; needs --target where there are many texts")
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
     add("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
+    add("--budget", type=int, default=0, help="further passes over each text that refine the scores (default: none)")
+    add("--seed", type=int, default=0, help="of what the passes of a budget ask about (default: %(default)s)")
     add("--unit", default="words", choices=["words", "tokens"], help="of HTML and Parquet (default: %(default)s)")
     add("--top-k", type=int, help="keep only that many units a text, in Parquet files")
     add("--layers", action="store_true", help="add what each layer contributes")
@@ -188,7 +190,8 @@ def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
     """What a call of the explainer is to explain."""
     labels = explainer.classes.labels
     target, foil = (_class_name(name, labels) for name in (args.target, args.foil))
-    return {"target": target, "foil": foil, "classes": args.classes, "layers": args.layers}
+    options = {name: getattr(args, name) for name in ("classes", "layers", "budget", "seed")}
+    return {"target": target, "foil": foil, **options}
 
 
 def _class_name(name: str | None, labels: Sequence[str]) -> str | int | None:

@@ -33,4 +33,5 @@ def identity_of(explainer: MhexExplainer, request: Request) -> dict[str, Any]:
         "contrast": request.contrast,
         "aggregation": request.aggregation,
         "beta": request.beta,
+        **({"budget": request.budget, "seed": request.seed} if request.budget else {}),
     }

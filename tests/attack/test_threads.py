@@ -25,6 +25,7 @@ from helpers.attack import record, rounds
 from helpers.tiny import tiny_mhex, tiny_texts, tiny_tokenizer
 from mhex_nlp import MhexExplainer
 from mhex_nlp.models import attention_hook, hooks
+from mhex_nlp.models.fit_weights import fit_hashes
 
 pytestmark = pytest.mark.slow
 THREADS = 8
@@ -35,6 +36,7 @@ def fit_of(model: Any, seed: int) -> tuple[dict[str, Any], torch.Tensor]:
     """The record and the matrices of a fit that reads states and attention flow."""
     size = model.config.hidden_size
     fit = {"depths": [0, 1, 2, 3], "widths": [size] * 4, "flow_widths": [0, size, size, 0], "skill": seed / 4}
+    fit |= {"absolute_skill": 0.0, "weights": fit_hashes(model)}
     return fit, torch.randn(1 + 6 * size, 2, generator=torch.Generator().manual_seed(seed))
 
 

@@ -199,3 +199,38 @@ def test_explanations_of_others_are_not_refined(explainer):
         explainer.refine(explainer("good film"), budget=0)
     with pytest.raises(TypeError, match="explanation must be an Explanation"):
         explainer.refine("good film", budget=8)
+
+
+def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
+    from datasets import Dataset
+
+    from mhex_nlp import highlight_dataset
+    from mhex_nlp.cli import main
+    from mhex_nlp.corpus.jsonl import read_explanations
+
+    several = texts(6, seed=8)
+    expected = explainer(several, budget=8, seed=1)
+    rows = highlight_dataset(
+        Dataset.from_dict({"text": several}), explainer, text_column="text", unit="tokens", budget=8, seed=1
+    )
+    for row, e in zip(rows, expected, strict=True):
+        scores = [token.score for token in e.tokens if not token.special]
+        np.testing.assert_allclose(row["mhex_scores"], scores, atol=1e-4 * max(1, np.abs(scores).max()))
+    explainer.model.save_pretrained(tmp_path / "model")
+    explainer.tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "rows.txt").write_text("\n".join(several) + "\n")
+    command = [
+        "highlight",
+        "--model",
+        str(tmp_path / "model"),
+        "--data",
+        str(tmp_path / "rows.txt"),
+        "--format",
+        "jsonl",
+    ]
+    command += ["--output", str(tmp_path / "out"), "--budget", "8", "--seed"]
+    assert main([*command, "1"]) == 0 and main([*command, "1"]) == 0
+    for written, e in zip(read_explanations(tmp_path / "out"), expected, strict=True):
+        assert written.passes == 9 and written.covariance is not None
+        np.testing.assert_allclose(written.scores, e.scores, atol=1e-4 * max(1, np.abs(e.scores).max()))
+    assert main([*command, "2"]) == 2, "another seed is another job"
