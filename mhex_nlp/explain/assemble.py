@@ -110,6 +110,20 @@ def notes_of(
         notes.append(
             f"Do not trust single words: on held-out texts the fit has skill {fit['skill']:.2f}, no better than none."
         )
+    if fit is not None:
+        notes += _other_kind(item, fit)
     if heads is not None and not heads.agrees:
         notes.append(f"The heads choose {heads.label}, the model does not: the scores explain the heads.")
     return tuple(notes)
+
+
+def _other_kind(item: TokenisedText, fit: Mapping[str, Any]) -> list[str]:
+    """How a text differs from those that its fit was made on."""
+    notes, pair = [], item.text_pair is not None
+    if fit.get("pairs", pair) is not pair:
+        kinds = ("pairs of texts", "a single text") if fit["pairs"] else ("single texts", "a pair")
+        notes.append(f"The fit was made on {kinds[0]}, and this is {kinds[1]}.")
+    tokens = max(len(part.content_positions(causal=False)) for part in item.inputs)
+    if tokens > fit.get("longest", tokens):
+        notes.append(f"The fit was made on texts of at most {fit['longest']} tokens, and this has {tokens}.")
+    return notes

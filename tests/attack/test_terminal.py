@@ -18,7 +18,7 @@ from pathlib import Path
 
 import datasets
 import pytest
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
 
 from helpers.attack import record, rounds
 from helpers.attack_strings import ATTACK_STRINGS, CONTROLS, DIRECTIONS
@@ -185,6 +185,7 @@ def test_nothing_hostile_reaches_the_terminal(
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()  # they write carriage returns
     disable_progress_bar()
+    set_verbosity_warning()  # as in a fresh process
     attacks: list[Callable[[Attack], list[str]]] = [value for name, value in vars(Attack).items() if name[0] != "_"]
     attacks = [attack for attack in attacks if attack.__name__ not in ("string", "path", "table", "named_model")]
     count, start, statuses = rounds(FULL), time.perf_counter(), []

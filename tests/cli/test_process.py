@@ -117,7 +117,7 @@ def test_a_program_finds_what_it_had_set(
     monkeypatch.setattr("sys.stdin", io.StringIO("text\n" + f'"{"good " * 30_000}"\n' * 2))
     if name == "demo":
         monkeypatch.setattr(demo_run, "minilm_path", lambda: root / "plain")
-        monkeypatch.setattr(demo_run, "MASKS", 1)
+        monkeypatch.setattr(demo_run, "MASKS", 2)
     command = COMMANDS[name].format(root=root, out=tmp_path / "out").split()
     before = settings()
     assert main(command) == (2 if name in ("open quote", "no model") else 0)

@@ -272,6 +272,20 @@ def test_explanations_of_a_fitted_model():
         MhexExplainer(model, TOKENIZER, contrast="none")
 
 
+def test_texts_of_another_kind_than_the_fits_are_noted():
+    model = small_model()
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(40))
+    explainer = MhexExplainer(model, TOKENIZER)
+    longest = max(len(TOKENIZER(text)["input_ids"]) - 2 for text in texts(40))
+    assert report.pairs is False and longest / 2 < report.longest <= longest
+    assert not explainer("good film").notes
+    assert explainer("good film", "bad film").notes == ("The fit was made on single texts, and this is a pair.",)
+    (note,) = explainer(" ".join(["film"] * 40)).notes
+    assert note == f"The fit was made on texts of at most {report.longest} tokens, and this has 40."
+    assert fit_equivalent_matrices(model, TOKENIZER, texts(40), texts(40, seed=1)).pairs
+    assert "The fit was made on pairs of texts, and this is a single text." in explainer("good film").notes
+
+
 def test_one_forward_pass_explains():
     model = small_model()
     fit_equivalent_matrices(model, TOKENIZER, texts(40))

@@ -77,6 +77,8 @@ class FitReport:
     texts: int  # learnt from
     chosen_on: int  # texts that the strength was chosen by
     held_out: int  # texts that the figures are of
+    pairs: bool  # whether they were pairs of texts
+    longest: int  # tokens of the longest that was learnt from, without the template's
     masks: int
     rows: int
     removal: str
@@ -162,8 +164,10 @@ def fit_equivalent_matrices(
     with torch.inference_mode():
         source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         stream = RidgeStream(source.layout.parts, model.config.num_labels)
+        longest = 0
         for text_rows in rows(splits.learn, "Fitting"):
             stream.add(*text_rows.equations())
+            longest = max(longest, int(text_rows.sizes[-1]))
         weights, strength = _best(stream, list(rows(splits.choose, "Choosing")))
         held = list(rows(splits.judge, "Judging"))
         measured = splits.judge[:attainable_texts]
@@ -179,6 +183,8 @@ def fit_equivalent_matrices(
         texts=len(splits.learn),
         chosen_on=len(splits.choose),
         held_out=len(splits.judge),
+        pairs=pairs is not None,
+        longest=longest,
         masks=masks,
         rows=stream.rows,
         removal=source.removal,
