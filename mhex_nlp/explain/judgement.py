@@ -62,8 +62,9 @@ def judge(
         positions = [item.content_positions(request.causal) for item in chunk]
         subsets = [random_subsets(len(p), masks, [seed, start + i]) for i, p in enumerate(positions)]
         empty_last = [torch.cat([kept, torch.zeros_like(kept[:1])]) for kept in subsets]
-        answers = dict(enumerate(perturbed.kept_logits(chunk, empty_last)))
-        for batch, part in reader.read(chunk, request):
+        evidence = list(reader.read(chunk, request))  # first, for it refuses a fit of other weights
+        answers = perturbed.kept_logits(chunk, empty_last)
+        for batch, part in evidence:
             scores = part.per_depth.sum(2)  # (B, T, C)
             for row, index in enumerate(batch):
                 phi, said = scores[row, positions[index]], answers[index]  # (N, C), (S + 1, C)

@@ -3,26 +3,19 @@
 
 from __future__ import annotations
 
-import itertools
-from math import factorial
-
 import jsonschema
 import numpy as np
 import pytest
 import torch
 
 from helpers.families import train_heads
-from helpers.tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
+from helpers.games import shapley_of_table
+from helpers.tiny import random_texts as texts
+from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.explain.json_form import explanation_schema
 
 TOKENIZER = tiny_tokenizer()
-WORDS = [*NEUTRAL, *GOOD, *BAD]
-
-
-def texts(count: int, seed: int = 0, longest: int = 12) -> list[str]:
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(WORDS, draw.integers(2, longest))) for _ in range(count)]
 
 
 def small_model(**options):
@@ -48,13 +41,7 @@ def shapley(model, text: str, target: int) -> np.ndarray:
     with torch.no_grad():
         logits = model(rows).logits.double()
     values = (logits - logits.mean(1, keepdim=True))[:, target].numpy()
-    phi = np.zeros(tokens)
-    for token, rest in itertools.product(range(tokens), range(2**tokens)):
-        if not rest >> token & 1:
-            size = bin(rest).count("1")
-            weight = factorial(size) * factorial(tokens - size - 1) / factorial(tokens)
-            phi[token] += weight * (values[rest | 1 << token] - values[rest])
-    return phi
+    return shapley_of_table(values, tokens)
 
 
 def content(e) -> np.ndarray:

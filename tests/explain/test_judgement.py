@@ -8,17 +8,12 @@ import pytest
 import torch
 
 from helpers.families import train_heads
-from helpers.tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
+from helpers.tiny import random_texts as texts
+from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.explain.skill import Rows, paired_residuals
 
 TOKENIZER = tiny_tokenizer()
-WORDS = [*NEUTRAL, *GOOD, *BAD]
-
-
-def texts(count: int, seed: int = 0) -> list[str]:
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(WORDS, draw.integers(2, 12))) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")

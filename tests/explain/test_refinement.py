@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import itertools
-from math import factorial
-
 import numpy as np
 import pytest
 from scipy import stats
 
+from helpers.games import shapley_of_table
 from mhex_nlp.explain.refinement import Prior, chosen_pairs, prior_covariance, refine
 
 
@@ -20,17 +18,6 @@ def all_values(tokens: int, seed: int, labels: int = 2):
     together, triple = draw.normal(size=(labels, tokens, tokens)), kept[:, :1] * kept[:, 1:2] * kept[:, -1:]
     values = kept @ draw.normal(size=(tokens, labels)) + np.einsum("si,cij,sj->sc", kept, together, kept) / tokens
     return values + triple + 0.1 * draw.normal(size=values.shape)
-
-
-def shapley(values: np.ndarray, tokens: int) -> np.ndarray:
-    """By the definition: the mean of what a token adds, over all orders."""
-    phi = np.zeros((tokens, values.shape[1]))
-    for token, rest in itertools.product(range(tokens), range(2**tokens)):
-        if not rest >> token & 1:
-            size = bin(rest).count("1")
-            weight = factorial(size) * factorial(tokens - size - 1) / factorial(tokens)
-            phi[token] += weight * (values[rest | 1 << token] - values[rest])
-    return phi
 
 
 def answers_of(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -45,14 +32,14 @@ def test_a_text_that_was_asked_about_whole_gets_its_shapley_values(tokens):
     assert len(kept) == 2 ** (tokens - 1) - 1 == len(np.unique(np.concatenate([kept, ~kept]), axis=0)) / 2
     start = np.random.default_rng(0).normal(size=(tokens, 2))
     result = refine(kept, answers_of(values, kept), start, values[-1] - values[0], Prior())
-    np.testing.assert_allclose(result.scores, shapley(values, tokens), atol=1e-9)
+    np.testing.assert_allclose(result.scores, shapley_of_table(values, tokens), atol=1e-9)
     assert not result.covariance.any()
 
 
 def test_more_passes_come_closer_to_the_shapley_values():
     tokens = 10
     values = all_values(tokens, seed=1)
-    truth, total = shapley(values, tokens), values[-1] - values[0]
+    truth, total = shapley_of_table(values, tokens), values[-1] - values[0]
     start = truth + np.random.default_rng(0).normal(size=truth.shape) * np.abs(truth).mean()
     errors = []
     for pairs in (4, 16, 64, 256, 511):

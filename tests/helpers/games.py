@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+from math import factorial
 from typing import Literal
 
 import numpy as np
@@ -18,3 +20,17 @@ def random_game(n: int, seed: int, distribution: Literal["uniform", "normal"] = 
 def additive(weights):
     """Each kept unit is worth its weight."""
     return lambda keep: keep @ np.asarray(weights)
+
+
+def shapley_of_table(values: np.ndarray, n: int) -> np.ndarray:
+    """Shapley values by their definition, the mean of what a unit adds over all orders: (n, ...) of (2**n, ...).
+
+    Row i of `values` is the worth of the units whose bits are set in i.
+    """
+    phi = np.zeros((n, *values.shape[1:]))
+    for unit, rest in itertools.product(range(n), range(2**n)):
+        if not rest >> unit & 1:
+            size = bin(rest).count("1")
+            weight = factorial(size) * factorial(n - size - 1) / factorial(n)
+            phi[unit] += weight * (values[rest | 1 << unit] - values[rest])
+    return phi

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -147,3 +148,9 @@ def tiny_trainer(model: Any, folder: Path, **options: Any) -> Trainer:
         processing_class=tokenizer,
         **{**datasets, **for_trainer},
     )
+
+
+def random_texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of 2 to 11 words in random order, as many as a fit needs."""
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice([*NEUTRAL, *GOOD, *BAD], draw.integers(2, 12))) for _ in range(count)]

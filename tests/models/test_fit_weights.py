@@ -6,11 +6,11 @@ from __future__ import annotations
 import copy
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from helpers.tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
+from helpers.tiny import random_texts as texts
+from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import (
     AutoMhexModelForSequenceClassification,
     MhexConfig,
@@ -23,13 +23,7 @@ from mhex_nlp.models import fit_weights
 from mhex_nlp.models.fit_weights import fit_hashes, has_weights_of
 
 TOKENIZER = tiny_tokenizer()
-WORDS = [*NEUTRAL, *GOOD, *BAD]
 TEXT = "the film was good and the plot"
-
-
-def texts(count: int, seed: int = 0) -> list[str]:
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(WORDS, draw.integers(2, 12))) for _ in range(count)]
 
 
 def fitted(gate: bool = False):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from helpers.families import train_heads
-from helpers.tiny import BAD, GOOD, NEUTRAL, tiny_bert, tiny_tokenizer
+from helpers.tiny import random_texts as texts
+from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import (
     AutoMhexModelForSequenceClassification,
     MhexConfig,
@@ -24,12 +25,6 @@ from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
 from mhex_nlp.training.fitting.ridge import RidgeStream
 
 TOKENIZER = tiny_tokenizer()
-WORDS = [*NEUTRAL, *GOOD, *BAD]
-
-
-def texts(count: int, seed: int = 0) -> list[str]:
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(WORDS, draw.integers(2, 12))) for _ in range(count)]
 
 
 def small_model(gate: bool = False):
