@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.command_files import make_command_files
 from helpers.families import train_heads
-from helpers.tiny import tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
+from helpers.tiny import tiny_mhex, tiny_tokenizer
 from mhex_nlp import MhexExplainer, save_explainer
 from mhex_nlp.cli import main
 from mhex_nlp.integrations.spacy_folder import save_folder
@@ -18,13 +18,7 @@ from mhex_nlp.integrations.spacy_folder import save_folder
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("verbs")
-    train_heads(tiny_mhex(gate=False).eval()).save_pretrained(root / "model")
-    tiny_bert().save_pretrained(root / "plain")
-    for name in ("model", "plain"):
-        tiny_tokenizer().save_pretrained(root / name)
-    rows = [{"text": text, "label": label} for text, label in zip(*tiny_texts(40), strict=True)]
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    root = make_command_files(tmp_path_factory.mktemp("verbs"))
     assert main(COMMANDS["text"].format(root=root, out=root / "made").split()) == 0
     return root
 

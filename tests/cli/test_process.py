@@ -25,8 +25,7 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from helpers.families import train_heads
-from helpers.tiny import tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
+from helpers.command_files import make_command_files
 from mhex_nlp.cli import main
 from mhex_nlp.cli.demo import run as demo_run
 
@@ -34,13 +33,7 @@ from mhex_nlp.cli.demo import run as demo_run
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with trained heads, a plain one, texts with labels, and explanations."""
-    root = tmp_path_factory.mktemp("process")
-    train_heads(tiny_mhex(gate=False).eval()).save_pretrained(root / "model")
-    tiny_bert().save_pretrained(root / "plain")
-    for name in ("model", "plain"):
-        tiny_tokenizer().save_pretrained(root / name)
-    rows = [{"text": text, "label": label} for text, label in zip(*tiny_texts(40), strict=True)]
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    root = make_command_files(tmp_path_factory.mktemp("process"))
     (root / "bad.csv").write_text('text\ngood\n"open\n')
     (root / "long.csv").write_text(f"text\n{'good ' * 30_000}\n")
     command = ["highlight", "--model", str(root / "model"), "--text", "good film", "--output", str(root / "made")]
