@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Units of work: reference and answers of a block of texts, and each method's scores at each budget.
+
+On disk are the scores of all tokens in a row and what removing top tokens does; agreement is worked out from them.
+
+Axes: B texts of a block, n tokens of a text, P pairs of complementary subsets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mhex_nlp.evaluation.benchmark.peers import captum_integrated_gradients
+from mhex_nlp.evaluation.metrics.arrays import Floats
+from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
+from mhex_nlp.evaluation.model_values import TextValues
+from mhex_nlp.inputs.removal import random_subsets
+
+from ..faithfulness.measuring import removed, targets_of
+from ..faithfulness.models import Case, Columns, draw_texts
+from .methods import BUDGETS, GAMES, LABELS, ONCE, STRONG, TRIPLE, Counted, Game
+
+TABLE, BLOCK = "budget", 20
+PERMUTATIONS = 64  # of the reference, antithetic, reverses included
+ANSWERS = 128  # random subsets of each text for the paired skill, in complementary pairs
+
+
+def block_units(case: Case, block: int) -> Iterator[None]:
+    """All units of one block of texts: reference first, then peers, ours last."""
+    texts = draw_texts(case, (block + 1) * BLOCK)[block * BLOCK :]
+    targets: list[int] = []
+
+    def unit(name: str, make: Callable[[Sequence[TextValues], Sequence[int]], Columns]) -> None:
+        targets[:] = targets or targets_of(case, texts)
+        case.unit(TABLE, f"{name}-{block}", len(texts), lambda: make(texts, targets))
+
+    unit("reference", partial(_reference, block))
+    yield
+    unit("answers", partial(_answers, block))
+    yield
+    for name, game in ONCE.items():
+        unit(f"{name}-1", partial(_play, game, 1))
+        yield
+    for name in ("integrated_gradients", *GAMES):
+        for passes in sorted((*BUDGETS, *(TRIPLE if name in STRONG else ()))):
+            if name == "integrated_gradients":
+                unit(f"{name}-{passes}", partial(_gradients, case, passes))
+            else:
+                unit(f"{name}-{passes}", partial(_play, GAMES[name], passes))
+            yield
+    for passes in (0, *BUDGETS):
+        unit(f"mhex_fitted-{passes}", partial(_ours, case, passes))
+        yield
+
+
+def methods_and_budgets() -> Iterator[tuple[str, int]]:
+    """All that `block_units` measures."""
+    yield from ((name, 1) for name in ONCE)
+    for name in LABELS:
+        if name == "mhex_fitted":
+            yield from ((name, passes) for passes in (0, *BUDGETS))
+        elif name not in ONCE:
+            yield from ((name, passes) for passes in sorted((*BUDGETS, *(TRIPLE if name in STRONG else ()))))
+
+
+def _columns(texts: Sequence[TextValues], scores: Sequence[Floats], targets: Sequence[int], **more: Any) -> Columns:
+    lengths = np.asarray([len(row) for row in scores])
+    return {"scores": np.concatenate(scores), "lengths": lengths, **removed(texts, scores, targets), **more}
+
+
+def _reference(block: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    """Shapley values of the centred logit, with those of either half of the orders, (2, all tokens)."""
+    estimates = [
+        sampled_shapley(text.explained(target), text.n, permutations=PERMUTATIONS, seed=1000 * block + index)
+        for index, (text, target) in enumerate(zip(texts, targets, strict=True))
+    ]
+    halves = np.concatenate([estimate.halves for estimate in estimates], axis=1)
+    return _columns(texts, [estimate.values for estimate in estimates], targets, halves=halves)
+
+
+def _answers(block: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    """What the model says of random pairs: `kept` (B, P, most n), `differences` (B, P), `total` (B,)."""
+    kept, differences, total = [], [], []
+    most = max(text.n for text in texts)
+    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
+        subsets = random_subsets(text.n, ANSWERS, [99, block, index])[: ANSWERS // 2].numpy()
+        value = text.explained(target)
+        differences.append(np.asarray(value(subsets)) - np.asarray(value(~subsets)))
+        whole, empty = np.ravel(value(np.array([[True] * text.n, [False] * text.n])))
+        total.append(whole - empty)
+        kept.append(np.pad(subsets, ((0, 0), (0, most - text.n))))
+    return {"kept": np.stack(kept), "differences": np.stack(differences), "total": np.asarray(total)}
+
+
+def _play(game: Game, passes: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    scores, spent = [], []
+    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
+        value = Counted(text.explained(target))
+        scores.append(np.nan_to_num(game(text, value, passes, index)))  # a peer's NaN says nothing of any token
+        spent.append(value.passes)
+    return _columns(texts, scores, targets, passes=np.asarray(spent))
+
+
+def _gradients(case: Case, steps: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    scores = captum_integrated_gradients(case.values["mask"], texts, targets, steps)
+    return _columns(texts, scores, targets, passes=np.full(len(texts), steps))
+
+
+def _ours(case: Case, passes: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    """With the standard deviation of each token's error, where it has one."""
+    start = time.perf_counter()
+    explanations = case.explainer([text.item.text for text in texts], budget=passes)  # of the predicted classes
+    seconds = time.perf_counter() - start
+    scores = [text.unit_scores(e.scores) for text, e in zip(texts, explanations, strict=True)]
+    tokens = [e.tokens[unit[0]] for text, e in zip(texts, explanations, strict=True) for unit in text.units]
+    errors = np.asarray([np.nan if token.error is None else token.error for token in tokens])
+    spent = np.asarray([e.passes - 1 for e in explanations])
+    return _columns(texts, scores, targets, errors=errors, passes=spent, seconds=np.asarray(seconds))

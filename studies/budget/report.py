@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the scores on disk to means, intervals, paired differences, coverage of the errors, tables and the figure.
+
+Axes: B texts, K passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mhex_nlp.evaluation.metrics.arrays import Floats
+from mhex_nlp.evaluation.metrics.ranking import spearman
+from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
+
+from ..common import DIGITS, DRAWS, MINILM, cell, grid, machine, mean_interval, write_json, write_page
+from ..faithfulness.models import Case, Columns
+from ..faithfulness.settings import NAMES
+from .measuring import ANSWERS, PERMUTATIONS, TABLE, methods_and_budgets
+from .methods import BUDGETS, LABELS, ONCE, STRONG
+
+MEASURES = {
+    "spearman": "Spearman to Shapley ↑",
+    "skill": "paired skill ↑",
+    "comprehensiveness": "comprehensiveness ↑",
+    "sufficiency": "sufficiency ↓",
+}
+WIDTH = 1.645  # standard deviations on either side that hold 90 % of a Gaussian
+LENGTHS = {"up to 16 tokens": (0, 16), "17 to 32 tokens": (17, 32), "33 tokens and more": (33, 10_000)}
+
+
+def write(args: argparse.Namespace, cases: Sequence[Case]) -> None:
+    """The figures as JSON, as tables between the markers of the page, and as the figure."""
+    report: dict[str, Any] = {
+        "model": MINILM,
+        "machine": machine(),
+        "permutations": PERMUTATIONS,
+        "answers": ANSWERS,
+        "data": {name: figures for name in NAMES if (figures := _data([case for case in cases if case.data == name]))},
+    }
+    write_json(args.output, report)
+    write_page(args.page, _page(report), "tables")
+    if args.figure is not None:
+        _draw(report, args.figure)
+
+
+class Block:
+    """The reference and the answers of a block of texts, and what a method's scores make of them."""
+
+    def __init__(self, case: Case, number: int) -> None:
+        self.case, self.number = case, number
+        self.reference, self.answers = (case.load(TABLE, f"{name}-{number}") for name in ("reference", "answers"))
+
+    def __bool__(self) -> bool:
+        return bool(self.reference and self.answers)
+
+    def rows(self, values: Floats) -> list[Floats]:
+        """All tokens in a row, split by text."""
+        return np.split(values, np.cumsum(self.reference["lengths"])[:-1], axis=-1)
+
+    def load(self, name: str, passes: int) -> Columns:
+        return self.case.load(TABLE, f"{name}-{passes}-{self.number}")
+
+    def measured(self, unit: Columns) -> Columns:
+        """(B,) of each measure, and the squared errors that skill is a ratio of."""
+        truth, scores = self.rows(self.reference["scores"]), self.rows(unit["scores"])
+        ours, even = np.array([self._missed(index, row) for index, row in enumerate(scores)]).T
+        return {
+            "spearman": np.array([spearman(*pair) for pair in zip(scores, truth, strict=True)]),
+            "comprehensiveness": unit["comprehensiveness"],
+            "sufficiency": unit["sufficiency"],
+            "missed": ours,
+            "even": even,
+            "passes": unit.get("passes", np.zeros(len(truth))),
+        }
+
+    def _missed(self, index: int, scores: Floats) -> tuple[float, float]:
+        """Squared errors of the scores, which what they miss of the whole text is spread evenly over, and of none."""
+        x = self.answers["kept"][index][:, : len(scores)] * 2.0 - 1
+        total, said = self.answers["total"][index], self.answers["differences"][index]
+        ours = said - x @ (scores + (total - scores.sum()) / len(scores))
+        even = said - x.sum(1) * total / len(scores)
+        return float((ours**2).sum()), float((even**2).sum())
+
+
+def _skill(rows: Floats) -> float:
+    """Of (B, 2) squared errors."""
+    return float(1 - rows[:, 0].sum() / rows[:, 1].sum())
+
+
+def _of_sums(rows: Floats, statistic: Callable[[Floats], float]) -> dict[str, Any]:
+    """A statistic of sums over texts, of (B, columns), with its 95 % bootstrap interval."""
+    drawn = bootstrap(rows, lambda samples: [statistic(sample) for sample in samples], DRAWS // 4, seed=0)
+    ends = [round(end, DIGITS) for end in percentile_interval(drawn)]
+    return {"mean": round(statistic(rows), DIGITS), "interval95": ends, "n": len(rows)}
+
+
+def _data(cases: Sequence[Case]) -> dict[str, Any]:
+    blocks = [block for case in cases for number in range(100) if (block := Block(case, number))]
+    if not blocks:
+        return {}
+    units = {
+        (name, passes): [block.measured(unit) for block in blocks if (unit := block.load(name, passes))]
+        for name, passes in methods_and_budgets()
+    }
+    columns = {
+        key: {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        for key, rows in units.items()
+        if len(rows) == len(blocks)
+    }
+    truth = [block.measured(block.reference) for block in blocks]
+    attainable = {name: np.concatenate([row[name] for row in truth]) for name in truth[0]}
+    return {
+        "seeds": sorted({block.case.seed for block in blocks}),
+        "texts": len(attainable["spearman"]),
+        "tokens": round(
+            float(np.mean([len(row) for block in blocks for row in block.rows(block.reference["scores"])])), 1
+        ),
+        "reliability": _reliability(blocks),
+        "shapley": _figures(attainable),
+        "methods": {f"{name}-{passes}": _figures(values) for (name, passes), values in columns.items()},
+        "differences": _differences(columns),
+        "coverage": _coverage(blocks),
+    }
+
+
+def _reliability(blocks: Sequence[Block]) -> float:
+    """Mean Spearman between the halves of the orders, corrected for their number (Spearman and Brown)."""
+    halves = [spearman(*rows) for block in blocks for rows in block.rows(block.reference["halves"])]
+    half = float(np.mean(halves))
+    return round(2 * half / (1 + half), 4)
+
+
+def _figures(values: Columns) -> dict[str, Any]:
+    return {
+        "passes": round(float(values["passes"].mean()), 1),
+        **{name: mean_interval(values[name]) for name in MEASURES if name != "skill"},
+        "skill": _of_sums(np.stack([values["missed"], values["even"]], 1), _skill),
+    }
+
+
+def _differences(columns: dict[tuple[str, int], Columns]) -> dict[str, Any]:
+    """Ours less each peer at as many passes, and less the best peer at three times as many."""
+    differences: dict[str, Any] = {}
+    for passes in (0, *BUDGETS):
+        ours = columns.get(("mhex_fitted", passes))
+        if ours is None:
+            continue
+        rivals = [("integrated_gradients", 64)] if not passes else [(n, passes) for n in LABELS if n not in ONCE]
+        for name, theirs in rivals:
+            if name != "mhex_fitted" and (name, theirs) in columns:
+                differences[f"{passes} - {name} {theirs}"] = _difference(ours, columns[name, theirs])
+        triple = {name: columns[name, 3 * passes] for name in STRONG if (name, 3 * passes) in columns}
+        if triple:
+            best = max(triple, key=lambda name: float(triple[name]["spearman"].mean()))
+            differences[f"{passes} - best at {3 * passes}"] = {"peer": best, **_difference(ours, triple[best])}
+    return differences
+
+
+def _difference(ours: Columns, theirs: Columns) -> dict[str, Any]:
+    squares = np.stack([ours["missed"], ours["even"], theirs["missed"], theirs["even"]], 1)
+    return {
+        **{name: mean_interval(ours[name] - theirs[name]) for name in MEASURES if name != "skill"},
+        "skill": _of_sums(squares, lambda rows: _skill(rows[:, :2]) - _skill(rows[:, 2:])),
+    }
+
+
+def _coverage(blocks: Sequence[Block]) -> dict[str, Any]:
+    """The share of tokens whose reference lies within 90 % of the score's error, by passes and length of the text."""
+    shares: dict[str, Any] = {}
+    for passes in BUDGETS:
+        units = [(block, unit) for block in blocks if (unit := block.load("mhex_fitted", passes))]
+        texts = [
+            (np.abs(truth - scores) <= WIDTH * errors)
+            for block, unit in units
+            for truth, scores, errors in zip(
+                *(block.rows(values) for values in (block.reference["scores"], unit["scores"], unit["errors"])),
+                strict=True,
+            )
+        ]
+        for name, (least, most) in {"all": (0, 10_000), **LENGTHS}.items():
+            chosen = [text for text in texts if least <= len(text) <= most]
+            if chosen:
+                counts = np.array([[text.sum(), len(text)] for text in chosen], dtype=float)
+                shares.setdefault(str(passes), {})[name] = _of_sums(
+                    counts, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum())
+                )
+    return shares
+
+
+def _page(report: dict[str, Any]) -> list[str]:
+    lines = []
+    for data, figures in report["data"].items():
+        lines += [
+            f"**{NAMES[data]}**: {report['model']} with heads, {figures['texts']} test texts of {figures['tokens']} "
+            f"tokens in the mean, seeds {', '.join(map(str, figures['seeds']))}; reference: Shapley values from "
+            f"{report['permutations']} antithetic orders, reliability {figures['reliability']:.3f}, whose own paired "
+            f"skill is {cell(figures['shapley']['skill'])}; skill over {report['answers']} random subsets of each "
+            f"text; {report['machine']}; 95 % bootstrap intervals over texts.",
+            "",
+        ]
+        rows = []
+        for key, row in figures["methods"].items():
+            name, _, _ = key.rpartition("-")
+            rows.append([LABELS[name], f"{row['passes']:g}", *(cell(row[measure]) for measure in MEASURES)])
+        lines += [*grid(["method", "further passes", *MEASURES.values()], rows), ""]
+        rows = [
+            [_versus(key, row), *(cell(row[measure], signed=True) for measure in MEASURES)]
+            for key, row in figures["differences"].items()
+        ]
+        lines += [*grid(["MHEX less the peer, paired", *MEASURES.values()], rows), ""]
+        lengths = [name for name in ("all", *LENGTHS) if any(name in row for row in figures["coverage"].values())]
+        rows = [[k, *(cell(row.get(name)) for name in lengths)] for k, row in figures["coverage"].items()]
+        lines += [*grid(["passes: share of tokens in the 90 % interval", *lengths], rows), ""]
+    return lines
+
+
+def _versus(key: str, row: dict[str, Any]) -> str:
+    passes, _, rival = key.partition(" - ")
+    name, _, theirs = rival.rpartition(" ")
+    return f"{passes} passes, {LABELS[row['peer']] if 'peer' in row else LABELS[name]} at {theirs}"
+
+
+def _draw(report: dict[str, Any], path: Path) -> None:
+    """Passes against each measure, one row of panels a data set."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    data = report["data"]
+    figure = Figure(figsize=(15, 3.6 * len(data)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, (name, figures) in enumerate(data.items()):
+        for column, (measure, label) in enumerate(MEASURES.items()):
+            axes = figure.add_subplot(len(data), len(MEASURES), 1 + row * len(MEASURES) + column)
+            for method, method_label in LABELS.items():
+                points = sorted(
+                    (1 + values["passes"], values[measure]["mean"], values[measure]["interval95"])
+                    for key, values in figures["methods"].items()
+                    if key.rpartition("-")[0] == method and int(key.rpartition("-")[2]) in (0, 1, *BUDGETS)
+                )
+                if not points:
+                    continue
+                x, y, ends = zip(*points, strict=True)
+                ours = method == "mhex_fitted"
+                style: dict[str, Any] = (
+                    {"color": "#b4451a", "linewidth": 2.4, "zorder": 3} if ours else {"linewidth": 1.1}
+                )
+                axes.plot(x, y, marker="o", markersize=4 if ours else 3, label=method_label, **style)
+                if ours:
+                    axes.fill_between(x, *np.transpose(ends), color="#b4451a", alpha=0.15, linewidth=0)
+            axes.set_xscale("log", base=2)
+            axes.set_title(f"{NAMES[name]}: {label}", fontsize=9)
+            axes.set_xlabel("forward passes", fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.grid(alpha=0.25)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    figure.savefig(path, dpi=110)
