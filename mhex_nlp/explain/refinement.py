@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of one text refined by further passes over parts of it: a Gaussian posterior whose prior mean they are.
 
-Ours, beyond the paper. With x = ±1 for tokens that are kept and removed, y = v(S) - v(N - S) is to be x · phi. The
-scores are phi = phi0 + delta: phi0 are the one-pass scores, shifted evenly so that they add up to v(N) - v(empty);
-delta adds up to 0 and has the prior N(0, s² / ratio · B), y the noise N(0, s²). The posterior mean is ridge regression
-of what phi0 leaves of y. s² is not known for a text: it has a scaled inverse chi-square prior, and errors are
-Student's.
+Ours, beyond the paper. With x = ±1 for tokens that are kept and removed, y = v(S) - v(N - S) is taken for
+
+    y(x) = x · (phi0 + delta) + u · sum(x) + t(x)
+
+phi0 are the one-pass scores, shifted evenly so that they add up to v(N) - v(empty); delta, what they miss, adds up to 0
+and has the prior N(0, s² / ratio · B); u says that texts lose more by their first words than by their last; t are
+interactions of three tokens and more, of variance s²: most of it a sum over all triples with random coefficients, the
+rest white. Interactions of two cancel in y. The posterior is that of the Shapley values of y, to which delta and t both
+contribute: the errors do not forget what interactions do, and once all pairs are asked about the values are exact. s²
+is not known for a text: it has a scaled inverse chi-square prior, and errors are Student's.
 Which pairs are asked about depends on the text's length, the budget and the seed alone.
 
 Axes: N content tokens, P pairs of complementary subsets, C labels.
@@ -16,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb
-from typing import Any
+from math import comb, lgamma
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +32,17 @@ from ..inputs.removal import random_subsets
 Array = NDArray[np.float64]
 CANDIDATES = 200  # pairs drawn for each that is chosen among, at the least
 _SHARED = 0.4  # of a token's prior variance, the part that does not grow with its score
+_SIZE = 0.5  # variance of u, by that of an error of the scores, for a text of one token; falls with the length
+_TRIPLES = 0.8  # of s², the interactions of three tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
     """What a fit's held-out texts said of the errors of its scores (`config.mhex_fit["refinement"]`)."""
 
-    ratio: float = 10.0  # noise variance by variance of the scores' errors
+    ratio: float = 4.0  # s² by variance of the scores' errors
     noise: float = 0.05  # s², of the answers to a pair, in squared logits of the target
-    freedom: float = 1.0  # in how many answers' worth the noise is believed in
+    freedom: float = 2.0  # in how many answers' worth the noise is believed in
 
     @classmethod
     def of(cls, fit: Mapping[str, Any] | None) -> Prior:
@@ -108,7 +115,7 @@ def chosen_pairs(tokens: int, pairs: int, seed: int) -> NDArray[np.bool_]:
     drawn = random_subsets(tokens, 2 * count, [seed, tokens])[:count].numpy()
     drawn = np.unique(np.where(drawn[:, -1:], ~drawn, drawn), axis=0)  # one of each pair, each pair once
     x = drawn * 2.0 - 1
-    covariance = np.eye(tokens) - 1 / tokens
+    covariance = np.eye(tokens) - (1 - _SIZE) / tokens
     unknown = np.einsum("pi,ij,pj->p", x, covariance, x)
     chosen: list[int] = []
     for _ in range(min(pairs, len(x))):
@@ -132,16 +139,17 @@ def refine(kept: NDArray[np.bool_], answers: Array, scores: Array, total: Array,
         total: (C,), v(N) - v(empty).
         prior: of the noise, and of the errors of the scores.
     """
-    tokens, x = kept.shape[1], np.asarray(kept * 2.0 - 1, dtype=np.float64)
-    mean = scores + (total - scores.sum(0)) / tokens
-    if tokens < 31 and len(kept) == 2 ** (tokens - 1) - 1:
-        exact = _shapley_regression(x, answers, total)
-        return Posterior(exact, np.zeros((tokens, tokens)), np.zeros((len(total),) * 2), prior, len(kept))
-    covariance = prior_covariance(mean) / prior.ratio
+    x = np.asarray(kept * 2.0 - 1, dtype=np.float64)
+    mean = scores + (total - scores.sum(0)) / x.shape[1]
+    errors = prior_covariance(mean) / prior.ratio
+    triples = interactions(x)
+    joint = triples.answers + answer_covariance(x, mean) / prior.ratio  # (P, P), of the answers by s²
+    across = errors @ x.T + triples.across  # (N, P), of Shapley values and answers
     residual = answers - x @ mean
-    joint = np.eye(len(x)) + x @ covariance @ x.T  # (P, P), of the answers by the noise
-    gain = np.linalg.solve(joint, x @ covariance).T  # (N, P)
-    after = covariance - gain @ x @ covariance
+    gain = np.linalg.solve(joint, across.T).T
+    after = errors + triples.values - gain @ across.T
+    if x.shape[1] < 31 and len(x) == 2 ** (x.shape[1] - 1) - 1:
+        after = np.zeros_like(after)  # all of them, but for rounding
     gram = residual.T @ np.linalg.solve(joint, residual)
     return Posterior(mean + gain @ residual, (after + after.T) / 2, gram, prior, len(x))
 
@@ -154,14 +162,43 @@ def prior_covariance(mean: Array) -> Array:
     return np.asarray(centring @ np.diag(_SHARED + (1 - _SHARED) * share) @ centring)
 
 
-def _shapley_regression(x: Array, answers: Array, total: Array) -> Array:
-    """(N, C) Shapley values as the least squares over all pairs that Shapley's kernel weighs (Charnes et al. 1988)."""
-    tokens = x.shape[1]
-    sizes = (x > 0).sum(1)
-    binomial = np.array([comb(tokens, int(size)) for size in sizes], dtype=np.float64)
-    weight = (tokens - 1) / (binomial * sizes * (tokens - sizes))
-    even = total / tokens
+def answer_covariance(x: Array, mean: Array) -> Array:
+    """(P, P) covariance that errors of the scores, and u, give the answers, for `ratio` 1."""
+    size = x.sum(1)
+    return x @ prior_covariance(mean) @ x.T + _SIZE / x.shape[1] * np.outer(size, size)
+
+
+class Interactions(NamedTuple):
+    """Covariances of t, for s² = 1."""
+
+    answers: Array  # (P, P)
+    across: Array  # (N, P), of the Shapley values that t has, less their mean, and the answers
+    values: Array  # (N, N), of those values
+
+
+def interactions(x: Array) -> Interactions:
+    """Of answers at (P, N) signs x.
+
+    A triple's x_i x_j x_k has Shapley values of a third for each of its tokens. What is white in y has the values
+    sum of a(|S|) y(S) over the subsets S that hold the token, a(s) = (s - 1)! (N - s)! / N!, by the definition of
+    Shapley values, where S and its complement are taken together.
+    """
+    pairs, tokens = x.shape
+    logs = np.array([lgamma(s) + lgamma(tokens - s + 1) - lgamma(tokens + 1) for s in range(1, tokens)])
+    weight = np.concatenate([[0.0], np.exp(logs)])  # a(s) by s
+    sizes = ((x > 0).sum(1)[:, None]).astype(int)
+    white = np.where(x > 0, weight[sizes % tokens], -weight[(tokens - sizes) % tokens]).T
     centring = np.eye(tokens) - 1 / tokens
-    gram = centring @ (x.T * weight) @ x @ centring
-    moment = centring @ (x.T * weight) @ (answers - np.outer(x.sum(1), even))
-    return even + np.linalg.pinv(gram, hermitian=True) @ moment
+    white_values = centring * (weight.sum() / (tokens - 1))
+    if tokens < 3:
+        return Interactions(np.eye(pairs), white, white_values)
+    alike, total, count = x @ x.T, x.sum(1, keepdims=True), comb(tokens, 3)
+    answers = (alike**3 - (3 * tokens - 2) * alike) / 6 / count
+    across = (x * ((total - x) ** 2 - (tokens - 1)) / 6 / count).T
+    # a triple of i is one of N - 1 over 2, one of i and j of N - 2: what is shared falls away with the mean
+    values = centring * ((comb(tokens - 1, 2) - (tokens - 2)) / 9 / count)
+    return Interactions(
+        _TRIPLES * answers + (1 - _TRIPLES) * np.eye(pairs),
+        _TRIPLES * centring @ across + (1 - _TRIPLES) * white,
+        _TRIPLES * values + (1 - _TRIPLES) * white_values,
+    )

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -23,6 +25,25 @@ def all_values(tokens: int, seed: int, labels: int = 2):
 def answers_of(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     bits = kept.astype(int) @ (1 << np.arange(kept.shape[1]))
     return values[bits] - values[len(values) - 1 - bits]
+
+
+def shapley_of_answers(everything: np.ndarray) -> np.ndarray:
+    """(N, P): Shapley values of the answers to all pairs, less an even share of the whole, by their definition."""
+    pairs, tokens = everything.shape
+    columns = []
+    for pair in np.eye(pairs):
+        values, bits = np.zeros(2**tokens), everything.astype(int) @ (1 << np.arange(tokens))
+        values[bits] = pair
+        columns.append(shapley_of_table(values, tokens))
+    return np.stack(columns, axis=1)
+
+
+def covariance_of_answers(kept: np.ndarray, mean: np.ndarray, prior: Prior) -> np.ndarray:
+    """By s²: errors of the scores, the size of what is kept, all triples with coefficients alike, and white noise."""
+    x, tokens = kept * 2.0 - 1, kept.shape[1]
+    errors = x @ prior_covariance(mean) @ x.T + 0.5 / tokens * np.outer(x.sum(1), x.sum(1))
+    triples = np.stack([x[:, list(three)].prod(1) for three in itertools.combinations(range(tokens), 3)], axis=1)
+    return errors / prior.ratio + 0.8 * triples @ triples.T / triples.shape[1] + 0.2 * np.eye(len(x))
 
 
 @pytest.mark.parametrize("tokens", [2, 3, 5, 8])
@@ -50,24 +71,20 @@ def test_more_passes_come_closer_to_the_shapley_values():
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-9
 
 
-def test_the_mean_and_covariance_are_the_textbooks():
-    """(X'X / s² + B⁺ ratio / s²)⁻¹ on the space of what adds up to 0, by coordinates of that space."""
-    draw = np.random.default_rng(0)
-    tokens, kept = 7, chosen_pairs(7, 5, seed=3)
-    x, answers, start, total = (
-        kept * 2.0 - 1,
-        draw.normal(size=(5, 3)),
-        draw.normal(size=(tokens, 3)),
-        draw.normal(size=3),
-    )
-    prior = Prior(ratio=4.0)
-    result = refine(kept, answers, start, total, prior)
-    mean = start + (total - start.sum(0)) / tokens
-    basis = np.linalg.svd(np.ones((1, tokens)))[2][1:].T
-    z, inner = x @ basis, basis.T @ prior_covariance(mean) @ basis
-    covariance = np.linalg.inv(z.T @ z + prior.ratio * np.linalg.inv(inner))
-    np.testing.assert_allclose(result.covariance, basis @ covariance @ basis.T, atol=1e-10)
-    np.testing.assert_allclose(result.scores, mean + basis @ covariance @ z.T @ (answers - x @ mean), atol=1e-10)
+def test_the_posterior_is_that_of_all_answers_and_their_shapley_values():
+    """The textbook's conditional Gaussian over the answers to all pairs, triple by triple, read by the definition."""
+    draw, prior, tokens = np.random.default_rng(0), Prior(ratio=4.0), 6
+    start, total = draw.normal(size=(tokens, 2)), draw.normal(size=2)
+    everything, asked = chosen_pairs(tokens, 31, seed=0), [3, 8, 11, 20, 30]
+    answers = draw.normal(size=(5, 2))
+    result = refine(everything[asked], answers, start, total, prior)
+    x, operator, mean = everything * 2.0 - 1, shapley_of_answers(everything), start + (total - start.sum(0)) / tokens
+    among = covariance_of_answers(everything, mean, prior)
+    gain = among[:, asked] @ np.linalg.inv(among[np.ix_(asked, asked)])
+    expected = x @ mean + gain @ (answers - x[asked] @ mean)
+    np.testing.assert_allclose(result.scores, operator @ expected + total / tokens, atol=1e-10)
+    left = among - gain @ among[asked]
+    np.testing.assert_allclose(result.covariance, operator @ left @ operator.T, atol=1e-10)
 
 
 def test_no_passes_leave_the_scores_but_for_their_sum():
@@ -78,24 +95,26 @@ def test_no_passes_leave_the_scores_but_for_their_sum():
 
 
 def test_intervals_hold_what_they_promise():
-    """On texts drawn from the prior itself nine in ten intervals hold the true score, at every budget."""
-    draw, prior, tokens = np.random.default_rng(0), Prior(ratio=5.0, noise=0.3, freedom=4.0), 12
-    contrast = np.array([0.5, -0.5])
+    """Of games drawn from the prior itself nine in ten intervals hold the true score, at every budget."""
+    draw, prior, tokens = np.random.default_rng(0), Prior(ratio=5.0, noise=0.3, freedom=4.0), 7
+    contrast, everything = np.array([0.5, -0.5]), chosen_pairs(7, 63, seed=0)
+    operator, bits = shapley_of_answers(everything), 1 << np.arange(tokens)
+    place = {int(number): row for row, number in enumerate(everything @ bits)}
     for pairs in (2, 8, 32):
-        held = []
-        kept = chosen_pairs(tokens, pairs, seed=0)
-        x = kept * 2.0 - 1
+        held, kept = [], chosen_pairs(tokens, pairs, seed=0)
+        kept = np.where(kept[:, -1:], ~kept, kept)  # as `everything` has them
+        rows = [place[int(number)] for number in kept @ bits]
         for _ in range(400):
             start = draw.normal(size=tokens)
             start -= start.mean()
             scores = np.stack([start, -start], axis=1)
             noise = prior.noise * prior.freedom / draw.chisquare(prior.freedom)
-            root = np.linalg.cholesky(prior_covariance(scores) * noise / prior.ratio + 1e-12 * np.eye(tokens))
-            truth = start + root @ draw.normal(size=tokens)
-            answers = x @ truth + draw.normal(size=pairs) * noise**0.5
-            result = refine(kept, np.stack([answers, -answers], axis=1), scores, np.zeros(2), prior)
+            root = np.linalg.cholesky(covariance_of_answers(everything, scores, prior) * noise)
+            answers = (everything * 2.0 - 1) @ start + root @ draw.normal(size=len(everything))
+            of_labels = np.stack([answers[rows], -answers[rows]], axis=1)
+            result = refine(kept, of_labels, scores, np.zeros(2), prior)
             half = stats.t.ppf(0.95, result.freedom) * np.sqrt(result.covariance.diagonal() * result.noise_of(contrast))
-            held.append(np.abs(result.scores[:, 0] - truth) <= half + 1e-9)
+            held.append(np.abs(result.scores[:, 0] - operator @ answers) <= half + 1e-9)
         assert np.mean(held) == pytest.approx(0.9, abs=0.025)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mhex_nlp.explain.refinement import Prior, prior_covariance
+from mhex_nlp.explain.refinement import Prior, answer_covariance, interactions
 from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.training.fitting.attainable import attainable
@@ -82,8 +82,8 @@ def test_the_prior_of_a_fits_errors_is_found():
         x = random_subsets(TOKENS, 40, draw.integers(0, 2**30, 2).tolist())[:20].numpy() * 2.0 - 1
         scores = draw.normal(size=(TOKENS, 2))
         noise = true.noise * true.freedom / draw.chisquare(true.freedom)
-        delta = draw.multivariate_normal(np.zeros(TOKENS), prior_covariance(scores) * noise / true.ratio)
-        examples.append(Example(x, scores, x @ delta + draw.normal(size=20) * noise**0.5))
+        covariance = answer_covariance(x, scores) / true.ratio + interactions(x).answers
+        examples.append(Example(x, scores, draw.multivariate_normal(np.zeros(len(x)), covariance * noise)))
     prior = estimate_prior(examples)
     assert prior.ratio == pytest.approx(true.ratio, rel=0.25)
     assert prior.noise == pytest.approx(true.noise, rel=0.15)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
-from ...explain.refinement import Array, Prior, prior_covariance
+from ...explain.refinement import Array, Prior, answer_covariance, interactions
 
 _BOUNDS = np.log([(1e-2, 1e4), (1e-12, 1e6), (0.5, 1e3)])
 
@@ -39,15 +40,17 @@ def estimate_prior(examples: Sequence[Example]) -> Prior | None:
         ratio, noise, freedom = np.exp(np.clip(logs, *_BOUNDS.T))
         return -sum(_log_density(squares, noise * (1 + spread / ratio), freedom) for spread, squares in spectra)
 
-    start = np.log([10.0, np.median(squares) / 2 + 1e-12, 4.0])
+    start = np.log([4.0, np.median(squares) / 4 + 1e-12, 2.0])
     best = minimize(loss, start, method="Nelder-Mead", options={"maxiter": 300, "xatol": 0.02, "fatol": 0.05})
     ratio, noise, freedom = np.exp(np.clip(best.x, *_BOUNDS.T)).tolist()
     return Prior(ratio=ratio, noise=noise, freedom=freedom)
 
 
 def _spectrum(example: Example) -> tuple[Array, Array]:
-    """(P,) each: variances that the errors of the scores give the answers, along axes of their own, and squares."""
-    spread, axes = np.linalg.eigh(example.x @ prior_covariance(example.scores) @ example.x.T)
+    """(P,) each: variances that errors of the scores give the answers, along axes on which interactions have variance
+    1 and the two are independent, and squares.
+    """
+    spread, axes = eigh(answer_covariance(example.x, example.scores), interactions(example.x).answers)
     return np.maximum(spread, 0), (example.missed @ axes) ** 2
 
 
