@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import warnings
 
-from ..common import be_quiet, make_parser
+from ..common import be_quiet, make_parser, write_json
 from ..faithfulness import settings
 from ..faithfulness.models import Case
-from . import report
+from . import cost, report
 from .measuring import BLOCK, block_units
 
 
 def main() -> None:
     parser = make_parser(__doc__, "data", "work", seeds="0", sst2=100, ag_news=40)
     parser.add_argument("--figure", type=report.Path, help="PNG file of the figure")
+    parser.add_argument("--time-rounds", type=int, default=0, help="times budgets, on an idle machine")
     parser.add_argument("--report-only", action="store_true", help="no more measuring: write what is there")
     args = parser.parse_args()
     be_quiet()
@@ -36,6 +37,9 @@ def main() -> None:
                 for _ in block_units(case, block):
                     pass
                 report.write(args, cases)
+    for case in cases if args.time_rounds else ():
+        if case.seed == cases[0].seed:
+            write_json(report.cost_path(case), cost.measure(case, args.time_rounds))
     report.write(args, cases)
 
 

@@ -7,6 +7,7 @@ Axes: B texts, K passes.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ def write(args: argparse.Namespace, cases: Sequence[Case]) -> None:
     write_page(args.page, _page(report), "tables")
     if args.figure is not None:
         _draw(report, args.figure)
+
+
+def cost_path(case: Case) -> Path:
+    """Where `cost.measure` is kept."""
+    return case.folder / "budget_cost.json"
 
 
 class Block:
@@ -125,6 +131,7 @@ def _data(cases: Sequence[Case]) -> dict[str, Any]:
         "methods": {f"{name}-{passes}": _figures(values) for (name, passes), values in columns.items()},
         "differences": _differences(columns),
         "coverage": _coverage(blocks),
+        "cost": next((json.loads(path.read_text()) for case in cases if (path := cost_path(case)).is_file()), None),
     }
 
 
@@ -216,6 +223,13 @@ def _page(report: dict[str, Any]) -> list[str]:
         lengths = [name for name in ("all", *LENGTHS) if any(name in row for row in figures["coverage"].values())]
         rows = [[k, *(cell(row.get(name)) for name in lengths)] for k, row in figures["coverage"].items()]
         lines += [*grid(["passes: share of tokens in the 90 % interval", *lengths], rows), ""]
+        if cost := figures["cost"]:
+            ratios = [f"{cost[k]['ratio']:.3f} {cost[k]['interval95']} for {k}" for k in cost if k.isdigit()]
+            lines += [
+                f"K further passes take as long as K plain ones of the same model, times: {'; '.join(ratios)} "
+                f"({cost['texts']} texts at once, medians of {cost['rounds']} paired rounds).",
+                "",
+            ]
     return lines
 
 
