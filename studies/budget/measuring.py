@@ -30,6 +30,12 @@ PERMUTATIONS = 64  # of the reference, antithetic, reverses included
 ANSWERS = 128  # random subsets of each text for the paired skill, in complementary pairs
 
 
+def block_texts(case: Case, block: int) -> tuple[list[TextValues], list[int]]:
+    """The texts of a block and the classes predicted for them."""
+    texts = draw_texts(case, (block + 1) * BLOCK)[block * BLOCK :]
+    return texts, targets_of(case, texts)
+
+
 def block_units(case: Case, block: int) -> Iterator[None]:
     """All units of one block of texts: reference first, then peers, ours last."""
     texts = draw_texts(case, (block + 1) * BLOCK)[block * BLOCK :]
