@@ -23,9 +23,10 @@ from mhex_nlp.inputs.removal import random_subsets
 
 from ..faithfulness.measuring import removed, targets_of
 from ..faithfulness.models import Case, Columns, draw_texts
-from .methods import BUDGETS, GAMES, LABELS, ONCE, STRONG, TRIPLE, Counted, Game
+from .methods import BUDGETS, GAMES, ONCE, PEER_BUDGETS, Counted, Game
 
-TABLE, BLOCK = "budget", 20
+TABLE, BLOCK = "budget", 10
+FIT_TEXTS = {"sst2": None, "ag_news": 1500}  # None: all training texts
 PERMUTATIONS = 64  # of the reference, antithetic, reverses included
 ANSWERS = 128  # random subsets of each text for the paired skill, in complementary pairs
 
@@ -38,11 +39,9 @@ def block_texts(case: Case, block: int) -> tuple[list[TextValues], list[int]]:
 
 def block_units(case: Case, block: int) -> Iterator[None]:
     """All units of one block of texts: reference first, then peers, ours last."""
-    texts = draw_texts(case, (block + 1) * BLOCK)[block * BLOCK :]
-    targets: list[int] = []
+    texts, targets = block_texts(case, block)
 
     def unit(name: str, make: Callable[[Sequence[TextValues], Sequence[int]], Columns]) -> None:
-        targets[:] = targets or targets_of(case, texts)
         case.unit(TABLE, f"{name}-{block}", len(texts), lambda: make(texts, targets))
 
     unit("reference", partial(_reference, block))
@@ -52,8 +51,8 @@ def block_units(case: Case, block: int) -> Iterator[None]:
     for name, game in ONCE.items():
         unit(f"{name}-1", partial(_play, game, 1))
         yield
-    for name in ("integrated_gradients", *GAMES):
-        for passes in sorted((*BUDGETS, *(TRIPLE if name in STRONG else ()))):
+    for name, budgets in PEER_BUDGETS.items():
+        for passes in budgets:
             if name == "integrated_gradients":
                 unit(f"{name}-{passes}", partial(_gradients, case, passes))
             else:
@@ -67,11 +66,8 @@ def block_units(case: Case, block: int) -> Iterator[None]:
 def methods_and_budgets() -> Iterator[tuple[str, int]]:
     """All that `block_units` measures."""
     yield from ((name, 1) for name in ONCE)
-    for name in LABELS:
-        if name == "mhex_fitted":
-            yield from ((name, passes) for passes in (0, *BUDGETS))
-        elif name not in ONCE:
-            yield from ((name, passes) for passes in sorted((*BUDGETS, *(TRIPLE if name in STRONG else ()))))
+    for name, budgets in {**PEER_BUDGETS, "mhex_fitted": (0, *BUDGETS)}.items():
+        yield from ((name, passes) for passes in budgets)
 
 
 def _columns(texts: Sequence[TextValues], scores: Sequence[Floats], targets: Sequence[int], **more: Any) -> Columns:

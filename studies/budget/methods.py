@@ -98,7 +98,16 @@ GAMES: dict[str, Game] = {
     "shapiq_kadd": partial(_shapiq, "kADDSHAP", max_order=2),
 }
 ONCE: dict[str, Game] = {"random": _random, "leave_one_out": _leave_one_out}  # whose passes are not chosen
-STRONG = ("integrated_gradients", "partition_shap", "shapiq_kernel")  # measured at `TRIPLE` as well
+STRONG = ("integrated_gradients", "shapiq_kernel")  # measured at `TRIPLE` as well
+PEER_BUDGETS: dict[str, tuple[int, ...]] = {
+    "integrated_gradients": (*BUDGETS, *TRIPLE),
+    "shapiq_kernel": (*BUDGETS, *TRIPLE),
+    "partition_shap": BUDGETS,
+    "permutation_shap": (64, 128),
+    "kernel_shap": (32, 128),
+    "lime": (32, 128),
+    "shapiq_kadd": (32, 128),
+}
 LABELS = {
     "mhex_fitted": "MHEX, fitted",
     "integrated_gradients": "integrated gradients (captum)",

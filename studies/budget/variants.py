@@ -30,7 +30,7 @@ from mhex_nlp.inputs.removal import random_subsets
 from ..common import be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page
 from ..faithfulness import settings
 from ..faithfulness.models import Case, Columns
-from .measuring import BLOCK, TABLE, block_texts
+from .measuring import BLOCK, FIT_TEXTS, TABLE, block_texts
 from .report import Block
 
 PAIRS, LONGEST, BUDGETS = 400, 40, (16, 64, 128)
@@ -221,13 +221,13 @@ def _asked(text: TextValues, target: int, seed: list[int]) -> tuple[np.ndarray, 
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "data", "work", seed=0, blocks=2)
+    parser = make_parser(__doc__, "data", "work", seed=0, blocks=4)
     args = parser.parse_args()
     be_quiet()
     report: dict[str, Any] = {"machine": machine(), "pairs": PAIRS, "longest": LONGEST, "data": {}}
     lines = []
     for data, name in settings.NAMES.items():
-        texts = list(read(Case(data, args.seed, args.data, args.work), args.blocks))
+        texts = list(read(Case(data, args.seed, args.data, args.work, fit_texts=FIT_TEXTS[data]), args.blocks))
         if not texts:
             continue
         rows, figures = [], {}

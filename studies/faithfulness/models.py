@@ -39,6 +39,7 @@ class Case:
     corpora: Path
     work: Path
     train_texts: int | None = None
+    fit_texts: int | None = None  # of the training texts, by default all
 
     @property
     def name(self) -> str:
@@ -60,7 +61,8 @@ class Case:
         """
         options = {"base": MINILM, "data": self.data, "train_texts": self.train_texts, **settings.TRAINING}
         self._keep("trained", {**options, "max_length": self.max_length}, self._train)
-        self._keep("fitted", {"fit": settings.FIT}, self._fit)
+        some = {} if self.fit_texts is None else {"texts": self.fit_texts}
+        self._keep("fitted", {"fit": {**settings.FIT, **some}}, self._fit)
 
     def unit(self, table: str, name: str, count: int, make: Callable[[], Columns]) -> None:
         """Makes and keeps the arrays of a unit of work, unless they are on disk for as many texts."""
@@ -153,7 +155,9 @@ class Case:
         return model, tokenizer, {"accuracy": float(hits.mean()), "test_texts": len(test), "seconds": round(seconds, 1)}
 
     def _fit(self) -> tuple[Any, Any, dict[str, Any]]:
-        trained, texts = self.folder / "trained", list(self.parts[0]["text"])
+        trained, train = self.folder / "trained", self.parts[0]
+        chosen = train if self.fit_texts is None else corpus.shuffled(train, self.fit_texts, self.seed)
+        texts = list(chosen["text"])
         model = AutoMhexModelForSequenceClassification.from_pretrained(trained).eval()
         tokenizer = AutoTokenizer.from_pretrained(trained)
         report = fit_equivalent_matrices(model, tokenizer, texts, seed=self.seed, progress=False, **settings.FIT)
