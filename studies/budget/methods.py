@@ -21,6 +21,8 @@ from mhex_nlp.evaluation.metrics.arrays import Bools, Floats
 from mhex_nlp.evaluation.metrics.games import ValueFunction, leave_one_out
 from mhex_nlp.evaluation.model_values import TextValues
 
+from .decomposition import alti, decompx
+
 Game = Callable[[TextValues, ValueFunction, int, int], Floats]  # text, value function, passes, seed -> (n,)
 
 BUDGETS = (8, 16, 32, 64, 128)
@@ -85,6 +87,15 @@ def _leave_one_out(text: TextValues, value: ValueFunction, passes: int, seed: in
     return leave_one_out(value, text.n)
 
 
+def _decompx(text: TextValues, value: ValueFunction, passes: int, seed: int) -> Floats:
+    """Of the predicted class, as all that is explained here; from what the pass over the whole text left."""
+    return decompx(text, text.predicted())
+
+
+def _alti(text: TextValues, value: ValueFunction, passes: int, seed: int) -> Floats:
+    return alti(text)
+
+
 def _random(text: TextValues, value: ValueFunction, passes: int, seed: int) -> Floats:
     return np.random.default_rng([seed, text.n]).standard_normal(text.n)
 
@@ -97,7 +108,12 @@ GAMES: dict[str, Game] = {
     "shapiq_kernel": partial(_shapiq, "KernelSHAP"),
     "shapiq_kadd": partial(_shapiq, "kADDSHAP", max_order=2),
 }
-ONCE: dict[str, Game] = {"random": _random, "leave_one_out": _leave_one_out}  # whose passes are not chosen
+ONCE: dict[str, Game] = {  # whose passes are not chosen
+    "random": _random,
+    "decompx": _decompx,
+    "alti": _alti,
+    "leave_one_out": _leave_one_out,
+}
 STRONG = ("integrated_gradients", "shapiq_kernel")  # measured at `TRIPLE` as well
 PEER_BUDGETS: dict[str, tuple[int, ...]] = {
     "integrated_gradients": (*BUDGETS, *TRIPLE),
@@ -117,6 +133,8 @@ LABELS = {
     "lime": "LIME (lime)",
     "shapiq_kernel": "KernelSHAP (shapiq)",
     "shapiq_kadd": "kADD-SHAP of order 2 (shapiq)",
+    "decompx": "DecompX",
+    "alti": "ALTI",
     "leave_one_out": "leave one out",
     "random": "random",
 }

@@ -157,7 +157,8 @@ def _differences(columns: dict[tuple[str, int], Columns]) -> dict[str, Any]:
         ours = columns.get(("mhex_fitted", passes))
         if ours is None:
             continue
-        rivals = [("integrated_gradients", 64)] if not passes else [(n, passes) for n in LABELS if n not in ONCE]
+        once = [("integrated_gradients", 64), ("decompx", 1), ("alti", 1)]
+        rivals = [(n, passes) for n in LABELS if n not in ONCE] if passes else once
         for name, theirs in rivals:
             if name != "mhex_fitted" and (name, theirs) in columns:
                 differences[f"{passes} - {name} {theirs}"] = _difference(ours, columns[name, theirs])
