@@ -5,8 +5,8 @@ Explanations ask a model what it says of parts of texts. One that never saw part
 can predict, and training with masked words accustoms it to them (ours, beyond the paper).
 
 It is a forward pre-hook on the model, and no collator: Trainer collates evaluation and prediction by the same collator,
-whereas the hook knows training, and a user's own collator stays. It draws from torch's generator, as dropout does, so
-checkpoints keep its state and processes differ.
+whereas the hook knows training, and a user's own collator stays. It draws from torch's generator, as dropout does,
+whose state checkpoints keep.
 
 Axes: B texts, T tokens.
 """
