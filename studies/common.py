@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Value, disable_progress_bars
-from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.utils import logging
 
 from mhex_nlp import mhex_param_groups
@@ -97,6 +97,7 @@ def fine_tune(
     epochs: int,
     seed: int,
     head_rate: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
     **arguments: Any,
 ) -> tuple[Any, Any, np.ndarray, float]:
     """Fine-tunes the packaged MiniLM: model, tokenizer, (B,) bool, which test texts it gets right, and the seconds.
@@ -105,6 +106,7 @@ def fine_tune(
         auto: the class that loads it, with heads or without.
         data, test: columns text and label.
         head_rate: whether the heads learn at a rate of their own (`mhex_param_groups`).
+        callbacks: of the Trainer.
         arguments: further ones of `TrainingArguments`.
     """
     set_seed(seed)
@@ -136,6 +138,8 @@ def fine_tune(
             settings,
             train_dataset=encode(data),
             data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            callbacks=list(callbacks),
             optimizers=(torch.optim.AdamW(mhex_param_groups(model, lr), lr=lr) if head_rate else None, None),
         )
         start = time.perf_counter()

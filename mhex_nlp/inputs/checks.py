@@ -24,3 +24,12 @@ def as_integer(value: Any, name: str, *, at_least: int | None = None, expected: 
         return number
     expected = expected or ("an integer" if at_least is None else f"an integer of at least {at_least}")
     raise (TypeError if at_least is None else ValueError)(f"{name} must be {expected}, got {value!r}.")
+
+
+def check_share(value: Any, name: str) -> float:
+    """`value`, a share from 0 to 1; TypeError for what is no number, ValueError for one out of range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a share from 0 to 1, got {value!r}.")
+    return float(value)

@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from ..inputs.checks import check_share
 from ..models.heads.head import MhexHead, trained
 from .head_watch import HeadWatch
+from .masked_words import MaskedWords
 from .optimizer import find_heads, require_heads
 from .snapshots import check_highlights, write_highlights
 
@@ -44,11 +46,15 @@ class MhexCallback(TrainerCallback):
         output_dir: folder of the highlights; by default `highlights` in the trainer's own `output_dir`.
         tokenizer: by default the trainer's `processing_class`.
         every: "evaluate", at each evaluation, or "epoch", at the end of each epoch.
+        masked_words: share of the texts of each training batch of which a random part of the words is masked while
+            `Trainer.train` runs (`MaskedWords`), so that fitted scores can say more of what the model does. The logged
+            training losses are then of masked texts, those of evaluation are not.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or value. At the begin of training ValueError for a model
-            without heads or with `config.return_dict=False`, for a text without any token, and for what makes Trainer
-            keep the labels from the model, where the heads would not learn.
+            without heads or with `config.return_dict=False`, for a text without any token, for `masked_words` with a
+            tokenizer without mask token, and for what makes Trainer keep the labels from the model, where the heads
+            would not learn.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class MhexCallback(TrainerCallback):
         output_dir: str | PathLike[str] | None = None,
         tokenizer: Any = None,
         every: Moment = "evaluate",
+        masked_words: float = 0.0,
     ) -> None:
         if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable | None):
             raise TypeError("texts must be a list of strings, such as ['The plot was thin.'].")
@@ -69,6 +76,8 @@ class MhexCallback(TrainerCallback):
             raise ValueError(f"every must be one of {list(get_args(Moment))}, got {every!r}.")
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.tokenizer, self.every = tokenizer, every
+        self.masked_words = check_share(masked_words, "masked_words")
+        self._masking: MaskedWords | None = None
         self._watch: HeadWatch | None = None
         self._trainer: Trainer | None = None
         self._loader: Any = None  # of the evaluation that runs now
@@ -106,12 +115,18 @@ class MhexCallback(TrainerCallback):
                 f"Trainer keeps the labels from the model with {' and '.join(withheld)}, so deep_supervision_loss "
                 "would never reach the MHEX heads; leave it out."
             )
-        if self.texts and self._tokenizer(kwargs) is None:
+        if (self.texts or self.masked_words) and self._tokenizer(kwargs) is None:
             raise ValueError("tokenizer must be given to MhexCallback or, as processing_class, to Trainer.")
         if self.texts:
             check_highlights(model, self._tokenizer(kwargs), self.texts)
         self._written = -1
         self._follow(model)
+        self._stop_masking()
+        if self.masked_words:
+            self._masking = MaskedWords(kwargs["model"], self._tokenizer(kwargs), self.masked_words)
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self._stop_masking()
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
@@ -176,6 +191,11 @@ class MhexCallback(TrainerCallback):
 
     def _tokenizer(self, kwargs: dict[str, Any]) -> Any:
         return kwargs.get("processing_class") if self.tokenizer is None else self.tokenizer
+
+    def _stop_masking(self) -> None:
+        if self._masking is not None:
+            self._masking.remove()
+            self._masking = None
 
     def _follow(self, model: Any) -> None:
         """Watches the heads of `model`, if it has any, from now on and them alone."""

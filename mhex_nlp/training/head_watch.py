@@ -48,20 +48,19 @@ class RunningMeans:
         return {name: (total / weight).flatten().tolist() for name, (total, weight) in sums.items() if weight > 0}
 
 
-class _Hook:
-    """A hook that idles once its watch is gone, and in copies of the model, pickled or not."""
+class IdleHook:
+    """A hook that idles once the owner of its method is gone, and in copies of the model, pickled or not."""
 
-    def __init__(self, method: Callable[..., None] | None = None) -> None:
+    def __init__(self, method: Callable[..., Any] | None = None) -> None:
         self._method = None if method is None else weakref.WeakMethod(method)
 
     @torch.compiler.disable
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: Any) -> Any:
         method = None if self._method is None else self._method()
-        if method is not None:
-            method(*args)
+        return None if method is None else method(*args)
 
-    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
-        return _Hook, ()
+    def __reduce__(self) -> tuple[type[IdleHook], tuple[()]]:
+        return IdleHook, ()
 
 
 class _Pass(threading.local):
@@ -86,10 +85,10 @@ class HeadWatch:
         self._pass = _Pass()
         gates = [module for module in self.model.modules() if isinstance(module, GateActivation)]
         hooks = ExitStack()
-        hooks.enter_context(self.model.register_forward_pre_hook(_Hook(self._begin)))
-        hooks.enter_context(self.model.register_forward_hook(_Hook(self._end), with_kwargs=True))
+        hooks.enter_context(self.model.register_forward_pre_hook(IdleHook(self._begin)))
+        hooks.enter_context(self.model.register_forward_hook(IdleHook(self._end), with_kwargs=True))
         for gate in gates:
-            hooks.enter_context(gate.register_forward_hook(_Hook(self._gate)))
+            hooks.enter_context(gate.register_forward_hook(IdleHook(self._gate)))
         self.remove: Callable[[], object] = weakref.finalize(self, hooks.close)
 
     def step_begins(self) -> None:

@@ -22,12 +22,18 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("save_steps", [None, 4])
+@pytest.mark.parametrize(("save_steps", "masked_words"), [(None, 0.0), (4, 0.5)])
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(
-    plain: Path, tmp_path: Path, save_steps: int | None, settings: Settings, fresh_accelerate: Callable[[], None]
+    plain: Path,
+    tmp_path: Path,
+    save_steps: int | None,
+    masked_words: float,
+    settings: Settings,
+    fresh_accelerate: Callable[[], None],
 ) -> None:
     """Dropout on and three accumulated batches a step, from the end of an epoch and from the middle of one."""
     options: dict[str, Any] = {"batch_size": 4, "gradient_accumulation_steps": 3, "save_steps": save_steps}
+    options["masked_words"] = masked_words
     whole = finetune(settings(plain, tmp_path / "whole", epochs=3, save_limit=9, **options))
     fresh_accelerate()
     checkpoints = sorted((tmp_path / "whole" / "checkpoints").iterdir())

@@ -72,17 +72,24 @@ def removed_part(
     last = torch.where(real, position, -1).amax(1, keepdim=True)
     first = torch.where(real, position, ids.shape[1]).amin(1, keepdim=True)
     removable = real & (position > first) & (position < last)  # (B, T)
-    count = removable.sum(1, keepdim=True)
-    draw = functools.partial(torch.rand, dtype=torch.float32, device=ids.device)
-    size = (draw(len(ids), 1) * count).floor() + 1  # 1 to count
-    order = draw(ids.shape).masked_fill(~removable, 2.0).argsort(1).argsort(1)
-    removed = (order < size) & removable
+    removed = draw_part(removable, removable.sum(1, keepdim=True))
     changed = {name: value for name, value in arguments.items() if name != "labels"}
     if mask_token_id is None:
         changed["attention_mask"] = (real & ~removed).to(ids.dtype)
     else:
         changed["input_ids"] = ids.masked_fill(removed, mask_token_id)
     return changed, removed
+
+
+def draw_part(removable: Tensor, most: Tensor) -> Tensor:
+    """(B, T) bool: of each text a random part of what is `removable` (B, T), of 1 to `most` (B, 1) tokens.
+
+    Each number is as likely as the others; none where `most` is below 1. Drawn from torch's own generator.
+    """
+    draw = functools.partial(torch.rand, dtype=torch.float32, device=removable.device)
+    size = ((draw(most.shape) * most).floor() + 1).minimum(most)
+    order = draw(removable.shape).masked_fill(~removable, 2.0).argsort(1).argsort(1)
+    return (order < size) & removable
 
 
 def faithfulness_loss(attributions: Tensor, whole: Tensor, rest: Tensor, removed: Tensor, centred: bool) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from ...inputs.checks import check_share
 from ...models.checkpoint import shown_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class FinetuneConfig:
         loss_weight: weight of the mean head loss beside the task loss; by default as the checkpoint says, else 0.3.
         faithfulness_weight: weight of the faithfulness loss, which costs a second forward and backward pass a step; by
             default as the checkpoint says, else 0.
+        masked_words: share of the texts of each batch of which a random part of the words is masked in training, so
+            that fitted scores can say more of what the model does; needs a tokenizer with a mask token. Try 0.5.
         epochs: passes over the training split.
         max_steps: optimiser steps after which to stop, whatever `epochs` says.
         batch_size: texts per process and forward pass.
@@ -88,6 +91,7 @@ class FinetuneConfig:
     gate: bool | None = None
     loss_weight: float | None = None
     faithfulness_weight: float | None = None
+    masked_words: float = 0.0
     epochs: int = 3
     max_steps: int | None = None
     batch_size: int = 16
@@ -126,6 +130,7 @@ class FinetuneConfig:
             raise ValueError(f"warmup must be in [0, 1), a share of the steps, got {self.warmup!r}.")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be between 0 and {2**32 - 1}, got {self.seed}.")
+        check_share(self.masked_words, "masked_words")
         if self.mixed_precision is not None and self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {self.mixed_precision!r}.")
 

@@ -22,6 +22,7 @@ from ...models.auto import AutoMhexModelForSequenceClassification
 from ...models.batches import longest_input
 from ...models.checkpoint import check_output
 from ...models.families import find_site
+from ..masked_words import MaskedWords
 from ..optimizer import mhex_param_groups
 from .checkpoints import check_checkpoints, resume
 from .config import FinetuneConfig
@@ -46,9 +47,9 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError, TypeError, ValueError: data that cannot be used (see `load_splits`), a `max_length` beyond
-            what the model takes, a `gate` other than that of the checkpoint's heads, a precision that the device
-            cannot do, a number of processes other than expected, nothing to resume from, or checkpoints of an earlier
-            run in the way.
+            what the model takes, a `gate` other than that of the checkpoint's heads, `masked_words` without a mask
+            token, a precision that the device cannot do, a number of processes other than expected, nothing to resume
+            from, or checkpoints of an earlier run in the way.
     """
     accelerator = _accelerator(config)
     check_output(Path(config.output_dir), "output_dir")
@@ -57,6 +58,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     set_seed(config.seed)
     with accelerator.main_process_first():  # the others find it in the cache
         splits, tokenizer, model = _load(config)
+    masking = MaskedWords(model, tokenizer, config.masked_words) if config.masked_words else None
     labels = splits["train"].features["label"].names
     run, train_loader, eval_loader = _prepare(
         accelerator, config, model, _loaders(splits, tokenizer, config, accelerator)
@@ -67,6 +69,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         tracked = {name: value if value is not None else "default" for name, value in config.to_dict().items()}
         accelerator.init_trackers("mhex", tracked)
     history = _train(run, train_loader, eval_loader)
+    if masking is not None:
+        masking.remove()
     mhex = accelerator.unwrap_model(run.model).mhex_config.to_dict()
     report = {**history[-1], "labels": labels, "history": history, "mhex": mhex, "settings": config.to_dict()}
     _write(accelerator, run.model, tokenizer, report, Path(config.output_dir))
