@@ -268,12 +268,17 @@ def _draw(report: dict[str, Any], path: Path) -> None:
                 style: dict[str, Any] = (
                     {"color": "#b4451a", "linewidth": 2.4, "zorder": 3} if ours else {"linewidth": 1.1}
                 )
+                if method == "random":
+                    style["color"] = "#888888"
                 axes.plot(x, y, marker="o", markersize=4 if ours else 3, label=method_label, **style)
                 if ours:
                     axes.fill_between(x, *np.transpose(ends), color="#b4451a", alpha=0.15, linewidth=0)
             axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
+            if measure == "skill":
+                axes.set_ylim(-0.1, 1)  # few samples can miss by far more than an even spread does
             axes.set_title(f"{NAMES[name]}: {label}", fontsize=9)
-            axes.set_xlabel("forward passes", fontsize=8)
+            axes.set_xlabel("passes of the model", fontsize=8)
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.25)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
