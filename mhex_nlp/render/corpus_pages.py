@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from .controls import without_controls
+from .errors import error_legend
 from .highlight import highlight
 from .html import fill_page
 from .summary import explained, model_name, number_format, percent, summarise
@@ -162,6 +163,7 @@ def render_report_page(
         "report.css",
         title=title,
         cards=[_lean_card(entry, unit) for entry in entries],
+        of_errors=error_legend(entry["explanation"] for entry in entries),
         gold=gold,
         predicted=predicted,
         number=number,
