@@ -178,7 +178,7 @@ def test_a_sign_that_is_not_settled_shows_without_colour(browser: Any, kind: str
         card = opened.page.locator("article")
         card.locator(".t .w", has_text="drags").hover()
         note = card.locator("[role=status]").inner_text()
-        assert note.startswith("\u22120.43 \u00b1 0.39 (sign not settled) drags")
+        assert note.startswith("\u22120.43 \u00b1 0.46 (sign not settled) drags")
         assert card.locator(".w.at").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
     opened.assert_calm()
 
