@@ -40,6 +40,7 @@ def _summary_view(
     words = [word for sides in summary["classes"].values() for side in ("for", "against") for word in sides[side]]
     return {
         "facts": _facts(summary),
+        "with_errors": any("error" in word for word in words),
         "classes": summary["classes"],
         "number": number_format(value for word in words for value in (word["sum"], word["mean"])),
         # In the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
@@ -85,6 +86,8 @@ def render_report_index(
     judged: Mapping[str, Any] | None = None,
 ) -> str:
     """The index: readable and linked without its script, which filters and sorts the list of texts.
+
+    (Long because of its many arguments.)
 
     Args:
         summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.

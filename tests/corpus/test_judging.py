@@ -309,3 +309,30 @@ def test_reports_take_a_judgement(explainer: MhexExplainer, tmp_path: Path) -> N
     with pytest.raises(TypeError, match="judgement must be what explainer.judge gives, got dict"):
         write_report(explanations, tmp_path / "bad", judgement={"skill": 1})  # type: ignore[arg-type]
     assert not (tmp_path / "bad").exists()
+
+
+def test_words_of_a_corpus_have_the_errors_of_their_sums(explainer: MhexExplainer, model: str, tmp_path: Path) -> None:
+    texts = ["the film was good", "good , very good and dull film", *TEXTS[:6]]
+    explanations = explainer(texts, budget=8)
+    variance: dict[tuple[str, str], float] = {}
+    for e in explanations:
+        whole = [[*row] for row in e.covariance or ()]
+        for name in {word.text for word in e.words()}:
+            tokens = [index for word in e.words() if word.text == name for index in word.tokens]
+            size = sum(whole[max(a, b)][min(a, b)] for a in tokens for b in tokens)
+            variance[e.target.label, name] = variance.get((e.target.label, name), 0.0) + max(size, 0.0)
+    data = write_rows(tmp_path, texts)
+    assert main(command(model, data, tmp_path / "out", "--budget", "8", "--part-rows", "3")) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    counted = 0
+    for label, sides in summary["classes"].items():
+        for word in (*sides["for"], *sides["against"]):
+            assert word["error"] == pytest.approx(variance[label, word["word"]] ** 0.5, rel=0.02, abs=1e-4)
+            counted += 1
+    assert counted > 5
+    index = write_report(explanations, tmp_path / "pages").read_text("utf-8")
+    for page in (index, (tmp_path / "out" / "summary.html").read_text("utf-8")):
+        assert " \u00b1 0." in page and "\u00b1 is one standard deviation, of what the passes" in page
+    mixed = write_report([*explanations, *explainer(TEXTS[:1])], tmp_path / "mixed").read_text("utf-8")
+    assert "\u00b1" not in mixed, "a sum of which a part has no error has none"
+    assert "\u00b1" not in write_report(explainer(texts), tmp_path / "plain").read_text("utf-8")

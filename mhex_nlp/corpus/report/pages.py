@@ -39,6 +39,7 @@ def write_report(
     The index has counts, accuracy and confusion where labels are known, the words that decide with examples, and a
     list of all texts that can be filtered and sorted. Every text stands once, on a page of those with its label and
     prediction. Nothing is loaded from elsewhere, and without scripts everything but filters and sorting is there.
+    (Long because of its many arguments.)
 
     Args:
         explanations: those of one model, in any number; they are read once and not kept.

@@ -43,7 +43,7 @@ def render_figure(
     Letters are outlines in SVG; in PDF they are text in embedded fonts, except where a script joins or stacks them.
     Signs show without colour: a solid line under what speaks for the target, a wavy one under what speaks against
     it. Special tokens and notes are not drawn. Where scores have errors, a dotted outline takes the place of the colour
-    of a word whose sign is not settled.
+    of a word whose sign is not settled. (Long because of its many arguments.)
 
     Args:
         explanation: in JSON form.
