@@ -29,7 +29,7 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
     addresses = [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in pages]
     trust = describe_judgement(summary["judgement"]) if "judgement" in summary else ()
     view = _summary_view(summary)
-    return fill_page("summary.html.j2", "summary.css", title=title, pages=addresses, trust=trust, **view)
+    return fill_page("summary.html.j2", *_sheets(view), title=title, pages=addresses, trust=trust, **view)
 
 
 def _summary_view(
@@ -51,6 +51,10 @@ def _summary_view(
         "cells": cells or {},
         "example_pages": pages,
     }
+
+
+def _sheets(view: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("summary.css", "errors.css") if view["with_errors"] else ("summary.css",)
 
 
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -108,9 +112,10 @@ def render_report_index(
     told_apart = {} if judged is None and method["skill"] is None else dict.fromkeys(("skill", "absolute_skill", "r2"))
     addresses = [_address(name) for name in pages]
     predicted, gold = ({row[column] for row in rows} for column in (2, 4))
+    view = _summary_view(summary, cells, addresses)
     return fill_page(
         "report_index.html.j2",
-        "summary.css",
+        *_sheets(view),
         "report.css",
         script="report.js",
         title=title,
@@ -127,7 +132,7 @@ def render_report_index(
             "words": [without_controls(word) for word in words],
             "rows": [_script_row(row, number_of) for row in rows],
         },
-        **_summary_view(summary, cells, addresses),
+        **view,
     )
 
 
