@@ -49,17 +49,6 @@ def run(args: argparse.Namespace) -> int:
     tokenizer.save_pretrained(args.output)
     reads = f"{len(report.depths)} depths, {sum(width > 0 for width in report.flow_widths)} of them with writes"
     say(f"reads {reads}; removal by {report.removal}")
-    say(f"skill {_figure(report.skill, report.skill_interval)} on {report.held_out} held-out texts")
-    if report.attainable is not None and report.attainable_interval is not None:
-        attainable = _figure(report.attainable, report.attainable_interval)
-        say(f"attainable {attainable} by any additive scores, on {report.attainable_texts} of them")
-    say(f"absolute skill {report.absolute_skill:.3f}  R² {report.r2:.3f}")
-    if not report.trusted:
-        say("The interval reaches 0: do not trust single words; more texts may help.")
+    say(report)
     say(args.output)
     return 0
-
-
-def _figure(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

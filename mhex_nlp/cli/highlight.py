@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..inputs.checks import as_integer
 from .process import quiet_libraries
 from .say import say
 from .source import FILES, add_columns, open_source
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
     add("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
     add("--budget", type=int, default=0, help="further passes over each text that refine the scores (default: none)")
-    add("--seed", type=int, default=0, help="of what the passes of a budget ask about (default: %(default)s)")
+    add("--judge", type=int, metavar="N", help="measure on N of the rows how far the scores can be trusted")
+    add("--seed", type=int, default=0, help="of what further passes ask about, and of the rows to judge on")
     add("--unit", default="words", choices=["words", "tokens"], help="of HTML and Parquet (default: %(default)s)")
     add("--top-k", type=int, help="keep only that many units a text, in Parquet files")
     add("--layers", action="store_true", help="add what each layer contributes")
@@ -70,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
     if args.output is None and (args.top_k is not None or args.overwrite):
         raise ValueError("top_k and overwrite are for files: give an --output.")
+    if args.judge is not None:
+        as_integer(args.judge, "judge", at_least=1)
+        if args.text:
+            raise ValueError("judge draws from the rows of --data, which --text takes the place of.")
     if args.text:
         return _explain_texts(args)
     return _show_rows(args) if args.output is None else _run_job(args)
@@ -93,15 +99,18 @@ def _explain_texts(args: argparse.Namespace) -> int:
 
 def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; those that cannot be explained are named and passed over."""
+    from ..corpus.judging import Sample, judge_rows
     from ..corpus.labelled_rows import labelled_rows
     from .texts import show_explanations
 
     source = open_source(args)
     explainer = _explainer(args, args.device)
     request = _request(args, explainer)
-    status = 0
+    status, sample = 0, None if args.judge is None else Sample(args.judge, args.seed)
     for row in labelled_rows(source, source, explainer.classes.gold):
         problem = row.problem
+        if sample is not None:
+            sample.add([row])
         if problem is None:
             pairs = None if row.text_pair is None else [row.text_pair]
             try:
@@ -111,6 +120,8 @@ def _show_rows(args: argparse.Namespace) -> int:
         if problem is not None:
             status = 0 if args.allow_errors else 1
             say(f"row {row.number}: {problem}", error=True)
+    if sample is not None:
+        _say_judgement(judge_rows(explainer, sample.rows, sample.count, sample.seed))
     return status
 
 
@@ -126,7 +137,7 @@ def _run_job(args: argparse.Namespace) -> int:
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
     _check_job(args, formats)
-    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all")
+    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget > 0)
     state = Accelerator()
     if args.num_processes is not None and state.num_processes != args.num_processes:
         raise ValueError(
@@ -153,6 +164,7 @@ def _run_job(args: argparse.Namespace) -> int:
         state=state,
         part_rows=args.part_rows,
         overwrite=args.overwrite,
+        judge=args.judge or 0,
     )
     return 0 if report is None else _print_report(report, args.output, args.allow_errors)
 
@@ -175,8 +187,17 @@ def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
     if report.errors:
         counts.append(f"{report.errors:,} rows not explained, see {output / 'errors.jsonl'}")
     say("; ".join(counts) + ".")
+    _say_judgement(report.judgement)
     say(output / "summary.html")
     return 1 if report.errors and not allow_errors else 0
+
+
+def _say_judgement(judgement: Any) -> None:
+    from ..corpus.judged import figures_of
+    from ..render.judged import describe_judgement
+
+    for sentence in () if judgement is None else describe_judgement(figures_of(judgement)):
+        say(sentence)
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:

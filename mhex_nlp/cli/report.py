@@ -38,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the pages and prints the index's path; 0."""
     from ..corpus.jsonl import read_explanations
+    from ..corpus.judged import judgement_of_job
     from ..corpus.report import write_report
 
     explanations: Iterator[Explanation] = read_explanations(args.source)
     options = {"title": args.title, "unit": args.unit, "page_texts": args.page_texts}
+    options["judgement"] = judgement_of_job(args.source)
     if args.labels is not None and (first := next(explanations, None)) is not None:
         options["labels"] = _labels(args, first)
         explanations = itertools.chain([first], explanations)

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..inputs.checks import as_integer
+from ..render.errors import span_error
 from .explained_rows import ExplainedText
 
 UNITS = ("words", "tokens")
@@ -30,6 +32,7 @@ _TYPES: dict[str, pa.DataType] = {
     "ends": pa.list_(pa.int32()),
     "sequences": pa.list_(pa.int8()),  # 0: text, 1: text pair
     "scores": pa.list_(pa.float32()),
+    "score_errors": pa.list_(pa.float32()),  # after a budget of passes: the standard deviation of each
     "class_scores": pa.list_(pa.list_(pa.float32())),  # with classes="all": those of a span, in id order
     "special_score": pa.float32(),  # of the tokens that the template adds
     "sum": pa.float32(),  # of all scores, special tokens included
@@ -37,6 +40,8 @@ _TYPES: dict[str, pa.DataType] = {
     "truncated": pa.bool_(),
     "windows": pa.int32(),
     "notes": pa.list_(pa.string()),
+    "skill": pa.float32(),  # with judge: the same in all rows
+    "skill_interval": pa.list_(pa.float32()),
     "error": pa.string(),  # why there is nothing else in this row
 }
 
@@ -49,11 +54,15 @@ class ColumnOptions:
         unit: "words" or "tokens".
         top_k: only that many units a text, those with the largest magnitudes, in reading order.
         all_classes: every class's scores as well.
+        errors: those of the scores, which a budget of passes tells.
+        judged: how far the scores can be trusted on these rows.
     """
 
     unit: str = "words"
     top_k: int | None = None
     all_classes: bool = False
+    errors: bool = False
+    judged: bool = False
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -64,17 +73,24 @@ class ColumnOptions:
     @property
     def types(self) -> dict[str, pa.DataType]:
         """The columns by name, with their types."""
-        return {PREFIX + name: kind for name, kind in _TYPES.items() if name != "class_scores" or self.all_classes}
+        asked_for = {"class_scores": self.all_classes, "score_errors": self.errors}
+        asked_for |= {"skill": self.judged, "skill_interval": self.judged}
+        return {PREFIX + name: kind for name, kind in _TYPES.items() if asked_for.get(name, True)}
 
 
-def to_columns(rows: Sequence[ExplainedText | str], options: ColumnOptions) -> dict[str, pa.Array]:
-    """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null."""
+def to_columns(
+    rows: Sequence[ExplainedText | str], options: ColumnOptions, of_all: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, pa.Array]:
+    """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null.
+
+    `of_all` are values that every row has.
+    """
     names = options.types
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
         values = {"error": row} if isinstance(row, str) else _values(row, options)
         for name, column in columns.items():
-            column.append(values.get(name[len(PREFIX) :]))
+            column.append(values.get(name[len(PREFIX) :], of_all.get(name[len(PREFIX) :])))
     return {name: pa.array(column, names[name]) for name, column in columns.items()}
 
 
@@ -126,6 +142,10 @@ def _spans(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         "scores": [unit[3] for unit in units],
         "special_score": math.fsum(score for score, token in zip(scores, row.tokens, strict=True) if token.special),
     }
+    covariances = row.numbers.covariances
+    if options.errors and covariances is not None:
+        covariance: Any = covariances[row.row]
+        values["score_errors"] = [span_error(covariance, unit[4]) for unit in units]
     classes = row.class_scores
     if options.all_classes and classes is not None:
         values["class_scores"] = [classes[list(unit[4])].sum(0, dtype=np.float64).tolist() for unit in units]

@@ -15,10 +15,14 @@ from datasets import Dataset, Features, IterableDataset
 from ..explain.explainer import MhexExplainer
 from ..explain.request import Request
 from ..explain.targets import ClassName
+from ..inputs.checks import as_integer
 from ..inputs.texts import first_split, warn
+from ..render.judged import describe_judgement
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
+from .judged import figures_of
+from .judging import draw, judge_rows
 from .readers.rows import MAX_CHARACTERS, RowColumns
 
 D = TypeVar("D", Dataset, IterableDataset)
@@ -36,6 +40,7 @@ def highlight_dataset(
     classes: Literal["target", "all"] = "target",
     budget: int = 0,
     seed: int = 0,
+    judge: int | None = None,
     unit: str = "words",
     top_k: int | None = None,
     errors: Literal["raise", "record"] = "raise",
@@ -56,6 +61,8 @@ def highlight_dataset(
         text_column, text_pair_column: the columns of the text and of a pair's second half.
         batch_size: rows that are sorted by length together, then cut into batches.
         target, foil, classes, budget, seed: as in a call of the explainer.
+        judge: rows to draw, by `seed`, on which the skill is measured (`MhexExplainer.judge`): in all rows `mhex_skill`
+            and `mhex_skill_interval`, null where none of them can be judged. Not for an `IterableDataset`.
         unit: "words" or "tokens": what `mhex_spans` holds.
         top_k: keep only that many of them a text, those with the largest magnitudes.
         errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
@@ -64,25 +71,26 @@ def highlight_dataset(
 
     Returns:
         the dataset, with the columns `mhex_label`, `mhex_probability`, `mhex_spans`, `mhex_starts`, `mhex_ends`,
-        `mhex_scores`, `mhex_sum`, `mhex_error` and more; scores are float32, offsets count Unicode code points.
+        `mhex_scores`, `mhex_sum`, `mhex_error` and more, with a budget `mhex_score_errors`; scores are float32, offsets
+        count Unicode code points.
 
     Raises:
         TypeError: not a dataset, or a column that does not hold strings.
         ValueError: a column that is not there or would be overwritten, an option out of range, a row that cannot be
             explained (with errors="raise").
     """
-    _check_arguments(dataset, explainer, batch_size, errors)
-    options = ColumnOptions(unit, top_k, classes == "all")
+    _check_arguments(dataset, explainer, batch_size, errors, judge)
     request = explainer.request(target, foil, classes, budget=budget, seed=seed)
+    options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None)
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
-    explain = _Explain(explainer, request, columns, options, errors)
+    explain = _Explain(explainer, request, columns, options, errors, None if judge is None else (dataset, judge))
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
     how["features"] = _features(dataset, options)
     if isinstance(dataset, Dataset):
         names = [text_column] if text_pair_column is None else [text_column, text_pair_column]
         state: list[Any] = [dataset._fingerprint, names, repr(options), batch_size, errors, max_characters]
-        state.append(identity_of(explainer, request))
+        state += [identity_of(explainer, request), *([] if judge is None else [judge, seed])]
         how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
         return _explain_stored(dataset, explain, how)
     streamed = dataset.with_format("arrow").map(explain, **how)
@@ -90,12 +98,16 @@ def highlight_dataset(
     return streamed.with_format(None if formatting is None else formatting.format_type)
 
 
-def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any) -> None:
+def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any, judge: Any) -> None:
     if not isinstance(dataset, Dataset | IterableDataset):
         advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
     if not isinstance(explainer, MhexExplainer):
         raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+    if judge is not None:
+        as_integer(judge, "judge", at_least=1)
+        if not isinstance(dataset, Dataset):
+            raise ValueError("judge needs a Dataset, whose rows can be drawn, got an IterableDataset.")
     if errors not in ("raise", "record"):
         raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -123,7 +135,9 @@ class _Explain:
     columns: RowColumns
     options: ColumnOptions
     errors: str
+    judged: tuple[Dataset, int] | None = None  # the rows, and how many to draw
     warned: bool = False
+    _of_all: dict[str, Any] | None = None
 
     def __call__(self, table: pa.Table, indices: list[int]) -> pa.Table:
         _check_names(table.column_names, self.columns)
@@ -137,9 +151,28 @@ class _Explain:
             if not isinstance(row, str) and row.item.truncated and not self.warned:
                 self.warned = True
                 warn(f"row {index}: {row.item.cut_note()} The column {PREFIX}truncated tells which others were cut.")
-        for name, column in to_columns(rows, self.options).items():
+        if self._of_all is None:  # here, so that what the cache of `map` has is not measured again
+            self._of_all = self._judge()
+        for name, column in to_columns(rows, self.options, self._of_all).items():
             table = table.append_column(name, column)
         return table
+
+    def _judge(self) -> dict[str, Any]:
+        """The skill on rows that are drawn."""
+        if self.judged is None:
+            return {}
+        dataset, count = self.judged
+        numbers = draw(range(len(dataset)), count, self.request.seed)
+        names = self.columns.names
+        drawn = dataset.with_format(None).select_columns(names)[numbers]
+        cells = zip(numbers, *(drawn[name] for name in names), strict=True)
+        rows = [self.columns.row(number, dict(zip(names, row, strict=True))) for number, *row in cells]
+        judgement = judge_rows(self.explainer, rows, count, self.request.seed)
+        if judgement is None:
+            return {}
+        if judgement.foreign or judgement.skill_interval[0] <= 0 or judgement.drawn < count:
+            warn(" ".join(describe_judgement(figures_of(judgement))))
+        return {"skill": judgement.skill, "skill_interval": list(judgement.skill_interval)}
 
 
 def _check_columns(dataset: Dataset | IterableDataset, columns: RowColumns) -> None:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..render.errors import span_error
+
 if TYPE_CHECKING:
     from .explained_rows import ExplainedText
 
@@ -27,9 +29,10 @@ class CorpusSummary:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
         self.texts = self.truncated = self.windowed = 0
+        self.refined = 0  # texts whose scores have errors
         self.explained: Counter[str] = Counter()  # by the class explained
         self.predicted: Counter[str] = Counter()
-        self.words: dict[str, dict[str, list[float]]] = {}  # class: word: count, sum, sum of magnitudes
+        self.words: dict[str, dict[str, list[float]]] = {}  # class: word: `_count`'s
         self.mass = {"all": 0.0, "special tokens": 0.0, "punctuation": 0.0}
         self.confusion: dict[str, Counter[str]] = {}  # gold label: predicted label
 
@@ -41,9 +44,14 @@ class CorpusSummary:
             predicted=None if row.probabilities is None else self.labels[row.predicted],
             gold=gold,
             words=(
-                (sources[group.sequence][group.start : group.end], sum(scores[index] for index in group.tokens))
+                (
+                    sources[group.sequence][group.start : group.end],
+                    sum(scores[index] for index in group.tokens),
+                    group.tokens,
+                )
                 for group in row.words
             ),
+            covariance=None if row.numbers.covariances is None else row.numbers.covariances[row.row],
             special=sum(abs(score) for score, token in zip(scores, row.tokens, strict=True) if token.special),
             truncated=row.item.truncated,
             windowed=bool(row.item.windows),
@@ -55,14 +63,16 @@ class CorpusSummary:
         target: str,
         predicted: str | None,
         gold: str | None,
-        words: Iterable[tuple[str, float]],
+        words: Iterable[tuple[str, float, Sequence[int]]],
+        covariance: Any,
         special: float,
         truncated: bool,
         windowed: bool,
     ) -> None:
         """Counts one text, explained for the class `target`; `predicted` is `None` for regression.
 
-        `gold` is the right class, where it is known, and `special` the sum of magnitudes on special tokens.
+        `gold` is the right class, where it is known, `words` are (text, score, tokens), `covariance` is the lower
+        triangle of that of the tokens' scores or None, and `special` the sum of magnitudes on special tokens.
         """
         self.texts += 1
         self.truncated += truncated
@@ -73,12 +83,18 @@ class CorpusSummary:
                 self.confusion.setdefault(gold, Counter())[predicted] += 1
         self.explained[target] += 1
         of_class = self.words.setdefault(target, {})
-        for text, score in words:
+        tokens_of: dict[str, list[int]] = {}
+        for text, score, tokens in words:
             size = abs(score)
+            tokens_of.setdefault(text.casefold(), []).extend(tokens)
             self.mass["all"] += size
             if all(unicodedata.category(character)[0] in "PS" for character in text):
                 self.mass["punctuation"] += size
             _count(of_class, text.casefold(), 1, score, size)
+        if covariance is not None:
+            self.refined += 1
+            for word, places in tokens_of.items():  # the errors of a word that comes twice go together
+                _count(of_class, word, 0, 0.0, 0.0, span_error(covariance, places) ** 2)
         self.mass["all"] += special
         self.mass["special tokens"] += special
 
@@ -88,18 +104,29 @@ class CorpusSummary:
             "texts": self.texts,
             "truncated": self.truncated,
             "windowed": self.windowed,
+            **({"refined": self.refined} if self.refined else {}),
             "explained": dict(self.explained),
             "predicted": dict(self.predicted),
             "mass": self.mass,
             "confusion": {gold: dict(row) for gold, row in self.confusion.items()},
-            "words": {name: _strongest(words, WORDS_OF_A_PART) for name, words in self.words.items()},
+            "words": {
+                name: {word: values[: 4 if self.refined else 3] for word, values in strongest.items()}
+                for name, strongest in (
+                    (name, _strongest(words, WORDS_OF_A_PART)) for name, words in self.words.items()
+                )
+            },
         }
+
+    def _words_of_part(self, words: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+        sums = 4 if self.refined else 3  # variances are all 0 where no score has an error
+        return {word: values[:sums] for word, values in _strongest(words, WORDS_OF_A_PART).items()}
 
     def merge(self, record: Mapping[str, Any]) -> None:
         """Adds what `to_record` gave of other texts."""
         self.texts += record["texts"]
         self.truncated += record["truncated"]
         self.windowed += record["windowed"]
+        self.refined += record.get("refined", 0)  # which jobs of earlier versions do not tell
         self.explained.update(record["explained"])
         self.predicted.update(record["predicted"])
         for name, size in record["mass"].items():
@@ -108,8 +135,8 @@ class CorpusSummary:
             self.confusion.setdefault(gold, Counter()).update(row)
         for name, words in record["words"].items():
             of_class = self.words.setdefault(name, {})
-            for word, (count, score, size) in words.items():
-                _count(of_class, word, count, score, size)
+            for word, (count, score, size, *variance) in words.items():
+                _count(of_class, word, count, score, size, *variance)
             if len(of_class) > 2 * _KEPT:
                 self.words[name] = _strongest(of_class, _KEPT)
 
@@ -125,8 +152,8 @@ class CorpusSummary:
             classes[label] = {
                 "texts": self.explained.get(label, 0),
                 "predicted": self.predicted.get(label, 0),
-                "for": [_word(name, values) for name, values in order[:top] if values[1] > 0],
-                "against": [_word(name, values) for name, values in order[::-1][:top] if values[1] < 0],
+                "for": [self._word(name, values) for name, values in order[:top] if values[1] > 0],
+                "against": [self._word(name, values) for name, values in order[::-1][:top] if values[1] < 0],
             }
         return {
             "texts": self.texts,
@@ -140,20 +167,27 @@ class CorpusSummary:
             "classes": classes,
         }
 
+    def _word(self, word: str, values: Sequence[float]) -> dict[str, Any]:
+        count, score, _, variance = values
+        entry = {"word": word, "count": int(count), "sum": score, "mean": score / count}
+        return entry | ({"error": variance**0.5} if self.refined and self.refined == self.texts else {})
 
-def _count(words: dict[str, list[float]], word: str, count: float, score: float, size: float) -> None:
-    sums = words.setdefault(word, [0, 0.0, 0.0])
+
+def _count(
+    words: dict[str, list[float]], word: str, count: float, score: float, size: float, variance: float = 0.0
+) -> None:
+    """Adds to the count, the sum, the sum of magnitudes and the variance of the sum of a word."""
+    sums = words.setdefault(word, [0, 0.0, 0.0, 0.0])
     sums[0] += count
     sums[1] += score
     sums[2] += size
+    sums[3] += variance
 
 
 def _strongest(words: Mapping[str, Sequence[float]], most: int) -> dict[str, list[float]]:
     """Those with the largest sums of magnitudes, in order of the alphabet where these are equal."""
     order = sorted(words.items(), key=lambda entry: (-entry[1][2], entry[0]))[:most]
-    return {word: [values[0], *(round(value, 6) for value in values[1:])] for word, values in order}
-
-
-def _word(word: str, values: Sequence[float]) -> dict[str, Any]:
-    count, score, _ = values
-    return {"word": word, "count": int(count), "sum": score, "mean": score / count}
+    return {
+        word: [values[0], *(round(value, 6) for value in values[1:3]), float(f"{values[3]:.5g}")]
+        for word, values in order
+    }

@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import Any
 
 from ..inputs.segmentation import CharSpan, assign_to_spans, trimmed, word_spans
+from ..render.errors import span_error
 from ..render.highlight import texts_of
 from .metrics.ranking import spearman
 
@@ -25,7 +26,8 @@ TOP = 5
 class ComparedWord:
     """A word of the text, [start, end) of its `sequence`, with one score a method: None where it has no token there.
 
-    `normalised` are the scores divided by the method's largest magnitude over all words: -1 to 1.
+    `normalised` are the scores divided by the method's largest magnitude over all words: -1 to 1; `errors` the standard
+    deviations of scores that a budget of passes refined, else None.
     """
 
     text: str
@@ -34,6 +36,7 @@ class ComparedWord:
     sequence: int
     scores: tuple[float | None, ...]
     normalised: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
 
     @property
     def difference(self) -> float | None:
@@ -85,12 +88,16 @@ def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = N
     spans = [(sequence, *span) for sequence, text in enumerate(texts) for span in word_spans(text, language)]
     firsts = _merge(columns, spans)  # the unit of each word, by the index of its first word
     sums: list[dict[int, float]] = []
+    deviations: list[dict[int, float]] = []
     for scored in columns:
-        by_unit: dict[int, list[float]] = {}
-        for token, owner in zip(scored["tokens"], assign_words(scored, language), strict=True):
+        by_unit: dict[int, list[int]] = {}
+        for index, owner in enumerate(assign_words(scored, language)):
             if owner is not None:
-                by_unit.setdefault(firsts[owner], []).append(token["score"])
-        sums.append({unit: math.fsum(scores) for unit, scores in by_unit.items()})
+                by_unit.setdefault(firsts[owner], []).append(index)
+        scores_of = [token["score"] for token in scored["tokens"]]
+        sums.append({unit: math.fsum(scores_of[index] for index in tokens) for unit, tokens in by_unit.items()})
+        rows = scored.get("covariance")
+        deviations.append({} if rows is None else {unit: span_error(rows, tokens) for unit, tokens in by_unit.items()})
     largest = [max(map(abs, totals.values()), default=0.0) or 1.0 for totals in sums]
     words = []
     for unit in sorted(set().union(*sums)):
@@ -98,7 +105,8 @@ def compare_words(columns: Sequence[Mapping[str, Any]], language: str | None = N
         sequence, start, end = spans[unit][0], spans[unit][1], spans[last][2]
         scores = tuple(totals.get(unit) for totals in sums)
         normalised = tuple(None if s is None else s / top for s, top in zip(scores, largest, strict=True))
-        words.append(ComparedWord(texts[sequence][start:end], start, end, sequence, scores, normalised))
+        errors = tuple(known.get(unit) for known in deviations)
+        words.append(ComparedWord(texts[sequence][start:end], start, end, sequence, scores, normalised, errors))
     return tuple(words)
 
 

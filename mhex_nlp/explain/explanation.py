@@ -18,6 +18,7 @@ from ..inputs.segmentation import segment_sentences, word_spans
 from ..inputs.syntax import parsed_sentences
 from ..inputs.texts import SURROGATE_PAIR
 from ..render.display import show_here, text_or_file
+from ..render.errors import span_error, with_error
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
@@ -162,13 +163,7 @@ class Explanation:
         """Sums of scores with the standard deviation of each, which takes in how the tokens' errors go together."""
         if self.covariance is None:
             return tuple(spans)
-        size = len(self.tokens)
-        lower = np.zeros((size, size))
-        lower[np.tril_indices(size)] = [value for row in self.covariance for value in row]
-        whole = lower + np.tril(lower, -1).T
-        return tuple(
-            replace(span, error=max(float(whole[np.ix_(span.tokens, span.tokens)].sum()), 0.0) ** 0.5) for span in spans
-        )
+        return tuple(replace(span, error=span_error(self.covariance, span.tokens)) for span in spans)
 
     @property
     def special_mass(self) -> float:
@@ -279,7 +274,7 @@ class Explanation:
         path: str | PathLike[str],
         *,
         unit: str = "words",
-        part: str = "text",
+        part: str = "auto",
         width: float = 5.5,
         font_size: float = 9.0,
         fonts: Sequence[str] = (),
@@ -287,10 +282,11 @@ class Explanation:
     ) -> None:
         """Write a figure for a paper: SVG, PDF or PNG, as the end of `path` says.
 
-        `part` is "text", "layers" (sums for and against at each depth; needs layers=True in the explainer) or
-        "both"; `width` in inches, `font_size` in points, `fonts` the installed families to prefer, `dpi` of a
-        PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises ValueError,
-        before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
+        `part` is "text", "words" (bars of the strongest words, with their errors after a budget), "layers" (sums for
+        and against at each depth; needs layers=True in the explainer), "both" (text and layers) or "auto": the text,
+        after a budget with the words; `width` in inches, `font_size` in points, `fonts` the installed families to
+        prefer, `dpi` of a PNG. Special tokens and notes are not drawn. Warns where no font holds a character. Raises
+        ValueError, before anything is written, for another end of `path` and as `mhex_nlp.render.render_figure` does.
         """
         from ..render import render_figure
 
@@ -329,5 +325,9 @@ class Explanation:
         value = self.prediction.value
         outcome = repr(self.label) if value is None else f"value={value}"
         chance = "" if self.probability is None else f" {self.probability:.3f}"
-        words = ", ".join(f"{word.text!r} {word.score:+.3g}" for word in self.top(3))
+        top = [
+            (word.text, f"{word.score:+.3g}" if word.error is None else with_error(word.score, word.error))
+            for word in self.top(3)
+        ]
+        words = ", ".join(f"{text!r} {score}" for text, score in top)
         return f"<Explanation {outcome}{chance}, for {self.target.label!r}: {words or 'no words'}>"

@@ -6,8 +6,9 @@ Axes: N content tokens of a text, S subsets of them, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -37,6 +38,13 @@ class Judgement:
     masks: int  # random subsets of each
     removal: str
     seed: int
+    fit_skill: float | None = None  # of the fit, on texts of its own kind
+    fit_interval: tuple[float, float] | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the texts are told apart from the fit's: the skill's interval lies below the fit's own."""
+        return self.fit_interval is not None and self.skill_interval[1] < self.fit_interval[0]
 
     @property
     def trusted(self) -> bool:
@@ -56,7 +64,7 @@ def judge(
     Raises:
         ValueError: no text of two tokens and more.
     """
-    perturbed, rows = reader.perturbed(request), list[Rows]()
+    perturbed, rows, fit_holds = reader.perturbed(request), list[Rows](), True
     for start in range(0, len(inputs), _CHUNK):
         chunk = inputs[start : start + _CHUNK]
         positions = [item.content_positions(request.causal) for item in chunk]
@@ -65,6 +73,7 @@ def judge(
         evidence = list(reader.read(chunk, request))  # first, for it refuses a fit of other weights
         answers = perturbed.kept_logits(chunk, empty_last)
         for batch, part in evidence:
+            fit_holds = fit_holds and bool(part.fit_holds)
             scores = part.per_depth.sum(2)  # (B, T, C)
             for row, index in enumerate(batch):
                 phi, said = scores[row, positions[index]], answers[index]  # (N, C), (S + 1, C)
@@ -82,4 +91,12 @@ def judge(
         masks=masks,
         removal=perturbed.removal,
         seed=seed,
+        **(_of_fit(request.fit) if fit_holds else {}),
     )
+
+
+def _of_fit(fit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Its own paired skill, which fits of earlier versions did not measure."""
+    if fit is None or fit.get("absolute_skill") is None or fit.get("skill_interval") is None:
+        return {}
+    return {"fit_skill": fit["skill"], "fit_interval": tuple(fit["skill_interval"])}

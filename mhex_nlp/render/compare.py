@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .controls import printable
+from .errors import MARK, error_legend, is_settled
 from .highlight import Highlight, check_explanation, lay_out
 from .html import fill_fragment, fill_page
 from .summary import Summary, number_format, percent, share_facts, summarise
@@ -25,13 +26,14 @@ _HALF = 100  # SVG units from the middle of a bar to its end
 
 
 class Word(Protocol):
-    """A word of the text that all columns share; one score a column, None where it has none."""
+    """A word of the text that all columns share; one score a column, with its error, None where it has none."""
 
     text: str
     start: int
     end: int
     sequence: int
     scores: Sequence[float | None]
+    errors: Sequence[float | None]
     normalised: Sequence[float | None]
     difference: float | None
 
@@ -47,14 +49,16 @@ def render_comparison(
         title: of the page.
         unit: of the highlighted texts, "words" or "tokens".
     """
-    return fill_page("compare.html.j2", "compare.css", title=title, view=_view(columns, table, unit))
+    view = _view(columns, table, unit)
+    return fill_page("compare.html.j2", "compare.css", title=title, view=view, of_errors=view["of_errors"])
 
 
 def render_comparison_fragment(
     columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], *, unit: str = "words"
 ) -> str:
     """The same for notebooks: a `<div class="mhex">` with its own style and no script."""
-    return fill_fragment("compare_fragment.html.j2", "compare.css", view=_view(columns, table, unit))
+    view = _view(columns, table, unit)
+    return fill_fragment("compare_fragment.html.j2", "compare.css", view=view, of_errors=view["of_errors"])
 
 
 def render_comparison_terminal(
@@ -80,7 +84,7 @@ def render_comparison_terminal(
         grid.add_column(heading, justify="right", no_wrap=True)
     for row in view["shown"]:
         text = f"{row['text']} ({row['place']})" if row["place"] else row["text"]
-        cells = ["\u2013" if cell is None else cell["number"] for cell in row["cells"]]
+        cells = ["\u2013" if cell is None else cell["number"] + MARK * cell["unsettled"] for cell in row["cells"]]
         grid.add_row(*map(plain, (text, *cells, row["difference"])))
     console.print(grid)
     for agreement in view["agreements"]:
@@ -89,6 +93,9 @@ def render_comparison_terminal(
             f"{agreement['words']} words, {agreement['shared']} strongest words shared"
         )
         console.print(plain(line))
+    if view["of_errors"]:
+        errors, mark = view["of_errors"]
+        console.print(plain(f"{errors}; {MARK}: {mark}.", "dim"))
     console.print(plain("Differences are between scores divided by the largest of their column.", "dim"))
 
 
@@ -112,6 +119,7 @@ def _view(columns: Sequence[Mapping[str, Any]], table: Mapping[str, Any], unit: 
         "in_order": len(words) <= _WORDS_SHOWN,
         "unshared": sum(word.difference is None for word in words),
         "agreements": [_describe_agreement(agreement) for agreement in table["agreements"]],
+        "of_errors": error_legend(columns),
         "classes_differ": len({target for target in classes if target[0] is not None}) > 1,
     }
 
@@ -178,6 +186,7 @@ def _column(letter: str, column: Mapping[str, Any], unit: str) -> dict[str, Any]
         "letter": letter,
         "name": column["name"],
         "lines": drawn.lines,
+        "strongest": drawn.strongest(_STRONGEST),
         "number": number_format(drawn.scores),
         "summary": _describe_column(column, drawn),
     }
@@ -188,18 +197,19 @@ def _row(word: Word, place: str, numbers: Sequence[Callable[[float], str]]) -> d
         "text": word.text,
         "place": place,
         "cells": [
-            None if score is None or share is None else _cell(share, number(score))
-            for score, share, number in zip(word.scores, word.normalised, numbers, strict=True)
+            None if score is None or share is None else _cell(share, score, error, number)
+            for score, error, share, number in zip(word.scores, word.errors, word.normalised, numbers, strict=True)
         ],
         "difference": "" if word.difference is None else f"{word.difference:.2f}",
     }
 
 
-def _cell(share: float, number: str) -> dict[str, str]:
+def _cell(share: float, score: float, error: float | None, number: Callable[..., str]) -> dict[str, Any]:
     """A score as a number and as a bar, to the left of the middle where it is negative."""
     length = round(abs(share) * _HALF, 1)
     return {
-        "number": number,
+        "number": number(score, error),
+        "unsettled": not is_settled(score, error),
         "share": f"{round(share, 2) + 0.0:+.2f}",
         "kind": "d" if share < 0 else "u",
         "bar": f"M{_HALF - length if share < 0 else _HALF:g} 1h{length:g}v6h-{length:g}z",
@@ -214,8 +224,8 @@ def _terminal_lines(column: Mapping[str, Any]) -> Iterator[str]:
     foil = f" rather than {summary.foil}" if summary.foil else ""
     parts = [part for part in (answers and f"predicts {answers}", target + foil) if part]
     yield " \u00b7 ".join(parts + [f"{name} {value}" for name, value in summary.facts])
-    words = [segment for line in column["lines"] for segment in line if segment.score is not None]
-    strongest = sorted(words, key=lambda word: -abs(word.score))[:_STRONGEST]
-    yield ", ".join(f"{word.text} {column['number'](word.score)}" for word in strongest)
+    yield ", ".join(
+        f"{word.text} {column['number'](word.score, word.error)}{MARK * word.unsettled}" for word in column["strongest"]
+    )
     for note in summary.notes:
         yield f"note: {note}"

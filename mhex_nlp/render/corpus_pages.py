@@ -10,8 +10,10 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from .controls import without_controls
+from .errors import error_legend
 from .highlight import highlight
 from .html import fill_page
+from .judged import describe_fit, describe_judgement
 from .summary import explained, model_name, number_format, percent, summarise
 
 
@@ -25,7 +27,9 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
     """
     # A name stays a name: no scheme, host or folder can be written into it.
     addresses = [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in pages]
-    return fill_page("summary.html.j2", "summary.css", title=title, pages=addresses, **_summary_view(summary))
+    trust = describe_judgement(summary["judgement"]) if "judgement" in summary else ()
+    view = _summary_view(summary)
+    return fill_page("summary.html.j2", *_sheets(view), title=title, pages=addresses, trust=trust, **view)
 
 
 def _summary_view(
@@ -36,6 +40,7 @@ def _summary_view(
     words = [word for sides in summary["classes"].values() for side in ("for", "against") for word in sides[side]]
     return {
         "facts": _facts(summary),
+        "with_errors": any("error" in word for word in words),
         "classes": summary["classes"],
         "number": number_format(value for word in words for value in (word["sum"], word["mean"])),
         # In the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
@@ -46,6 +51,10 @@ def _summary_view(
         "cells": cells or {},
         "example_pages": pages,
     }
+
+
+def _sheets(view: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("summary.css", "errors.css") if view["with_errors"] else ("summary.css",)
 
 
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -77,8 +86,12 @@ def render_report_index(
     pages: Sequence[str],
     rows: Sequence[Sequence[Any]],
     words: Sequence[str],
+    passes: int = 1,
+    judged: Mapping[str, Any] | None = None,
 ) -> str:
     """The index: readable and linked without its script, which filters and sorts the list of texts.
+
+    (Long because of its many arguments.)
 
     Args:
         summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.
@@ -89,20 +102,25 @@ def render_report_index(
         rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where
             there are fewer of them than texts, the page says so.
         words: those that rows refer to by number, counted from 1, below 0 where they speak against the target.
+        passes: of the model over each text.
+        judged: what was measured of the scores on texts like these, in place of what the fit says of itself.
     """
     number_of = _number_labels(summary, groups)
     complete = len(rows) == summary["texts"]
     # The script's list can show the texts of a cell only where it has all of them.
     cells = _cells(groups, number_of if complete else None)
+    told_apart = {} if judged is None and method["skill"] is None else dict.fromkeys(("skill", "absolute_skill", "r2"))
     addresses = [_address(name) for name in pages]
     predicted, gold = ({row[column] for row in rows} for column in (2, 4))
+    view = _summary_view(summary, cells, addresses)
     return fill_page(
         "report_index.html.j2",
-        "summary.css",
+        *_sheets(view),
         "report.css",
         script="report.js",
         title=title,
-        about=explained(method),
+        about=explained({**method, **told_apart}, passes),
+        trust=describe_fit(method) if judged is None else describe_judgement(judged),
         model=model_name(model),
         groups=[{**group, "pages": [_address(name) for name in group["pages"]]} for group in groups],
         listed=None if complete else f"{len(rows):,}",
@@ -114,7 +132,7 @@ def render_report_index(
             "words": [without_controls(word) for word in words],
             "rows": [_script_row(row, number_of) for row in rows],
         },
-        **_summary_view(summary, cells, addresses),
+        **view,
     )
 
 
@@ -162,6 +180,7 @@ def render_report_page(
         "report.css",
         title=title,
         cards=[_lean_card(entry, unit) for entry in entries],
+        of_errors=error_legend(entry["explanation"] for entry in entries),
         gold=gold,
         predicted=predicted,
         number=number,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from .errors import is_settled, span_error
+
 SCHEMA = "mhex-explanation/1.1"
 UNITS = ("words", "tokens")
 LEVELS = 10
@@ -34,7 +36,7 @@ class HighlightUnit:
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text: a unit with its score, or a gap between units (score None, level 0)."""
+    """A run of text: a unit with its score, and its error where it has one, or a gap (score None, level 0)."""
 
     text: str
     start: int
@@ -42,6 +44,17 @@ class Segment:
     score: float | None
     level: int
     tokens: tuple[int, ...] = ()
+    error: float | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the sign of its score is not settled."""
+        return self.score is not None and not is_settled(self.score, self.error)
+
+    @property
+    def marked(self) -> bool:
+        """Whether a display that draws its sign must say that it is not settled."""
+        return self.level != 0 and self.unsettled
 
 
 @dataclass(frozen=True)
@@ -57,9 +70,18 @@ class Highlight:
     hidden_share: float
 
     @property
+    def segments(self) -> list[Segment]:
+        """The units, in reading order."""
+        return [segment for line in self.lines for segment in line if segment.score is not None]
+
+    def strongest(self, count: int) -> list[Segment]:
+        """The units with the largest magnitudes; ties in reading order."""
+        return sorted(self.segments, key=lambda segment: -abs(segment.score or 0.0))[:count]
+
+    @property
     def scores(self) -> list[float]:
-        """The scores of all units, in reading order."""
-        return [segment.score for line in self.lines for segment in line if segment.score is not None]
+        """Their scores."""
+        return [segment.score for segment in self.segments if segment.score is not None]
 
 
 def check_explanation(explanation: Mapping[str, Any]) -> None:
@@ -73,9 +95,13 @@ def check_explanation(explanation: Mapping[str, Any]) -> None:
     for name in ("sum", "base_value"):
         if not math.isfinite(explanation[name]):
             raise ValueError(f"explanation has {name} {explanation[name]!r}, expected a finite number.")
+    covariance = explanation.get("covariance")
+    sizes = range(1, len(explanation["tokens"]) + 1)
+    if covariance is not None and [len(row) for row in covariance] != list(sizes):
+        raise ValueError(f"explanation has a covariance that is not {len(sizes)} rows of 1, 2, 3, ... numbers.")
     texts = texts_of(explanation)
     for index, token in enumerate(explanation["tokens"]):
-        for score in (token["score"], *token.get("scores", ()), *token.get("layers", ())):
+        for score in (token["score"], *token.get("scores", ()), *token.get("layers", ()), token.get("error", 0.0)):
             if not math.isfinite(score):
                 raise ValueError(f"token {index} has the score {score!r}, expected a finite number.")
         start, end, sequence = token["start"], token["end"], token["sequence"]
@@ -110,14 +136,17 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     tokens = scored["tokens"]
     units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
-    scored_units = list(zip(units, scores, to_levels(scores), strict=True))
+    covariance = scored.get("covariance")
+    errors = [None if covariance is None else span_error(covariance, item.tokens) for item in units]
+    scored_units = list(zip(units, scores, to_levels(scores), errors, strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
         segments, drawn = [], 0
-        for item, score, level in scored_units:
+        for item, score, level, error in scored_units:
             if item.sequence == sequence:
                 segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
-                segments.append(Segment(text[item.start : item.end], item.start, item.end, score, level, item.tokens))
+                drawn_text = text[item.start : item.end]
+                segments.append(Segment(drawn_text, item.start, item.end, score, level, item.tokens, error))
                 drawn = item.end
         segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
         lines.append(tuple(segment for segment in segments if segment.text))

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .controls import DIRECTIONS, REPLACEMENT, UNHOLDABLE
+from .errors import error_legend
 from .highlight import Highlight, highlight, layer_sums, to_levels, unit_scores
 from .palette import level_name, read_template
 from .summary import number_format, percent, summarise
@@ -34,16 +35,25 @@ def render_page(
 
     `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
     """
-    cards = [_card(explanation, unit) for explanation in explanations]
-    return fill_page("page.html.j2", title=title, script="words.js", cards=cards)
+    documents = list(explanations)
+    cards = [_card(explanation, unit) for explanation in documents]
+    return fill_page("page.html.j2", title=title, script="words.js", cards=cards, of_errors=error_legend(documents))
 
 
-def fill_page(template: str, *styles: str, title: str, script: str | None = None, **values: Any) -> str:
+def fill_page(
+    template: str,
+    *styles: str,
+    title: str,
+    script: str | None = None,
+    of_errors: tuple[str, str] | None = None,
+    **values: Any,
+) -> str:
     """A page of `templates`, made of values alone; `styles` are sheets beside those of every page.
 
-    `script` is one file of `templates`, which stands at the end of the page and is allowed by its hash.
+    `of_errors` is the `error_legend` of its explanations; `script` is one file of `templates`, which stands at the end
+    of the page and is allowed by its hash.
     """
-    style = _style("highlight.css", "page.css", *styles)
+    style = _style("highlight.css", "page.css", *styles, *_sheets_of(of_errors))
     code = "" if script is None else _script(script)
     return _filled(
         template,
@@ -52,19 +62,25 @@ def fill_page(template: str, *styles: str, title: str, script: str | None = None
         style_hash=_csp_hash(style),
         script=Markup(code),
         script_hash=_csp_hash(code),
+        of_errors=of_errors,
         **values,
     )
 
 
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
     """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
-    return fill_fragment("fragment.html.j2", card=_card(explanation, unit))
+    return fill_fragment("fragment.html.j2", card=_card(explanation, unit), of_errors=error_legend([explanation]))
 
 
-def fill_fragment(template: str, *styles: str, **values: Any) -> str:
+def fill_fragment(template: str, *styles: str, of_errors: tuple[str, str] | None = None, **values: Any) -> str:
     """The same for notebooks; `styles` are sheets beside those of every fragment. The host's style sheet stays out."""
-    style = _style("reset.css", "highlight.css", "notebook.css", *styles).replace(_ROOT, _HEAVY_ROOT)
-    return _filled(template, style=Markup(style), **values)
+    sheets = "reset.css", "highlight.css", "notebook.css", *styles, *_sheets_of(of_errors)
+    style = _style(*sheets).replace(_ROOT, _HEAVY_ROOT)
+    return _filled(template, style=Markup(style), of_errors=of_errors, **values)
+
+
+def _sheets_of(of_errors: tuple[str, str] | None) -> tuple[str, ...]:
+    return () if of_errors is None else ("errors.css",)
 
 
 def _filled(template: str, **values: Any) -> str:
@@ -129,7 +145,8 @@ def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "summary": summarise(explanation, drawn),
         "number": number,
         "tokens": [
-            {"piece": token["piece"], "span": _span(token), "score": number(token["score"])} for token in tokens
+            {"piece": token["piece"], "span": _span(token), "score": number(token["score"], token.get("error"))}
+            for token in tokens
         ],
         "layers": _layers(layer_sums(explanation)),
         "library": explanation.get("library", ""),
@@ -178,7 +195,7 @@ def _classes(explanation: Mapping[str, Any], drawn: Highlight) -> dict[str, Any]
     labels = explanation.get("classes")
     if not labels:
         return {"classes": None, "more_classes": 0}
-    units = [segment for line in drawn.lines for segment in line if segment.score is not None]
+    units = drawn.segments
     per_class = [[token["scores"][index] for token in explanation["tokens"]] for index in range(len(labels))]
     sums = [sum(scores) for scores in per_class]
     scores_of_units = [unit_scores(units, scores) for scores in per_class]

@@ -6,13 +6,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from .controls import BREAKS, REPLACEMENT, without_controls
+from .errors import error_legend
 from .figure.layout import is_space, may_break, split_lines
-from .highlight import LEVELS, Segment, highlight
+from .highlight import LEVELS, Highlight, Segment, highlight
 from .palette import level_name, light_palette
-from .summary import Summary, summarise
+from .summary import Summary, number_format, summarise
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -36,6 +38,7 @@ _ESCAPES = {
 _LIGATURES = re.compile(r"([-',])(?=\1)")  # dashes and quotes that TeX makes of repeated characters
 _SPACES = {" ": r"\ ", "\t": r"\mhextab{}"}  # that TeX keeps
 _SOURCE_WIDTH = 100  # a source line ends at the first space after so many characters
+_STRONGEST = 5  # words whose scores are written where they have errors
 _LONGEST = 24  # characters of a box; TeX breaks no line inside one
 
 # A box is as high as a line, so that lines keep their distance. Solid under what speaks for, dashed under what
@@ -49,13 +52,15 @@ _MACROS = r"""\def\mhexline#1#2{\rlap{\smash{\lower.27em\hbox to\wd2{\color{#1}#
 \def\mhextab{\hskip2em\relax}
 \def\mhexquote{\char34 }
 \def\mhexunknown{\rule{.45em}{.7em}}"""
+_UNSETTLED = r"\def\mhexunsettled{\raise.4em\hbox{\footnotesize\color{mhexmute}?}}"
 
 
 def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
     r"""A snippet for `\input`: prediction, highlighted text, scale; it ends with a line break.
 
-    It needs `\usepackage{xcolor}`; its colours and commands are local to its own group. Special
-    tokens and notes are not shown; control characters are black boxes. `unit` is "words" or "tokens". Raises
+    It needs `\usepackage{xcolor}`; its colours and commands are local to its own group. Special tokens and notes are
+    not shown; where scores have errors, those of the strongest words are, and a raised question mark stands after a
+    word whose sign is not settled. Control characters are black boxes. `unit` is "words" or "tokens". Raises
     ValueError on a malformed explanation.
     """
     drawn = highlight(explanation, unit=unit)
@@ -66,6 +71,8 @@ def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
         parts.append(_text(segments))
     if any(drawn.scores):
         parts.append(_scale(max(map(abs, drawn.scores))))
+    if legend := error_legend([explanation]):
+        parts.append(_errors(drawn, legend))
     return "\n".join([*parts, r"\endgroup"]) + "\n"
 
 
@@ -89,6 +96,9 @@ def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
     for name, key in [*names, *((f"mhex{level}", level) for level in levels)]:
         yield rf"\definecolor{{{name}}}{{HTML}}{{{colours[key][1:].upper()}}}"
     yield _MACROS
+    if "covariance" in explanation:
+        yield rf"\definecolor{{mhexmute}}{{HTML}}{{{colours['mute'][1:].upper()}}}"
+        yield _UNSETTLED
     yield r"\parindent=0pt \parskip=0pt \rightskip=0pt plus1fil"
     yield r"\baselineskip=1.6em \lineskiplimit=-10em"
 
@@ -108,9 +118,30 @@ def _scale(largest: float) -> str:
     return rf"\leavevmode{{\footnotesize against $-${number} {against}{in_favour} $+${number} for}}\par"
 
 
+def _errors(drawn: Highlight, legend: tuple[str, str]) -> str:
+    """The strongest words with their errors, and what these are."""
+    number = number_format(drawn.scores)
+    words = [
+        rf"{_name(word.text)} ${_math(number(word.score, word.error))}${_mark(word)}"
+        for word in drawn.strongest(_STRONGEST)
+    ]
+    errors, mark = (part.replace("|score|", "$|$score$|$").replace("\u00b1", r"$\pm$") for part in legend)
+    explained = rf"{errors}; \mhexunsettled{{}} {mark}"
+    return rf"\leavevmode{{\footnotesize {', '.join(words)}" + "\n" + rf"({explained})}}\par"
+
+
+def _math(number: str) -> str:
+    return number.replace("\u00b1", r"\pm")
+
+
+def _mark(word: Segment) -> str:
+    return r"\mhexunsettled{}" if word.unsettled else ""
+
+
 def _text(segments: Sequence[Segment]) -> str:
     """One paragraph for each line of the text."""
-    return "\n".join(rf"\leavevmode {_line(clusters)}\par" for clusters in split_lines(segments))
+    marks = {owner: _mark(segment) for owner, segment in enumerate(segments) if segment.marked}
+    return "\n".join(rf"\leavevmode {_line(clusters, marks)}\par" for clusters in split_lines(segments))
 
 
 def _name(text: str) -> str:
@@ -119,8 +150,11 @@ def _name(text: str) -> str:
     return _line(clusters)
 
 
-def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
-    """Characters of one line, with the places where TeX may break it, and line breaks in the source."""
+def _line(clusters: Sequence[tuple[str, int, int]], marks: Mapping[int, str] = MappingProxyType({})) -> str:
+    """Characters of one line, with the places where TeX may break it, and line breaks in the source.
+
+    `marks` stand after the words of some segments.
+    """
     written, column = "", 0
     at = since = 0  # since: characters since a line could end
     while at < len(clusters):
@@ -142,6 +176,8 @@ def _line(clusters: Sequence[tuple[str, int, int]]) -> str:
             name, inner = level_name(level), escape("".join(cluster for cluster, _, _ in clusters[at:end]))
             boxed = "".join(_SPACES.get(character, character) for character in inner)
             written, since = written + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", since + end - at
+            if end == len(clusters) or clusters[end][1] != owner:
+                written += marks.get(owner, "")
         else:
             ligature = _LIGATURES.match(written[-1:] + text[0])
             written, since = written + ("{}" if ligature else "") + escape(text), since + 1

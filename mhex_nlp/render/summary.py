@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import with_error
 from .highlight import Highlight
 
 _AGGREGATION = {
@@ -44,6 +45,8 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
     if not explanation["method"]["non_negative"]:
         facts.append(("logit explained", number(base + total)))
     facts += share_facts(drawn)
+    if explanation.get("passes", 1) > 1:
+        facts.append(("passes", f"1 + {explanation['passes'] - 1:,}"))
     heads = explanation.get("heads")
     if heads is not None and not heads["agrees"]:
         facts.append(("the heads choose", heads["label"]))
@@ -52,7 +55,7 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
         others=tuple(_others(prediction)),
         target=None if foil is None and _is_prediction(prediction, target) else target["label"],
         foil=None if foil is None else foil["label"],
-        explained=explained(explanation["method"]),
+        explained=explained(explanation["method"], explanation.get("passes", 1)),
         facts=tuple(facts),
         notes=tuple(explanation.get("notes", ())),
         model=model_name(explanation["model"]),
@@ -76,8 +79,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
-def number_format(scores: Iterable[float]) -> Callable[[float], str]:
-    """A formatter with sign and the same decimals for all of `scores`: about four digits for the largest."""
+def number_format(scores: Iterable[float]) -> Callable[..., str]:
+    """A formatter with sign and the same decimals for all of `scores`: about four digits for the largest.
+
+    It takes an error as well, and then writes both, each number with the digits that its error calls for.
+    """
+    plain = _plain_format(scores)
+    return lambda score, error=None: plain(score) if error is None else with_error(score, error)
+
+
+def _plain_format(scores: Iterable[float]) -> Callable[[float], str]:
     top = max((abs(score) for score in scores), default=0.0)
     if top == 0:
         return lambda score: f"{score:+.2f}"
@@ -119,8 +130,8 @@ def model_name(model: Mapping[str, Any]) -> str:
     return f"{model['name']} @ {model['revision'][:12]}" if model["revision"] else str(model["name"])
 
 
-def explained(method: Mapping[str, Any]) -> str:
-    """How the scores were computed, in a sentence."""
+def explained(method: Mapping[str, Any], passes: int = 1) -> str:
+    """How the scores were computed, in a sentence; figures of a fit are of its one pass."""
     parts = [_AGGREGATION.get(method["aggregation"], method["aggregation"])]
     if method["contrast"] != "none":
         parts.append(_CONTRAST.get(method["contrast"], method["contrast"]))
@@ -128,12 +139,16 @@ def explained(method: Mapping[str, Any]) -> str:
         parts.append(_REMOVAL.get(method["removal"], method["removal"]))
     if method["non_negative"]:
         parts.append("negative scores set to zero")
+    one_pass = ""
+    if passes > 1:
+        parts.append(f"refined by {passes - 1:,} further passes")
+        one_pass = " of the one pass"
     if method["skill"] is not None:
         attainable = method.get("attainable")
         best = "" if attainable is None else f" ({attainable:.2f} attainable)"
-        parts.append(f"held-out skill {method['skill']:.2f}{best}")
+        parts.append(f"held-out skill {method['skill']:.2f}{best}{one_pass}")
     elif method.get("absolute_skill") is not None:
-        parts.append(f"held-out absolute skill {method['absolute_skill']:.2f}")
+        parts.append(f"held-out absolute skill {method['absolute_skill']:.2f}{one_pass}")
     elif method["r2"] is not None:
         parts.append(f"R² {method['r2']:.2f}")
     return f"Explains {_EXPLAINS.get(method['explains'], method['explains'])}: {', '.join(parts)}."

@@ -11,25 +11,29 @@ from rich.style import Style
 from rich.text import Text
 
 from .controls import printable
+from .errors import MARK, error_legend
 from .highlight import Segment, highlight
 from .palette import level_name, light_palette
 from .summary import number_format, summarise
 
 Part = str | tuple[str, str | Style]  # text, and its style
 MARKED_FROM = 4  # without colour, units from this |level| on carry their score
+_STRONGEST = 5  # words whose scores with errors stand under a coloured text
 
 
 def render_terminal(explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words") -> None:
     """Print one explanation (JSON form): prediction, highlighted text, scale, notes.
 
     Positive words are bold, negative ones underlined, whatever the colours; without colours (`NO_COLOR`, a
-    pipe) the stronger words carry their score, as in `superb[+0.81]`. Raises ValueError on a malformed
+    pipe) the stronger words carry their score, as in `superb[+0.81]`, or with its error `superb[+0.81 ± 0.11]`. A word
+    whose sign is not settled carries `[?]`, or is plain where it is weak. Raises ValueError on a malformed
     explanation.
     """
     console = console or Console()
     drawn = highlight(explanation, unit=unit)
     summary = summarise(explanation, drawn)
     number = number_format(drawn.scores)
+    of_errors = error_legend([explanation])
     system = None if console.no_color else console.color_system
 
     def show(*parts: Part) -> None:
@@ -45,21 +49,28 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
     show((answers, "bold"), target + foil)
     for line in drawn.lines:
         show(*(_part(segment, number, system) for segment in line) if line else [("(no text)", "dim")])
+    if of_errors and system is not None:
+        strongest = drawn.strongest(_STRONGEST)
+        words = [f"{word.text} {number(word.score, word.error)}{MARK * word.unsettled}" for word in strongest]
+        show(("strongest: ", "dim"), ", ".join(words))
     if system is None:
         show(("scale: [+] speaks for it, [-] against it; the strongest words are marked", "dim"))
     else:
         show(("scale: ", "dim"), ("for", _style(8, system)), " ", ("against", _style(-8, system)), " ")
+    if of_errors:
+        show((f"{of_errors[0]}; {MARK}: {of_errors[1]}", "dim"))
     show((" \u00b7 ".join(f"{name} {value}" for name, value in summary.facts), "dim"))
     show((f"{summary.explained} {summary.model}", "dim"))
     for note in summary.notes:
         show(("note: ", "bold"), note)
 
 
-def _part(segment: Segment, number: Callable[[float], str], system: str | None) -> Part:
-    if segment.score is None or segment.level == 0:
-        return segment.text
-    marked = system is None and abs(segment.level) >= MARKED_FROM
-    return segment.text + (f"[{number(segment.score)}]" if marked else ""), _style(segment.level, system)
+def _part(segment: Segment, number: Callable[..., str], system: str | None) -> Part:
+    strong = abs(segment.level) >= MARKED_FROM
+    if segment.score is None or segment.level == 0 or segment.unsettled and not strong:
+        return segment.text  # which says nothing of a sign
+    score = f"[{number(segment.score, segment.error)}]" if system is None and strong else ""
+    return segment.text + score + MARK * segment.marked, _style(segment.level, system)
 
 
 def _style(level: int, system: str | None) -> Style:

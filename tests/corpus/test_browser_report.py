@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from helpers.browser_watch import Watched
+from helpers.render_examples import refined
 from helpers.report_examples import example
 from mhex_nlp import Explanation, write_report
+from mhex_nlp.explain.judgement import Judgement
 
 LABELS = ("bad", "fine", "good")
 COUNT = 210
@@ -242,6 +244,32 @@ def test_without_scripts_all_but_the_list_is_there(browser: Any, folder: Path) -
     assert page.locator("article:target").is_visible()
     watched.went(*folder.rglob("*.html"))
     watched.assert_calm(violations=False)
+    watched.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_errors_and_a_judgement_fit_on_a_phone(browser: Any, tmp_path: Path, scheme: str) -> None:
+    scores = {"superb": 0.9, "dull": -0.4, "uncharacteristically": 1.25}
+    made = [example(f"text {n} superb uncharacteristically dull", scores=scores).to_dict() for n in range(40)]
+    figures: dict[str, Any] = {"skill": 0.2, "skill_interval": (-0.05, 0.4), "absolute_skill": 0.1, "texts": 50}
+    judged = Judgement(**figures, masks=24, removal="mask", seed=0, fit_skill=0.7, fit_interval=(0.6, 0.8))
+    index = write_report([Explanation.from_dict(refined(form, error=0.4)) for form in made], tmp_path, judgement=judged)
+    watched = Watched(browser, width=360, scheme=scheme)
+    watched.open(index)
+    head = watched.page.locator("p.trust")
+    assert head.is_visible() and head.inner_text().startswith("One pass explains 0.20 [\u22120.05, 0.40] of what")
+    assert "these are of another kind" in head.inner_text() and "do not trust single words" in head.inner_text()
+    assert "+50.0 \u00b1 " in watched.page.inner_text("#words")
+    watched.assert_laid_out()
+    watched.page.click("td.texts a >> nth=0", timeout=4000)
+    watched.page.wait_for_selector("article:target")
+    outline = watched.page.locator("article:target .w", has_text="dull").evaluate(
+        "e => getComputedStyle(e).outlineStyle"
+    )
+    assert outline == "dotted"
+    watched.assert_laid_out()
+    watched.went(*tmp_path.rglob("*.html"))
+    watched.assert_calm()
     watched.close()
 
 

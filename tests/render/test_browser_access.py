@@ -12,7 +12,7 @@ import pytest
 
 from helpers.browser_watch import OPEN_DETAILS, Watched
 from helpers.html import contrast, hex_colour
-from helpers.render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION
+from helpers.render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION, refined
 from helpers.report_examples import example
 from mhex_nlp import Explanation, compare_explanations, write_report
 from mhex_nlp.render import render_fragment, render_page, render_summary
@@ -58,10 +58,12 @@ FOUR = (POSITIVE, {**POSITIVE, "model": {"name": "other", "revision": None}}, PO
 PAGES: dict[str, Callable[[Path], str | Path]] = {
     "one text": lambda folder: render_page([POSITIVE]),
     "texts": lambda folder: render_page([NEGATIVE, PAIR, CHINESE, REGRESSION, MULTI_LABEL]),
+    "text with errors": lambda folder: render_page([refined(POSITIVE, error=0.2)]),
     "fragment": lambda folder: FRAME.format(render_fragment(PAIR)),
     "summary": lambda folder: summary(),
     "comparison": lambda folder: compared(PAIR, PAIR, CHINESE).to_html(),
     "comparison of four": lambda folder: compared(*FOUR).to_html(),
+    "comparison with errors": lambda folder: compared(POSITIVE, refined(POSITIVE), refined(POSITIVE)).to_html(),
     "comparison fragment": lambda folder: FRAME.format(compared(POSITIVE, NEGATIVE, POSITIVE)._repr_html_()),
     "report index": lambda folder: report(folder / "report"),
     "report page": lambda folder: report(folder / "report").parent / "texts" / "g000-0002.html",

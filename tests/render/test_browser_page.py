@@ -9,7 +9,7 @@ import pytest
 
 from helpers.browser import ADDRESS, open_page
 from helpers.html import shown
-from helpers.render_examples import ATTACKS, EXAMPLES, NEGATIVE, PAIR, POSITIVE, attacked
+from helpers.render_examples import ATTACKS, EXAMPLES, NEGATIVE, PAIR, POSITIVE, attacked, refined
 from mhex_nlp.render import render_fragment, render_page, render_summary
 
 ALL = [*EXAMPLES.values(), *map(attacked, ATTACKS)]
@@ -155,8 +155,36 @@ def test_words_describe_their_tokens_by_mouse_and_by_keyboard(browser: Any) -> N
     opened.assert_calm()
 
 
+def outlines(opened: Any) -> dict[str, tuple[str, str, str]]:
+    """By word: style of its outline, its ground, its line."""
+    script = """all => all.map((e) => { const s = getComputedStyle(e);
+      return [e.textContent, s.outlineStyle, s.backgroundColor, s.textDecorationStyle]; })"""
+    return {word: (*rest,) for word, *rest in opened.page.eval_on_selector_all(".t .w", script)}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["page", "fragment"])
+def test_a_sign_that_is_not_settled_shows_without_colour(browser: Any, kind: str, scheme: str) -> None:
+    document = refined(POSITIVE, error=0.3)
+    fragment = f"<!doctype html><meta charset=utf-8>{render_fragment(document)}"
+    page = render_page([document]) if kind == "page" else fragment
+    opened = open_page(browser, page, scheme=scheme, width=360)
+    drawn = outlines(opened)
+    assert drawn["superb"][0] == "none" and drawn["superb"][1:] != ("rgba(0, 0, 0, 0)", "solid")
+    assert drawn["drags"] == ("dotted", "rgba(0, 0, 0, 0)", "wavy") and drawn["acting"][0::2] == ("dotted", "solid")
+    assert drawn["plot"][0] == "dotted" and drawn["second"][0] == "none"
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    if kind == "page":
+        card = opened.page.locator("article")
+        card.locator(".t .w", has_text="drags").hover()
+        note = card.locator("[role=status]").inner_text()
+        assert note.startswith("\u22120.43 \u00b1 0.46 (sign not settled) drags")
+        assert card.locator(".w.at").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+    opened.assert_calm()
+
+
 def test_what_is_copied_is_the_text(browser: Any) -> None:
-    opened = open_page(browser, render_page([POSITIVE]))
+    opened = open_page(browser, render_page([refined(POSITIVE)]))
     copied = opened.page.evaluate(
         "() => { getSelection().selectAllChildren(document.querySelector('.t')); return getSelection().toString(); }"
     )

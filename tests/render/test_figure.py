@@ -325,7 +325,7 @@ def test_the_bars_stay_inside(depths: int, scale: float) -> None:
     [
         ({"format": "jpg"}, "format must be one of svg, png, pdf, got 'jpg'"),
         ({"unit": "letters"}, "unit must be 'words' or 'tokens', not 'letters'"),
-        ({"part": "all"}, "part must be 'text', 'layers' or 'both', got 'all'"),
+        ({"part": "all"}, "part must be one of auto, text, words, layers, both, got 'all'"),
         ({"width": 0}, "width must be a positive number, got 0"),
         ({"width": float("nan")}, "width must be a positive number, got nan"),
         ({"width": "5"}, "width must be a positive number, got '5'"),

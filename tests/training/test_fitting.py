@@ -121,6 +121,10 @@ def test_a_fit_finds_more_than_the_even_spread():
     report = fit_equivalent_matrices(model, TOKENIZER, texts(400), masks=8)
     assert report.skill > 0.5 and report.skill_interval[0] < report.skill < report.skill_interval[1]
     assert report.trusted and report.r2 > report.skill - 0.2
+    first, second, third = str(report).splitlines()
+    assert first.startswith(f"skill: one pass explains {report.skill:.2f} [{report.skill_interval[0]:.2f}, ")
+    assert f"words: {report.attainable:.2f} [" in second and f"; {report.share_of_attainable:.2f} of it" in second
+    assert third == f"absolute skill {report.absolute_skill:.2f}, R\u00b2 {report.r2:.2f}: of single answers"
     assert report.held_out == report.chosen_on == 40 and report.texts == 320
     assert sum(report.depth_share) == pytest.approx(1) and report.removal == "mask"
 
@@ -130,7 +134,7 @@ def test_a_model_that_ignores_its_text_has_no_skill():
     with torch.no_grad():
         model.classifier.weight.zero_()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60))
-    assert report.skill == 0 and not report.trusted
+    assert report.skill == 0 and not report.trusted and "do not trust single words" in str(report)
 
 
 def test_no_prediction_and_no_weight_changes():

@@ -33,8 +33,9 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     is plain fine-tuning: the heads only read, and nothing they do reaches the backbone.
 
     Returns:
-        the printed figures: accuracies on the held-out sentences, the skill of the fit, and the share of sentences
-        whose top word lies in the words that people marked, also without the fit and for a word drawn at random.
+        the printed figures: accuracies on the held-out sentences, the skill of the fit and what is attainable, and the
+        share of sentences whose top word lies in the words that people marked, also without the fit and for a word
+        drawn at random.
     """
     console, start = Console(), time.perf_counter()
     check_output(output)
@@ -46,7 +47,7 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
         console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
         _train(encoder, folder / "model", epochs, seed)
         console.print("Fitting the equivalent matrices to what the model does when words are masked ...")
-        figures["skill"] = _fit(folder / "model", seed)
+        figures |= _fit(folder / "model", seed)
         if comparison:
             console.print("... and once more without heads, to compare ...")
             _train(encoder, folder / "plain", epochs, seed, gate=False, loss_weight=0.0)
@@ -76,10 +77,11 @@ def _print_results(console: Console, figures: dict[str, Any], explanations: Sequ
     console.print(
         f"Accuracy on {figures['texts']} held-out sentences: {figures['accuracy']:.3f}{comparison}", highlight=False
     )
+    best = "" if figures["attainable"] is None else f" ({figures['attainable']:.2f} attainable)"
     console.print(
         f"Top word is one that people marked: {figures['pointing']:.0%} of the sentences "
         f"(without the fit: {figures['supervised_pointing']:.0%}, a random word: {figures['random_pointing']:.0%}); "
-        f"skill of the fit {figures['skill']:.2f}",
+        f"skill of the fit {figures['skill']:.2f}{best}",
         highlight=False,
     )
 
@@ -104,8 +106,8 @@ def _train(encoder: Path, folder: Path, epochs: int, seed: int, **options: Any) 
     )
 
 
-def _fit(folder: Path, seed: int) -> float:
-    """Fits the saved model on the sentences it was trained on, which needs no labels; the held-out skill."""
+def _fit(folder: Path, seed: int) -> dict[str, float | None]:
+    """Fits the saved model on the sentences it was trained on, which needs no labels; how good the fit is."""
     from ...explain.explainer import MhexExplainer
     from ...training.fitting.fit import fit_equivalent_matrices
 
@@ -113,7 +115,7 @@ def _fit(folder: Path, seed: int) -> float:
     texts = [sentence.text for split in ("train", "validation") for sentence in load_corpus(split)]
     report = fit_equivalent_matrices(explainer.model, explainer.tokenizer, texts, masks=MASKS, seed=seed)
     explainer.model.save_pretrained(folder)
-    return report.skill
+    return {"skill": report.skill, "attainable": report.attainable}
 
 
 def _accuracy(predicted: Sequence[str | None], sentences: Sequence[CorpusSentence]) -> float:

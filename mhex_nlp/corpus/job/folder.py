@@ -17,10 +17,11 @@ from ..atomic_files import temporary_for
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"
+JUDGEMENT = "judgement.json"
 PART = re.compile(r"part-\d+-(\d{5,})\.(jsonl|parquet|html)", re.ASCII)
 _LEDGER, LOCK = re.compile(r"progress-\d+\.jsonl", re.ASCII), re.compile(r"\.lock-\d+", re.ASCII)
 JOB_FILE = re.compile(
-    "|".join([PART.pattern, _LEDGER.pattern, *map(re.escape, (MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE))]),
+    "|".join([PART.pattern, _LEDGER.pattern, *map(re.escape, (MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE, JUDGEMENT))]),
     re.ASCII,
 )
 _CHECK = b', "check": "'

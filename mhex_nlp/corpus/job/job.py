@@ -25,14 +25,17 @@ from ...explain.json_form import dumps
 from ...explain.request import Request
 from ...inputs.encoding import TokenisedText
 from ...inputs.texts import warn
+from ...models.weights_hash import model_hash
 from ...render import render_summary
 from ..atomic_files import durable
 from ..columns import ColumnOptions
 from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
+from ..judged import SampleJudgement, figures_of, kept_judgement, write_judgement
+from ..judging import Sample, judge_rows
 from ..labelled_rows import labelled_rows
 from ..readers.rows import Row, RowSource
 from ..summary import CorpusSummary
-from .folder import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, part_name
+from .folder import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, part_name, settings_key
 from .ledger import Ledger
 from .parts import write_part
 from .progress import JobProgress
@@ -47,6 +50,7 @@ class JobReport:
     truncated: int
     errors: int
     parts: int
+    judgement: SampleJudgement | None = None  # how far the scores can be trusted on these rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ def run_job(
     state: Any,
     part_rows: int = 1000,
     overwrite: bool = False,
+    judge: int = 0,
     progress: bool = True,
 ) -> JobReport | None:
     """Explains every row of `source` into `output`, or what an earlier run of the same settings left to do.
@@ -86,6 +91,8 @@ def run_job(
         state: accelerate's `Accelerator`, or a `SingleProcess`.
         part_rows: rows of the input in a part.
         overwrite: remove what an earlier run left, and begin anew.
+        judge: rows to draw, by the request's seed, on which the skill is measured once all are explained; a run that is
+            taken up, or given again, does not measure twice.
         progress: show it.
 
     Returns:
@@ -107,14 +114,15 @@ def run_job(
             ledger.acquire()
         finished = ledger.finished(lambda part: part % state.num_processes == state.process_index)
         digests: list[str] = []
+        sample = Sample(judge, request.seed) if judge and state.is_main_process else None
         with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            parts = _parts(explainer, rows, part_rows, finished, ledger.rows_before(), state, digests)
+            parts = _parts(explainer, rows, part_rows, finished, ledger.rows_before(), state, digests, sample)
             for part in _prefetch(parts):
                 ledger.begin()
                 ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
                 bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
-        return _finish(ledger, explainer, settings, digests) if state.is_main_process else None
+        return _finish(ledger, explainer, settings, digests, sample) if state.is_main_process else None
     except OSError as error:
         raise _explain_os_error(error, output) from error
     finally:
@@ -146,10 +154,12 @@ def _parts(
     known: int | None,
     state: Any,
     digests: list[str],
+    sample: Sample | None,
 ) -> Iterator[_Part]:
     """The parts that are left to this process, tokenised; checks those that are finished.
 
-    `known` is how many rows an earlier run found in all; `digests` gets that of each part that there is.
+    `known` is how many rows an earlier run found in all; `digests` gets that of each part that there is, and `sample`
+    all rows.
     """
     for index in itertools.count():
         chunk = list(itertools.islice(rows, size))
@@ -161,6 +171,8 @@ def _parts(
             raise _other_rows(f"{known} ", "more")
         digest = _digest(chunk)
         digests.append(digest)
+        if sample is not None:
+            sample.add(chunk)
         if index in finished:
             if finished[index]["digest"] != digest:
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
@@ -255,7 +267,13 @@ def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> No
         warn(f"row {number}{more}: {item.cut_note()}")
 
 
-def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any], digests: Sequence[str]) -> JobReport:
+def _finish(
+    ledger: Ledger,
+    explainer: MhexExplainer,
+    settings: Mapping[str, Any],
+    digests: Sequence[str],
+    sample: Sample | None,
+) -> JobReport:
     """Writes the files about the whole: errors, summary, the manifest at last."""
     finished = ledger.finished()  # by now that of all processes
     for index, digest in enumerate(digests):
@@ -271,7 +289,11 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
             rows += record["rows"]
             summary.merge(record["summary"])
             parts.append({key: record[key] for key in ("part", "rank", "rows")} | {"files": record["files"]})
+    rows_hash = settings_key({"parts": list(digests)})
+    judgement = _judged(ledger.folder, explainer, settings, rows_hash, sample)
     answers = summary.report()
+    if judgement is not None:
+        answers["judgement"] = figures_of(judgement)
     counts = {"rows": rows, "explained": summary.texts, "truncated": summary.truncated, "errors": errors}
     ledger.write_json(SUMMARY, {"schema": "mhex-summary/1", **counts, **answers})
     pages = [name for part in parts for name in part["files"] if name.endswith(".html")]
@@ -279,8 +301,24 @@ def _finish(ledger: Ledger, explainer: MhexExplainer, settings: Mapping[str, Any
         file.write(render_summary({**counts, **answers}, pages).encode())
     ledger.tidy(finished)
     head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
-    ledger.write_json(MANIFEST, {**head, "settings": dict(settings), **counts, "parts": parts})
-    return JobReport(**counts, parts=len(parts))
+    about = {"settings": dict(settings), **counts, "rows_hash": rows_hash}
+    ledger.write_json(MANIFEST, {**head, **about, "parts": parts})
+    return JobReport(**counts, parts=len(parts), judgement=judgement)
+
+
+def _judged(
+    folder: Path, explainer: MhexExplainer, settings: Mapping[str, Any], rows_hash: str, sample: Sample | None
+) -> SampleJudgement | None:
+    """What is kept in the folder of these weights, settings and rows, or else measured now, where it is asked for."""
+    weights = settings.get("weights") or model_hash(explainer.model)
+    tied_to = {"weights": weights, "settings": settings_key(settings), "rows": rows_hash}
+    if sample is None:
+        return kept_judgement(folder, tied_to)
+    kept = kept_judgement(folder, {**tied_to, "asked": sample.count, "seed": sample.seed})
+    judgement = kept or judge_rows(explainer, sample.rows, sample.count, sample.seed, tied_to)
+    if judgement is not None and kept is None:
+        write_judgement(folder, judgement)
+    return judgement
 
 
 def _explain_os_error(error: OSError, folder: Path) -> OSError:

@@ -44,7 +44,7 @@ class Gathering:
                     f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
                     f"first has {first}."
                 )
-        words = [(word.text, word.score) for word in explanation.words()]
+        words = [(word.text, word.score, word.tokens) for word in explanation.words()]
         target = explanation.target.label
         for name in (explanation.label, target):
             if name is not None and name not in self.summary.labels:
@@ -54,12 +54,13 @@ class Gathering:
             predicted=explanation.label,
             gold=gold,
             words=words,
+            covariance=explanation.covariance,
             special=sum(abs(token.score) for token in explanation.tokens if token.special),
             truncated=explanation.truncated,
             windowed=explanation.windows > 1,
         )
         sums: dict[str, float] = {}
-        for text, score in words:
+        for text, score, _ in words:
             sums[text.casefold()] = sums.get(text.casefold(), 0.0) + score
         for word, score in sums.items():
             self._example(target, word, (score, number, page))

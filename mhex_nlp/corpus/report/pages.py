@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...explain.explanation import Explanation
 from ...explain.gold_labels import class_of
 from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
+from ..judged import SampleJudgement, figures_of
 from .counts import Gathering
 from .folder import INDEX, ReportFolder, page_name
+
+if TYPE_CHECKING:
+    from ...explain.judgement import Judgement
 
 Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
@@ -28,12 +32,14 @@ def write_report(
     title: str = "Highlighted texts",
     unit: str = "words",
     page_texts: int = 50,
+    judgement: Judgement | SampleJudgement | None = None,
 ) -> Path:
     """Writes static pages of many explanations; gives the path of the index.
 
     The index has counts, accuracy and confusion where labels are known, the words that decide with examples, and a
     list of all texts that can be filtered and sorted. Every text stands once, on a page of those with its label and
     prediction. Nothing is loaded from elsewhere, and without scripts everything but filters and sorting is there.
+    (Long because of its many arguments.)
 
     Args:
         explanations: those of one model, in any number; they are read once and not kept.
@@ -44,14 +50,16 @@ def write_report(
         title: of all pages.
         unit: what is highlighted, "words" or "tokens".
         page_texts: texts on a page.
+        judgement: what `explainer.judge` says of texts like these; the head shows it in place of the fit's own figure.
 
     Raises:
-        TypeError: explanations or labels that are none, a title that is no string.
+        TypeError: explanations, labels or a judgement that are none, a title that is no string.
         ValueError: none at all, more or fewer labels, a label that is no class of the model, classes of another model,
             a folder that holds something else, a bad `unit` or `page_texts`.
         NotADirectoryError: `output_dir` is a file.
     """
     _check_arguments(unit, title, page_texts)
+    judged = None if judgement is None else figures_of(judgement)
     stream = _checked(explanations)
     example = next(stream, None)
     if example is None:
@@ -67,7 +75,7 @@ def write_report(
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
         warn("labels know none of the explanations: their ids differ, or all labels are None.")
-    folder.write(INDEX, _index(gathering, pages, example, title))
+    folder.write(INDEX, _index(gathering, pages, example, title, judged))
     folder.finish()
     return folder.path / INDEX
 
@@ -80,13 +88,17 @@ def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
         raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
 
 
-def _index(gathering: Gathering, pages: _Pages, example: Explanation, title: str) -> str:
-    method = example.to_dict()
+def _index(
+    gathering: Gathering, pages: _Pages, example: Explanation, title: str, judged: Mapping[str, Any] | None
+) -> str:
+    form = example.to_dict()
     return render_report_index(
         gathering.report(),
         title=title,
-        method=method["method"],
-        model=method["model"],
+        method=form["method"],
+        model=form["model"],
+        passes=example.passes,
+        judged=judged,
         groups=[vars(group) for group in pages.groups.values()],
         pages=pages.names,
         rows=gathering.rows,

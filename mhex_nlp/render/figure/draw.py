@@ -10,6 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..controls import without_controls
+from ..errors import error_legend
 from ..highlight import highlight, layer_sums, texts_of
 from ..summary import Summary, summarise
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from .sheet import Sheet
 
 FORMATS = ("svg", "png", "pdf")
-PARTS = ("text", "layers", "both")
+PARTS = ("auto", "text", "words", "layers", "both")
+_WORDS = 10  # that have bars
 
 _LEAST_WIDTH = 12.0  # em
 _GAP, _STRIP = 0.6, 11.0  # em, of the bars with their axes
@@ -30,7 +32,7 @@ def render_figure(
     format: str,
     *,
     unit: str = "words",
-    part: str = "text",
+    part: str = "auto",
     width: float = 5.5,
     font_size: float = 9.0,
     fonts: Sequence[str] = (),
@@ -40,13 +42,16 @@ def render_figure(
 
     Letters are outlines in SVG; in PDF they are text in embedded fonts, except where a script joins or stacks them.
     Signs show without colour: a solid line under what speaks for the target, a wavy one under what speaks against
-    it. Special tokens and notes are not drawn.
+    it. Special tokens and notes are not drawn. Where scores have errors, a dotted outline takes the place of the colour
+    of a word whose sign is not settled. (Long because of its many arguments.)
 
     Args:
         explanation: in JSON form.
         format: "svg", "png" or "pdf".
         unit: "words" or "tokens".
-        part: "text", "layers" (bars of the sums for and against at each depth) or "both".
+        part: "text", "words" (bars of the strongest words, with their errors where they have some), "layers" (bars of
+            the sums for and against at each depth), "both" (text and layers), or "auto": the text, and where scores
+            have errors the words.
         width: in inches; lines are broken to fit, and the height follows.
         font_size: in points.
         fonts: installed families, the first choice first. DejaVu Sans follows, then whatever installed fonts
@@ -72,8 +77,13 @@ def render_figure(
         fonts_of_text = find_fonts(_all_text(explanation, summary), fonts)
         sheet = Sheet(width / em - 2 * MARGIN, em, fonts_of_text, outlines=format == "pdf")
         sheet.head(summary)
-        if part != "layers":
+        legend = error_legend([explanation])
+        if part not in ("layers", "words"):
             sheet.text(drawn)
+        if part == "words" or (part == "auto" and legend):
+            sheet.words(drawn.strongest(_WORDS))
+        if legend and part != "layers":
+            sheet.note(f"{legend[0]}; dotted: {legend[1]}.")
         return _saved(sheet, sums, format, dpi)
 
 
@@ -82,7 +92,7 @@ def _check_settings(format: str, part: str, width: float, font_size: float, dpi:
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
     if part not in PARTS:
-        raise ValueError(f"part must be 'text', 'layers' or 'both', got {part!r}.")
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
     for name, value in (("width", width), ("font_size", font_size), ("dpi", dpi)):
         if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
@@ -95,7 +105,7 @@ def _check_settings(format: str, part: str, width: float, font_size: float, dpi:
 
 
 def _sums_for(explanation: Mapping[str, Any], part: str) -> list[tuple[float, float]]:
-    if part == "text":
+    if part not in ("layers", "both"):
         return []
     sums = layer_sums(explanation)
     if not sums:

@@ -34,11 +34,12 @@ _joining = regex.compile(r"[\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagar
 
 @dataclass(frozen=True)
 class Box:
-    """The place of a unit, or of a part of it, on its line: em from the left edge, and its level."""
+    """The place of a unit, or of a part of it, on its line: em from the left edge, its level, and its segment."""
 
     left: float
     right: float
     level: int
+    owner: int
 
 
 @dataclass(frozen=True)
@@ -252,4 +253,4 @@ def _boxes(string: Sequence[_Cluster], left: float, advance: float, measure: Cal
         if string[0].backwards:
             near, far = advance - far, advance - near
         if level := string[start].score_level:
-            yield Box(left + near, left + far, level)
+            yield Box(left + near, left + far, level, string[start].owner)

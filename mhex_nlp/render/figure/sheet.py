@@ -19,7 +19,7 @@ from matplotlib.transforms import Affine2D
 from ..controls import BREAKS
 from ..highlight import LEVELS, Highlight, Segment
 from ..palette import level_name, light_palette
-from ..summary import Summary
+from ..summary import Summary, number_format
 from .fonts import Fonts
 from .layout import Line, set_lines
 
@@ -33,6 +33,8 @@ _UNDERLINE, _RULE, _WAVE, _PERIOD = 0.285, 0.065, 0.055, 0.3
 _WEAK = 3  # up to this level the line is as pale as on the page
 _CELL = 0.5  # a level of the legend, at most
 _NAMED_DEPTHS = 16
+_ROW, _BAR = 1.35, 0.62  # of the bars of words: their distance, and their height
+_LABELS = 0.35  # of the width, at most, for the words beside their bars
 
 # matplotlib 3.11 writes glyphs into a PDF by their own widths, which shaping overrules in these.
 _SHAPED = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}\p{bc=R}\p{bc=AL}]").search
@@ -97,12 +99,58 @@ class Sheet:
                 self._rule(_straight(0.0, self.width, -self.bottom - 0.3), "line", "round", 0.8)
                 self.bottom += 0.6
             if segments:
-                self._text(self._lines(segments, False))
+                self._text(self._lines(segments, False), segments)
             else:
                 self._string(0.0, self.bottom + 1.2, "(no text)", colour="mute")
                 self.bottom += _LEADING
         if any(drawn.scores):
             self._legend(max(map(abs, drawn.scores)))
+
+    def words(self, words: Sequence[Segment]) -> None:
+        """A bar for each word, with one error to either side where there are errors, and its number."""
+        if not words:
+            return
+        number = number_format(word.score or 0.0 for word in words)
+        numbers = [number(word.score, word.error).replace("-", "\u2212") for word in words]
+        room = _LABELS * self.width / _SMALL
+        labels = [self._lines([Segment(BREAKS.sub(" ", word.text), 0, 0, None, 0)], False, room) for word in words]
+        ends = [(word.score or 0.0, word.error or 0.0) for word in words]
+        low, high = min(0.0, *(score - error for score, error in ends)), max(0.0, *(s + e for s, e in ends))
+        left = _SMALL * max(self._end(lines[0]) + (len(lines) > 1) for lines in labels) + 0.6
+        right = self.width - _SMALL * max(map(self.fonts.width, numbers)) - 0.6
+        scale = (right - left) / (high - low or 1.0)
+        zero, top = left - low * scale, self.bottom + 0.5
+        for row, (word, lines, (score, error)) in enumerate(zip(words, labels, ends, strict=True)):
+            middle = top + (row + 0.5) * _ROW
+            self._pieces(lines[0], middle + 0.28, "\u2026" if len(lines) > 1 else "")
+            start, end = sorted((zero, zero + score * scale))
+            colour = "for" if score > 0 else "against"
+            bar = Rectangle((start, -middle - _BAR / 2), end - start, _BAR)
+            self._shape(bar, "bg" if word.unsettled else colour, colour if word.unsettled else None)
+            if word.error is not None:
+                reach = [zero + (score + side * error) * scale for side in (-1, 1)]
+                caps = [[(x, 0.16 - middle), (x, -0.16 - middle)] for x in reach]
+                for line in ([(x, -middle) for x in reach], *caps):
+                    self._rule(Path(line), "fg", "butt")
+            self._string(right + 0.6, middle + 0.28, numbers[row], _SMALL, colour="mute")
+        self.bottom = top + len(words) * _ROW
+        self._rule(Path([(zero, -top), (zero, -self.bottom)]), "mute", "butt", 0.8)
+
+    def note(self, text: str) -> None:
+        """Small text, in as many lines as it takes."""
+        self.bottom += 0.35
+        for line in self._lines([Segment(text, 0, len(text), None, 0)], False, self.width / _SMALL):
+            self.bottom += 1.15
+            self._pieces(line, self.bottom)
+
+    def _pieces(self, line: Line, baseline: float, after: str = "") -> None:
+        for piece in line.pieces:
+            self._string(_SMALL * piece.left, baseline, piece.text, _SMALL, colour="mute")
+        if after:
+            self._string(_SMALL * self._end(line), baseline, after, _SMALL, colour="mute")
+
+    def _end(self, line: Line) -> float:
+        return max((piece.left + self.fonts.width(piece.text) for piece in line.pieces), default=0.0)
 
     def bars(self, top: float, sums: Sequence[tuple[float, float]]) -> None:
         """The layer strip, from `top` to the bottom of a finished sheet: a bar up and a bar down at each depth."""
@@ -146,10 +194,11 @@ class Sheet:
         y, height = self.bottom + MARGIN - below, self.bottom - top - above - below
         axes.set_position((x / whole, 1 - y * em / high, width * em / wide, height * em / high))
 
-    def _lines(self, segments: Sequence[Segment], bold: bool) -> list[Line]:
-        return set_lines(segments, self.width, lambda text: self.fonts.width(text, bold), self.fonts.drawable)
+    def _lines(self, segments: Sequence[Segment], bold: bool, width: float | None = None) -> list[Line]:
+        whole = self.width if width is None else width
+        return set_lines(segments, whole, lambda text: self.fonts.width(text, bold), self.fonts.drawable)
 
-    def _text(self, lines: Iterable[Line]) -> None:
+    def _text(self, lines: Iterable[Line], segments: Sequence[Segment]) -> None:
         height = _ASCENT + _DESCENT
         for line in lines:
             baseline = self.bottom + _ASCENT + 0.5 * (_LEADING - _ASCENT - _DESCENT)
@@ -158,7 +207,11 @@ class Sheet:
             for box in line.boxes:
                 corner, width = (box.left, -(baseline - _ASCENT) - height), box.right - box.left
                 rounded = f"round,pad=0,rounding_size={min(0.2, width / 3)}"
-                self._fill(FancyBboxPatch(corner, width, height, boxstyle=rounded), box.level)
+                shape = FancyBboxPatch(corner, width, height, boxstyle=rounded)
+                if segments[box.owner].marked:
+                    self._shape(shape, "bg", "mute")
+                else:
+                    self._fill(shape, box.level)
                 self._sign(box.left, box.right, baseline + _UNDERLINE, box.level)
             self.bottom += _LEADING
 
@@ -181,8 +234,16 @@ class Sheet:
         self.bottom = top + 1.1
 
     def _fill(self, shape: Any, level: int) -> None:
-        colour = self.colours[level_name(level)]
-        shape.set(facecolor=colour, edgecolor="none", linewidth=0, transform=self._transform, zorder=1)
+        self._shape(shape, level_name(level))
+
+    def _shape(self, shape: Any, colour: str, edge: str | None = None) -> None:
+        """A shape in a colour; with an `edge`, a dotted outline, which says that a sign is not settled."""
+        width = 0.0 if edge is None else 0.05 * self.points
+        outline = "none" if edge is None else self.colours[edge]
+        shape.set(facecolor=self.colours[colour], edgecolor=outline, linewidth=width, zorder=1)
+        if edge is not None:
+            shape.set_linestyle((0, (1, 1.5)))
+        shape.set_transform(self._transform)
         self.figure.add_artist(shape)
 
     def _sign(self, left: float, right: float, y: float, level: int) -> None:

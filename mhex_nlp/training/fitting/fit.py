@@ -97,6 +97,26 @@ class FitReport:
         """`skill` / `attainable`; None where that was not measured or is not above 0."""
         return self.skill / self.attainable if self.attainable is not None and self.attainable > 0 else None
 
+    def __str__(self) -> str:
+        """How good the fit is, for people; `repr` has every figure."""
+
+        def figure(value: float, interval: tuple[float, float]) -> str:
+            return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+        skill = figure(self.skill, self.skill_interval)
+        lines = [
+            f"skill: one pass explains {skill} of the model's answers to removals, on {self.held_out:,} held-out texts"
+        ]
+        if self.attainable is not None and self.attainable_interval is not None:
+            best = figure(self.attainable, self.attainable_interval)
+            lines.append(f"attainable by any scores of words: {best}, on {self.attainable_texts} of them")
+            if self.share_of_attainable is not None:
+                lines[-1] += f"; {self.share_of_attainable:.2f} of it is reached"
+        lines.append(f"absolute skill {self.absolute_skill:.2f}, R\u00b2 {self.r2:.2f}: of single answers")
+        if not self.trusted:
+            lines.append("The skill's interval reaches 0: do not trust single words; more texts may help.")
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
