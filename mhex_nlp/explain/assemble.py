@@ -47,6 +47,7 @@ def assemble(
             notes=notes_of(item, heads, request.fit, scores.fit_holds),
             passes=1 + request.budget,
             covariance=_covariance(scores, row, len(tokens)),
+            misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
         )
 
 
@@ -91,9 +92,18 @@ def describe_method(request: Request, fit_holds: bool | None) -> Method:
     figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
     if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
         figures |= {"skill": None, "absolute_skill": figures["skill"]}
+    figures["usual_misfit"] = _usual_misfit(request)
     figures = figures if fit_holds else dict.fromkeys(figures)
     removal = request.fit.get("removal")
     return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, **figures)
+
+
+def _usual_misfit(request: Request) -> float | None:
+    """What nine in ten held-out texts of the fit do not exceed, which was measured for the predicted class."""
+    if request.fit is None or "misfit" not in request.fit:
+        return None
+    squares = {"foil": 2.0, "centred": 1 - 1 / len(request.table), "none": 1.0}  # of the norms of contrasts
+    return float(request.fit["misfit"][1] * (squares[request.contrast] / squares[request.fit["contrast"]]) ** 0.5)
 
 
 def notes_of(

@@ -51,8 +51,14 @@ def refine_evidence(
         posterior = refine(kept, answers, start, total, prior)
         scores[row, positions[row]] = posterior.scores
         sureness.append((Sureness(positions[row], posterior),))
-    per_depth = torch.from_numpy(scores).float()[:, :, None]
-    return replace(evidence, per_depth=per_depth, explained=evidence.logits, sureness=tuple(sureness))
+    per_depth, empty = torch.from_numpy(scores).float()[:, :, None], np.stack([said[-1] for said in logits])
+    return replace(
+        evidence,
+        per_depth=per_depth,
+        explained=evidence.logits,
+        empty=torch.from_numpy(empty),
+        sureness=tuple(sureness),
+    )
 
 
 def check_same_model(before: Explanation, after: Explanation) -> None:

@@ -46,6 +46,8 @@ class EvidenceReader:
                 features = self.batcher.collate([item.features for item in items])
                 output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
                 evidence = replace(read_evidence(items, output, request), fit_holds=fit_holds)
+                if not fit_holds:  # what the fit knows of empty texts is of other weights
+                    evidence = replace(evidence, empty=None)
             yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
 
     def perturbed(self, request: Request) -> PerturbedModel:

@@ -7,7 +7,7 @@ Axes: B texts, T tokens, L depths, C labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..inputs.encoding import TokenisedText
 from ..models.heads.attribution import aggregate, contrast, depth_weights
+from .misfit import empty_answers
 from .refinement import Sureness
 from .request import Request
 
@@ -26,20 +27,28 @@ class Evidence:
     """Per-token scores and logits of one batch, on the CPU.
 
     `per_depth` (B, T, L, C) float32 are scores by depth, zero where a token has none; `logits` (B, C) float32 the
-    model's; `explained` (B, C) the logits that the scores explain; `sureness` how sure refined scores of each text are.
+    model's; `explained` (B, C) the logits that the scores explain; `empty` (B, C) float64 those of the empty text, NaN
+    where they are not known; `sureness` how sure refined scores of each text are.
     """
 
     per_depth: Tensor
     logits: Tensor
     explained: Tensor
+    empty: Tensor | None = None
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
     fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
         index = torch.tensor(rows, dtype=torch.long)
-        sureness = None if self.sureness is None else tuple(self.sureness[row] for row in rows)
-        return Evidence(self.per_depth[index], self.logits[index], self.explained[index], sureness, self.fit_holds)
+        return replace(
+            self,
+            per_depth=self.per_depth[index],
+            logits=self.logits[index],
+            explained=self.explained[index],
+            empty=None if self.empty is None else self.empty[index],
+            sureness=None if self.sureness is None else tuple(self.sureness[row] for row in rows),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,9 @@ class Scores:
 
     `scores` (B, T) float32 are the target's; with all classes asked for, `class_scores` (B, T, C); with layers,
     `layer_scores` (B, T, L). `sums` and `bases` (B,) float64 add up to the (contrasted) logits explained, before any
-    clamp. `logits` and `explained` (B, C) float32. `covariances` (T, T) float64 of each text's scores, where they were
-    refined.
+    clamp. `misfits` (B,) float64 are what the scores miss of v(N) - v(empty), NaN where that is not known. `logits` and
+    `explained` (B, C) float32. `covariances` (T, T) float64 of each text's scores, where
+    they were refined.
     """
 
     scores: NDArray[np.float32]
@@ -60,6 +70,7 @@ class Scores:
     targets: list[int]
     logits: Tensor
     explained: Tensor
+    misfits: NDArray[np.float64]
     covariances: list[NDArray[np.float64]] | None = None
     fit_holds: bool | None = None
 
@@ -88,7 +99,8 @@ def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request)
     positions = [(row, token) for row, item in enumerate(items) for token in item.content_positions(request.causal)]
     content[tuple(torch.tensor(positions, dtype=torch.long).view(-1, 2).T)] = True
     # tokens that the fit never removed have no score; padding has none either
-    return Evidence(torch.where(content[..., None, None], per_depth, 0.0), logits, logits)
+    empty = empty_answers(items, request.fit, request.causal)
+    return Evidence(torch.where(content[..., None, None], per_depth, 0.0), logits, logits, empty)
 
 
 def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Scores:
@@ -118,15 +130,20 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
     ]
     assert rows[0] is not None
     explained = contrast(evidence.explained.double(), targets, kind, foils)  # (B,)
+    bases = explained - sums
+    misfits = torch.full_like(bases, torch.nan)
+    if evidence.empty is not None:
+        misfits = bases - contrast(evidence.empty, targets, kind, foils)
     return Scores(
         scores=rows[0],
         class_scores=rows[1],
         layer_scores=rows[2],
         sums=sums.numpy(),
-        bases=(explained - sums).numpy(),
+        bases=bases.numpy(),
         targets=targets.tolist(),
         logits=evidence.logits,
         explained=evidence.explained,
+        misfits=misfits.numpy(),
         covariances=_covariances(evidence, targets, request),
         fit_holds=evidence.fit_holds,
     )

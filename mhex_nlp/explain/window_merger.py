@@ -49,7 +49,9 @@ def _joined(parts: Sequence[Evidence], item: TokenisedText) -> Evidence:
     per_depth = merge([part.per_depth[0] for part in parts], item.windows, len(item))
     logits = torch.cat([part.logits for part in parts]).mean(0, keepdim=True)
     explained = torch.cat([part.explained for part in parts]).mean(0, keepdim=True)
-    return Evidence(per_depth[None], logits, explained, _placed(parts, item), parts[0].fit_holds)
+    known = [part.empty for part in parts if part.empty is not None]
+    empty = torch.cat(known).mean(0, keepdim=True) if known else None
+    return Evidence(per_depth[None], logits, explained, empty, _placed(parts, item), parts[0].fit_holds)
 
 
 def _placed(parts: Sequence[Evidence], item: TokenisedText) -> tuple[tuple[Sureness, ...], ...] | None:

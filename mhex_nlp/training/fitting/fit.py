@@ -35,6 +35,7 @@ from ...models.fit_weights import fit_hashes
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
 from .attainable import Attainable, attainable
+from .empty_texts import measure_empty_texts
 from .equations import EquationSource
 from .ridge import RidgeStream
 from .splits import Splits, split
@@ -56,7 +57,7 @@ class FitReport:
     `attainable`, the same figure of each text's own best scores (`attainable.py`). `absolute_skill` and `r2`, the plain
     share of variance, are of v(S) - v(empty), which additive scores cannot predict where removal shifts all answers.
     All are taken after adding to each content token the same share of what the scores miss of the whole text.
-    `base_error`: mean and 95th percentile of |base value - v(empty)|.
+    `base_error`: mean and 95th percentile of |base value - v(empty)|, and `misfit` its median and 90th percentile.
     """
 
     skill: float
@@ -69,6 +70,8 @@ class FitReport:
     absolute_skill: float
     r2: float
     base_error: tuple[float, float]
+    misfit: tuple[float, float]
+    empty: dict[str, Any] | None  # v(empty) by length (`empty_texts.py`)
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -173,9 +176,11 @@ def fit_equivalent_matrices(
         measured = splits.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
         best = _attainable(attainable(source, weights, *chosen_texts(measured), measured, passes=passes, seed=seed))
+        empty = measure_empty_texts(source, checked, pairs)
     report = FitReport(
         **_judge(weights, held, source.layout, seed),
         **best,
+        empty=empty,
         depths=source.layout.depths,
         widths=source.layout.widths,
         flow_widths=source.layout.flow_widths,
@@ -243,6 +248,7 @@ def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: i
         "absolute_skill": skill.ratio(skill.errors(weights, held, skill.absolute_residuals)),
         "r2": skill.r2(weights, held),
         "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
+        "misfit": (float(np.median(base)), float(np.quantile(base, 0.9))),
         "depth_share": _depth_share(weights, held, layout.blocks),
     }
 
