@@ -13,7 +13,7 @@ import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
 from ..explain.explainer import MhexExplainer
-from ..explain.request import Request
+from ..explain.request import Budget, Request
 from ..explain.targets import ClassName
 from ..inputs.texts import first_split, warn
 from .columns import PREFIX, ColumnOptions, to_columns
@@ -34,7 +34,9 @@ def highlight_dataset(
     target: ClassName | None = None,
     foil: ClassName | None = None,
     classes: Literal["target", "all"] = "target",
-    budget: int = 0,
+    budget: Budget = 0,
+    tolerance: float | None = None,
+    max_budget: int | None = None,
     seed: int = 0,
     unit: str = "words",
     top_k: int | None = None,
@@ -55,7 +57,7 @@ def highlight_dataset(
         explainer: how to explain; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
         text_column, text_pair_column: the columns of the text and of a pair's second half.
         batch_size: rows that are sorted by length together, then cut into batches.
-        target, foil, classes, budget, seed: as in a call of the explainer.
+        target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer.
         unit: "words" or "tokens": what `mhex_spans` holds.
         top_k: keep only that many of them a text, those with the largest magnitudes.
         errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
@@ -73,7 +75,9 @@ def highlight_dataset(
     """
     _check_arguments(dataset, explainer, batch_size, errors)
     options = ColumnOptions(unit, top_k, classes == "all")
-    request = explainer.request(target, foil, classes, budget=budget, seed=seed)
+    request = explainer.request(
+        target, foil, classes, budget=budget, tolerance=tolerance, max_budget=max_budget, seed=seed
+    )
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
     explain = _Explain(explainer, request, columns, options, errors)

@@ -44,9 +44,10 @@ def assemble(
             classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
             windows=max(1, len(item.windows)),
-            notes=notes_of(item, heads, request.fit, scores.fit_holds),
-            passes=1 + request.budget,
+            notes=notes_of(item, heads, request.fit, scores, row),
+            passes=1 + request.budget if scores.passes is None else scores.passes[row],
             covariance=_covariance(scores, row, len(tokens)),
+            settled=None if scores.settled is None else scores.settled[row],
             misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
         )
 
@@ -107,9 +108,10 @@ def _usual_misfit(request: Request) -> float | None:
 
 
 def notes_of(
-    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, fit_holds: bool | None
+    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, scores: Scores, row: int
 ) -> tuple[str, ...]:
-    """What a reader must know of one explanation, a sentence each."""
+    """What a reader must know of one explanation, row `row` of the scores, a sentence each."""
+    fit_holds = scores.fit_holds
     notes = [item.cut_note()] if item.truncated else []
     if item.windows:
         notes.append(item.windows_note())
@@ -122,6 +124,8 @@ def notes_of(
         )
     if fit is not None:
         notes += _other_kind(item, fit)
+    if scores.settled is not None and scores.passes is not None and not scores.settled[row]:
+        notes.append(f"After {scores.passes[row] - 1} further passes the ranking of the leading words is still open.")
     if heads is not None and not heads.agrees:
         notes.append(f"The heads choose {heads.label}, the model does not: the scores explain the heads.")
     return tuple(notes)

@@ -58,6 +58,7 @@ class Explanation:
     notes: tuple[str, ...]
     passes: int = 1  # of the model over each window of the text, or over the text
     covariance: tuple[tuple[float, ...], ...] | None = None  # of refined token scores: row i has i + 1 entries
+    settled: bool | None = None  # whether budget="auto" settled the ranking of the leading words; None: not asked
     misfit: float | None = None  # logits that the scores miss of the whole text less the empty one, where it is known
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..inputs.encoding import TokenisedText
 from ..models.heads.attribution import aggregate, contrast, depth_weights
@@ -37,6 +38,7 @@ class Evidence:
     empty: Tensor | None = None
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
     fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
+    settled: tuple[bool, ...] | None = None  # of a budget that is spent as needed: whether the leading words are
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
@@ -48,7 +50,24 @@ class Evidence:
             explained=self.explained[index],
             empty=None if self.empty is None else self.empty[index],
             sureness=None if self.sureness is None else tuple(self.sureness[row] for row in rows),
+            settled=None if self.settled is None else tuple(self.settled[row] for row in rows),
         )
+
+
+def stack(parts: Sequence[Evidence]) -> Evidence:
+    """Those of several batches, of one kind, as one batch, padded to the longest text."""
+    size = max(part.per_depth.shape[1] for part in parts)
+    padded = [pad(part.per_depth, (0, 0, 0, 0, 0, size - part.per_depth.shape[1])) for part in parts]
+    empty = [part.empty for part in parts if part.empty is not None]
+    return Evidence(
+        torch.cat(padded),
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.explained for part in parts]),
+        torch.cat(empty) if empty else None,
+        None if parts[0].sureness is None else tuple(row for part in parts for row in part.sureness or ()),
+        parts[0].fit_holds,
+        None if parts[0].settled is None else tuple(row for part in parts for row in part.settled or ()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,8 @@ class Scores:
     misfits: NDArray[np.float64]
     covariances: list[NDArray[np.float64]] | None = None
     fit_holds: bool | None = None
+    passes: list[int] | None = None  # of each text, where a budget was spent as needed
+    settled: list[bool] | None = None
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
@@ -146,7 +167,14 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
         misfits=misfits.numpy(),
         covariances=_covariances(evidence, targets, request),
         fit_holds=evidence.fit_holds,
+        passes=_passes(evidence) if evidence.settled else None,
+        settled=list(evidence.settled) if evidence.settled else None,
     )
+
+
+def _passes(evidence: Evidence) -> list[int]:
+    """The passes over each text, or over that of its windows that had most."""
+    return [1 + 2 * max(part.posterior.pairs for part in parts) for parts in evidence.sureness or ()]
 
 
 def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[NDArray[np.float64]] | None:
@@ -154,11 +182,17 @@ def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[
         return None
     covariances, tokens = [], evidence.per_depth.shape[1]
     for parts, target in zip(evidence.sureness, targets.tolist(), strict=True):
-        weights = np.zeros(len(request.table))
-        weights[target] = 1
-        if request.contrast == "centred":
-            weights -= 1 / len(weights)
-        elif request.foil is not None:
-            weights[request.foil] -= 1
+        weights = contrast_weights(target, request)
         covariances.append(sum((part.covariance(tokens, weights) for part in parts), np.zeros((tokens, tokens))))
     return covariances
+
+
+def contrast_weights(target: int, request: Request) -> NDArray[np.float64]:
+    """(C,) the weights of the labels in what the scores of a target are of."""
+    weights = np.zeros(len(request.table))
+    weights[target] = 1
+    if request.contrast == "centred":
+        weights -= 1 / len(weights)
+    elif request.foil is not None:
+        weights[request.foil] -= 1
+    return weights
