@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText
 from ..models.perturbed import PerturbedModel
 from .explanation import Explanation
 from .refinement import Array, Prior, Sureness, chosen_pairs, refine
-from .request import CallOptions, Request
+from .request import CallOptions, Request, RequestOptions
 from .scores import Evidence
 
 
@@ -82,13 +81,13 @@ def posterior_evidence(
     )
 
 
-def refine_explanations(explainer: Any, explanation: Any, options: CallOptions) -> Any:
+def refine_explanations(explainer: Any, explanation: Any, options: RequestOptions) -> Any:
     """`MhexExplainer.refine`: those that were asked the same go through the explainer together.
 
     Raises:
         TypeError, ValueError: as there.
     """
-    if options["budget"] != "auto" and as_integer(options["budget"], "budget", at_least=0) < 2:
+    if not explainer.request(**options).budget:
         raise ValueError(f"budget must be at least 2 to refine, got {options['budget']}.")
     if isinstance(explanation, Explanation):
         return refine_explanations(explainer, [explanation], options)[0]

@@ -214,7 +214,7 @@ class MhexExplainer:
         Raises:
             TypeError, ValueError: as the call; a budget below 2, an explanation of another model or other weights.
         """
-        options: CallOptions = {"budget": budget, "tolerance": tolerance, "max_budget": max_budget, "seed": seed}
+        options: RequestOptions = {"budget": budget, "tolerance": tolerance, "max_budget": max_budget, "seed": seed}
         return refine_explanations(self, explanation, options)
 
     def stream(

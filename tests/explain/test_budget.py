@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers.families import train_heads
-from helpers.games import shapley_of_table
+from helpers.games import shapley_of_model
 from helpers.tiny import random_texts as texts
 from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
@@ -32,16 +32,7 @@ def explainer():
 
 
 def shapley(model, text: str, target: int) -> np.ndarray:
-    """The Shapley values of the centred logit by all subsets, from the definition."""
-    ids = TOKENIZER(text, return_tensors="pt")["input_ids"]
-    tokens = ids.shape[1] - 2
-    rows = ids.repeat(2**tokens, 1)
-    kept = (np.arange(2**tokens)[:, None] >> np.arange(tokens) & 1).astype(bool)
-    rows[:, 1:-1][torch.from_numpy(~kept)] = TOKENIZER.mask_token_id
-    with torch.no_grad():
-        logits = model(rows).logits.double()
-    values = (logits - logits.mean(1, keepdim=True))[:, target].numpy()
-    return shapley_of_table(values, tokens)
+    return shapley_of_model(model, TOKENIZER, text, target)
 
 
 def content(e) -> np.ndarray:
