@@ -10,6 +10,7 @@ from typing import Any
 from .._version import __version__
 from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
+from ..inputs.scripts import foreign_script
 from .explanation import Explanation, HeadsChoice, Method, Token
 from .request import Request
 from .scores import Scores
@@ -140,4 +141,7 @@ def _other_kind(item: TokenisedText, fit: Mapping[str, Any]) -> list[str]:
     tokens = max(len(part.content_positions(causal=False)) for part in item.inputs)
     if tokens > fit.get("longest", tokens):
         notes.append(f"The fit was made on texts of at most {fit['longest']} tokens, and this has {tokens}.")
+    scripts = fit.get("scripts")
+    if scripts and (foreign := foreign_script(" ".join(item.sources), scripts)):
+        notes.append(f"The fit was made on texts in {' and '.join(scripts)} letters, and this is mostly in {foreign}.")
     return notes

@@ -3,9 +3,9 @@
 
 After each round the posterior (`refinement.py`) says how probable it is that the ranking of a text's leading words is
 right: that the three words of the largest magnitudes are in the order in which they stand, and ahead of all others. A
-text is settled when that is 1 - tolerance at the least. Words nearer to each other than a twentieth of the largest
-magnitude count as level, and words below a quarter of it do not lead, for their order tells a reader nothing. (Ours,
-beyond the paper. By Bayes' rule it does not matter that one looks after every round.)
+text is settled when that is 1 - tolerance at the least. Words nearer to each other than a tenth of the largest magnitude,
+one step of a page's colours, count as level, and words below a quarter of it do not lead, for their order tells a reader nothing. (Ours, beyond the
+paper. By Bayes' rule it does not matter that one looks after every round.)
 
 Axes: B inputs of a batch, N content tokens, P pairs of complementary subsets, T tokens of a text, W words, C labels.
 """
@@ -30,7 +30,7 @@ from .window_merger import join_windows
 
 FIRST_ROUND = 8  # passes; each round doubles what was spent
 LEADING = 3  # words at the most
-_LEADS, _LEVEL = 0.25, 0.05  # of the largest magnitude: what a leading word has at least, what makes no difference
+_LEADS, _LEVEL = 0.25, 0.1  # of the largest magnitude: what a leading word has at least, what makes no difference
 _DRAWS = 1000  # of the posterior: a probability of 0.95 is then within 0.014
 
 

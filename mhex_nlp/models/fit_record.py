@@ -54,6 +54,7 @@ def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], b
         "attainable_reliability": ("a number from 0 to 1, or null", _or_none(_numbers(0, 1))),
         "refinement": ("ratio, noise and freedom above 0, or null", _or_none(_is_prior)),
         "empty": ("ascending lengths and as many rows of values, or null", _or_none(_are_answers)),
+        "scripts": ("names", _list_of_names),
         "weights": ("hashes by dtype", _are_hashes),
         "r2": at_most_1,
         "skill_interval": ("two numbers of at most 1", _numbers(most=1, length=2)),
@@ -83,6 +84,10 @@ def _is_prior(value: Any) -> bool:
 
 def _are_hashes(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _list_of_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
 
 
 def _are_answers(value: Any) -> bool:

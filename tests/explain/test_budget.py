@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import jsonschema
 import numpy as np
 import pytest
@@ -95,6 +98,7 @@ def test_errors_of_words_take_in_how_those_of_tokens_go_together(explainer):
     for span in (*e.words(), *e.phrases(), *e.sentences()):
         weights = np.isin(np.arange(size), span.tokens).astype(float)
         assert span.error == pytest.approx(max(weights @ covariance @ weights, 0) ** 0.5, abs=1e-4)
+    assert e.words() == e.words() == copy.deepcopy(e).words() and pickle.loads(pickle.dumps(e)) == e, "kept beside it"
     (sentence,) = e.sentences()
     assert sentence.error < 0.02 * max(word.error for word in e.words()), "the sum of all is known"
     assert Explanation.from_json(e.to_json()) == e
@@ -163,6 +167,14 @@ def test_an_explanation_can_be_refined_later(explainer):
         refined = explainer.refine(one, budget=8, seed=2)
         assert refined == explainer("the film was good", **options, budget=8, seed=2, ids=[one.id])
         assert explainer.refine(refined, budget=8, seed=2) == refined
+    batches = []
+    hook = explainer.model.bert.register_forward_pre_hook(lambda *_: batches.append(1))
+    several = [explainer("a film", target=target) for target in (0, 1, 0)] + [explainer("good", "film")]
+    batches.clear()
+    refined_list = explainer.refine(iter(several), budget=2)
+    assert len(batches) == 3 * 2, "three groups in one go each: the pass with scores, and those of the budget"
+    hook.remove()
+    assert [(e.target.id, e.text) for e in refined_list] == [(e.target.id, e.text) for e in several]
     again = explainer.refine([one, one], budget=8, seed=2)
     np.testing.assert_allclose(again[1].scores, refined.scores, atol=1e-4)
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from ...explain import skill
 from ...explain.skill import Rows
 from ...inputs.checks import as_integer
+from ...inputs.scripts import common_scripts
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
@@ -82,6 +83,7 @@ class FitReport:
     held_out: int  # texts that the figures are of
     pairs: bool  # whether they were pairs of texts
     longest: int  # tokens of the longest that was learnt from, without the template's
+    scripts: tuple[str, ...]  # the writing systems of more than a twentieth of the letters
     masks: int
     rows: int
     removal: str
@@ -190,6 +192,7 @@ def fit_equivalent_matrices(
         held_out=len(splits.judge),
         pairs=pairs is not None,
         longest=longest,
+        scripts=common_scripts([*checked, *(pairs or [])]),
         masks=masks,
         rows=stream.rows,
         removal=source.removal,
