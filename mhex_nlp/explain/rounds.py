@@ -3,9 +3,9 @@
 
 After each round the posterior (`refinement.py`) says how probable it is that the ranking of a text's leading words is
 right: that the three words of the largest magnitudes are in the order in which they stand, and ahead of all others. A
-text is settled when that is 1 - tolerance at the least. Words nearer to each other than a tenth of the largest magnitude,
-one step of a page's colours, count as level, and words below a quarter of it do not lead, for their order tells a reader nothing. (Ours, beyond the
-paper. By Bayes' rule it does not matter that one looks after every round.)
+text is settled when that is 1 - tolerance at the least. Words nearer to each other than a tenth of the largest
+magnitude, one step of a page's colours, count as level, and words below a quarter of it do not lead, for their order
+tells a reader nothing. (Ours, beyond the paper. By Bayes' rule it does not matter that one looks after every round.)
 
 Axes: B inputs of a batch, N content tokens, P pairs of complementary subsets, T tokens of a text, W words, C labels.
 """

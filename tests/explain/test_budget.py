@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import suppress
 
 import jsonschema
 import numpy as np
@@ -191,7 +192,7 @@ def test_explanations_of_others_are_not_refined(explainer):
         explainer.refine("good film", budget=8)
 
 
-def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
+def test_datasets_and_jobs_take_a_budget(explainer, tmp_path, capsys):
     from datasets import Dataset
 
     from mhex_nlp import highlight_dataset
@@ -203,6 +204,12 @@ def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
     rows = highlight_dataset(
         Dataset.from_dict({"text": several}), explainer, text_column="text", unit="tokens", budget=8, seed=1
     )
+    shards = [Dataset.from_dict({"text": several}).shard(2, index, contiguous=True) for index in range(2)]
+    parts = [highlight_dataset(shard, explainer, budget="auto", tolerance=0.1, seed=1) for shard in shards]
+    whole = highlight_dataset(Dataset.from_dict({"text": several}), explainer, budget="auto", tolerance=0.1, seed=1)
+    for row, other in zip(whole, (row for part in parts for row in part), strict=True):
+        assert row["mhex_spans"] == other["mhex_spans"]
+        np.testing.assert_allclose(row["mhex_scores"], other["mhex_scores"], atol=1e-3)
     for row, e in zip(rows, expected, strict=True):
         scores = [token.score for token in e.tokens if not token.special]
         np.testing.assert_allclose(row["mhex_scores"], scores, atol=1e-4 * max(1, np.abs(scores).max()))
@@ -224,3 +231,13 @@ def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
         assert written.passes == 9 and written.covariance is not None
         np.testing.assert_allclose(written.scores, e.scores, atol=1e-4 * max(1, np.abs(e.scores).max()))
     assert main([*command, "2"]) == 2, "another seed is another job"
+    command[-2:] = ["auto", "--seed", "1", "--tolerance"]
+    assert main([*command, "0.2"]) == 2, "and so is another budget"
+    command[command.index("--output") + 1] = str(tmp_path / "auto")
+    assert main([*command, "0.2"]) == 0 and main([*command, "0.3"]) == 2
+    expected = explainer(several, budget="auto", tolerance=0.2, seed=1)
+    assert [e.passes for e in read_explanations(tmp_path / "auto")] == [e.passes for e in expected]
+    for wrong, sentence in (("1.5", "tolerance must be a number"), ("x", "invalid float value")):
+        with suppress(SystemExit):  # of argparse
+            assert main([*command, wrong]) == 2
+        assert sentence in capsys.readouterr().err
