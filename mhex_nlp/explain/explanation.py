@@ -31,14 +31,8 @@ __all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Pred
 _LARGEST = float(np.finfo(np.float32).max)  # of scores, which are handed out in 32 bits; no sum of them overflows 64
 
 
-class _Remembered:
-    """A place for what is worked out once, beside the fields: not compared, not copied, not in the JSON form."""
-
-    __slots__ = ("_whole",)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation(_Remembered):
+class Explanation:
     """Signed scores of one text's T tokens for one class, `target`.
 
     Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
@@ -170,13 +164,10 @@ class Explanation(_Remembered):
         """Sums of scores with the standard deviation of each, which takes in how the tokens' errors go together."""
         if self.covariance is None:
             return tuple(spans)
-        whole = getattr(self, "_whole", None)
-        if whole is None:
-            size = len(self.tokens)
-            whole = np.zeros((size, size))
-            whole[np.tril_indices(size)] = [value for row in self.covariance for value in row]
-            whole += np.tril(whole, -1).T
-            object.__setattr__(self, "_whole", whole)
+        size = len(self.tokens)
+        lower = np.zeros((size, size))
+        lower[np.tril_indices(size)] = [value for row in self.covariance for value in row]
+        whole = lower + np.tril(lower, -1).T
         return tuple(
             replace(span, error=max(float(whole[np.ix_(span.tokens, span.tokens)].sum()), 0.0) ** 0.5) for span in spans
         )
