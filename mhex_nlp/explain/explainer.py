@@ -161,7 +161,7 @@ class MhexExplainer:
         seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Any:
-        """Explains one text, or a list of texts in one go.
+        """Explains one text, or a list of texts in one go. (Long because of its many arguments.)
 
         Args:
             text: a string, or any iterable of strings. Surrogates that make a pair are joined, and lone ones replaced
