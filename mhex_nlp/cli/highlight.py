@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--foil", help="class to compare with; needs --target where there are many texts")
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
     add("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
-    add("--budget", type=int, default=0, help="further passes over each text that refine the scores (default: none)")
+    add("--budget", type=_budget, default=0, help="further passes over each text that refine the scores, or auto")
+    add("--tolerance", type=float, help="of doubt in the leading words' ranking, with --budget auto (default: 0.05)")
+    add("--max-budget", type=int, help="the most passes over a text with --budget auto (default: 128)")
     add("--judge", type=int, metavar="N", help="measure on N of the rows how far the scores can be trusted")
     add("--seed", type=int, default=0, help="of what further passes ask about, and of the rows to judge on")
     add("--unit", default="words", choices=["words", "tokens"], help="of HTML and Parquet (default: %(default)s)")
@@ -211,8 +213,15 @@ def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
     """What a call of the explainer is to explain."""
     labels = explainer.classes.labels
     target, foil = (_class_name(name, labels) for name in (args.target, args.foil))
-    options = {name: getattr(args, name) for name in ("classes", "layers", "budget", "seed")}
+    options = {name: getattr(args, name) for name in ("classes", "layers", "budget", "tolerance", "max_budget", "seed")}
     return {"target": target, "foil": foil, **options}
+
+
+def _budget(value: str) -> int | str:
+    try:
+        return value if value == "auto" else int(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer or auto, got {value!r}") from None
 
 
 def _class_name(name: str | None, labels: Sequence[str]) -> str | int | None:

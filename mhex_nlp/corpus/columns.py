@@ -37,6 +37,7 @@ _TYPES: dict[str, pa.DataType] = {
     "special_score": pa.float32(),  # of the tokens that the template adds
     "sum": pa.float32(),  # of all scores, special tokens included
     "base_value": pa.float32(),  # with the sum: the (contrasted) logit
+    "misfit": pa.float32(),  # what the scores miss of the text less the empty one; null where it is not known
     "truncated": pa.bool_(),
     "windows": pa.int32(),
     "notes": pa.list_(pa.string()),
@@ -110,6 +111,7 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         "foil": None if row.request.foil is None else table.labels[row.request.foil],
         "sum": numbers.sums[row.row],
         "base_value": numbers.bases[row.row],
+        "misfit": None if math.isnan(numbers.misfits[row.row]) else numbers.misfits[row.row],
         "truncated": item.truncated,
         "windows": max(1, len(item.windows)),
         "notes": row.notes(),

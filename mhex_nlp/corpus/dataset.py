@@ -13,7 +13,7 @@ import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
 from ..explain.explainer import MhexExplainer
-from ..explain.request import Request
+from ..explain.request import Budget, Request
 from ..explain.targets import ClassName
 from ..inputs.checks import as_integer
 from ..inputs.texts import first_split, warn
@@ -38,7 +38,9 @@ def highlight_dataset(
     target: ClassName | None = None,
     foil: ClassName | None = None,
     classes: Literal["target", "all"] = "target",
-    budget: int = 0,
+    budget: Budget = 0,
+    tolerance: float | None = None,
+    max_budget: int | None = None,
     seed: int = 0,
     judge: int | None = None,
     unit: str = "words",
@@ -60,7 +62,7 @@ def highlight_dataset(
         explainer: how to explain; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
         text_column, text_pair_column: the columns of the text and of a pair's second half.
         batch_size: rows that are sorted by length together, then cut into batches.
-        target, foil, classes, budget, seed: as in a call of the explainer.
+        target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer.
         judge: rows to draw, by `seed`, on which the skill is measured (`MhexExplainer.judge`): in all rows `mhex_skill`
             and `mhex_skill_interval`, null where none of them can be judged. Not for an `IterableDataset`.
         unit: "words" or "tokens": what `mhex_spans` holds.
@@ -80,7 +82,9 @@ def highlight_dataset(
             explained (with errors="raise").
     """
     _check_arguments(dataset, explainer, batch_size, errors, judge)
-    request = explainer.request(target, foil, classes, budget=budget, seed=seed)
+    request = explainer.request(
+        target, foil, classes, budget=budget, tolerance=tolerance, max_budget=max_budget, seed=seed
+    )
     options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None)
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)

@@ -62,7 +62,7 @@ class ExplainedText:
         heads = None
         if self.request.of_heads:
             heads = self.request.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
-        return notes_of(self.item, heads, self.request.fit, self.numbers.fit_holds)
+        return notes_of(self.item, heads, self.request.fit, self.numbers, self.row)
 
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""

@@ -34,4 +34,5 @@ def identity_of(explainer: MhexExplainer, request: Request) -> dict[str, Any]:
         "aggregation": request.aggregation,
         "beta": request.beta,
         **({"budget": request.budget, "seed": request.seed} if request.budget else {}),
+        **({} if request.tolerance is None else {"tolerance": request.tolerance}),
     }

@@ -10,6 +10,7 @@ from typing import Any
 from .._version import __version__
 from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
+from ..inputs.scripts import foreign_script
 from .explanation import Explanation, HeadsChoice, Method, Token
 from .request import Request
 from .scores import Scores
@@ -44,9 +45,11 @@ def assemble(
             classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
             windows=max(1, len(item.windows)),
-            notes=notes_of(item, heads, request.fit, scores.fit_holds),
-            passes=1 + request.budget,
+            notes=notes_of(item, heads, request.fit, scores, row),
+            passes=1 + request.budget if scores.passes is None else scores.passes[row],
             covariance=_covariance(scores, row, len(tokens)),
+            settled=None if scores.settled is None else scores.settled[row],
+            misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
         )
 
 
@@ -91,15 +94,25 @@ def describe_method(request: Request, fit_holds: bool | None) -> Method:
     figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
     if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
         figures |= {"skill": None, "absolute_skill": figures["skill"]}
+    figures["usual_misfit"] = _usual_misfit(request)
     figures = figures if fit_holds else dict.fromkeys(figures)
     removal = request.fit.get("removal")
     return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, **figures)
 
 
+def _usual_misfit(request: Request) -> float | None:
+    """What nine in ten held-out texts of the fit do not exceed, which was measured for the predicted class."""
+    if request.fit is None or "misfit" not in request.fit:
+        return None
+    squares = {"foil": 2.0, "centred": 1 - 1 / len(request.table), "none": 1.0}  # of the norms of contrasts
+    return float(request.fit["misfit"][1] * (squares[request.contrast] / squares[request.fit["contrast"]]) ** 0.5)
+
+
 def notes_of(
-    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, fit_holds: bool | None
+    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, scores: Scores, row: int
 ) -> tuple[str, ...]:
-    """What a reader must know of one explanation, a sentence each."""
+    """What a reader must know of one explanation, row `row` of the scores, a sentence each."""
+    fit_holds = scores.fit_holds
     notes = [item.cut_note()] if item.truncated else []
     if item.windows:
         notes.append(item.windows_note())
@@ -112,6 +125,8 @@ def notes_of(
         )
     if fit is not None:
         notes += _other_kind(item, fit)
+    if scores.settled is not None and scores.passes is not None and not scores.settled[row]:
+        notes.append(f"After {scores.passes[row] - 1} further passes the ranking of the leading words is still open.")
     if heads is not None and not heads.agrees:
         notes.append(f"The heads choose {heads.label}, the model does not: the scores explain the heads.")
     return tuple(notes)
@@ -126,4 +141,7 @@ def _other_kind(item: TokenisedText, fit: Mapping[str, Any]) -> list[str]:
     tokens = max(len(part.content_positions(causal=False)) for part in item.inputs)
     if tokens > fit.get("longest", tokens):
         notes.append(f"The fit was made on texts of at most {fit['longest']} tokens, and this has {tokens}.")
+    scripts = fit.get("scripts")
+    if scripts and (foreign := foreign_script(" ".join(item.sources), scripts)):
+        notes.append(f"The fit was made on texts in {' and '.join(scripts)} letters, and this is mostly in {foreign}.")
     return notes

@@ -6,8 +6,9 @@ Axes: B inputs of a batch, T tokens, N content tokens, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from ..inputs.encoding import TokenisedText
 from ..models.perturbed import PerturbedModel
 from .explanation import Explanation
 from .refinement import Array, Prior, Sureness, chosen_pairs, refine
-from .request import Request
+from .request import CallOptions, Request, RequestOptions
 from .scores import Evidence
 
 
@@ -31,13 +32,32 @@ def refine_evidence(
     Raises:
         ValueError: logits that are not finite.
     """
-    centred = request.table.exclusive and request.contrast != "none"
     positions = [item.content_positions(request.causal) for item in items]
     pairs = [chosen_pairs(len(p), request.budget // 2, request.seed) for p in positions]
     subsets = [
         torch.from_numpy(np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)])) for kept in pairs
     ]
     logits = [values.double().numpy() for values in perturbed.kept_logits(items, subsets)]
+    return posterior_evidence(evidence, request, positions, pairs, logits)
+
+
+def posterior_evidence(
+    evidence: Evidence,
+    request: Request,
+    positions: Sequence[list[int]],
+    pairs: Sequence[NDArray[np.bool_]],
+    logits: Sequence[Array],
+) -> Evidence:
+    """The evidence of a batch, refined by answers that are there.
+
+    Args:
+        evidence: of the one pass.
+        request: of the call.
+        positions: (N,) of each input's content tokens.
+        pairs: (P, N) of each input, one subset of each pair.
+        logits: (2 P + 1, C) of each input: of these subsets, of their complements, of the empty text.
+    """
+    centred = request.table.exclusive and request.contrast != "none"
     phi = evidence.per_depth.sum(2).double().numpy()  # (B, T, C)
     scores, sureness = np.zeros_like(phi), []
     prior = Prior.of(request.fit)
@@ -51,8 +71,44 @@ def refine_evidence(
         posterior = refine(kept, answers, start, total, prior)
         scores[row, positions[row]] = posterior.scores
         sureness.append((Sureness(positions[row], posterior),))
-    per_depth = torch.from_numpy(scores).float()[:, :, None]
-    return replace(evidence, per_depth=per_depth, explained=evidence.logits, sureness=tuple(sureness))
+    per_depth, empty = torch.from_numpy(scores).float()[:, :, None], np.stack([said[-1] for said in logits])
+    return replace(
+        evidence,
+        per_depth=per_depth,
+        explained=evidence.logits,
+        empty=torch.from_numpy(empty),
+        sureness=tuple(sureness),
+    )
+
+
+def refine_explanations(explainer: Any, explanation: Any, options: RequestOptions) -> Any:
+    """`MhexExplainer.refine`: those that were asked the same go through the explainer together.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    if not explainer.request(**options).budget:
+        raise ValueError(f"budget must be at least 2 to refine, got {options['budget']}.")
+    if isinstance(explanation, Explanation):
+        return refine_explanations(explainer, [explanation], options)[0]
+    several = None if isinstance(explanation, str) or not isinstance(explanation, Iterable) else list(explanation)
+    for one in [explanation] if several is None else several:
+        if not isinstance(one, Explanation):
+            raise TypeError(f"explanation must be an Explanation, or several, got {type(one).__name__}.")
+    groups: dict[Any, list[int]] = {}
+    for number, one in enumerate(several or []):
+        kind = one.target.id, one.foil and one.foil.id, one.classes is None, one.text_pair is None
+        groups.setdefault(kind, []).append(number)
+    refined: dict[int, Explanation] = {}
+    for (target, foil, target_alone, single), numbers in groups.items():
+        group = [several[number] for number in numbers] if several else []
+        call: CallOptions = {**options, "target": target, "foil": foil, "ids": [one.id for one in group]}
+        call["classes"] = "target" if target_alone else "all"
+        pairs = None if single else [one.text_pair for one in group]
+        refined.update(zip(numbers, explainer([one.text for one in group], pairs, **call), strict=True))
+    for number, one in enumerate(several or []):
+        check_same_model(one, refined[number])
+    return [refined[number] for number in range(len(refined))]
 
 
 def check_same_model(before: Explanation, after: Explanation) -> None:

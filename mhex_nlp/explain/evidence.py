@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from ..models.eval_mode import run_in_eval_mode
 from ..models.perturbed import PerturbedModel
 from .budget import refine_evidence
 from .request import Request
+from .rounds import refine_in_rounds
 from .scores import Evidence, read_evidence
+from .window_merger import WindowMerger
 
 
 class EvidenceReader:
@@ -30,8 +33,21 @@ class EvidenceReader:
     def __init__(self, model: Any, tokenizer: Any, batcher: InputBatcher, batch_tokens: int) -> None:
         self.model, self.tokenizer, self.batcher, self.batch_tokens = model, tokenizer, batcher, batch_tokens
 
+    def texts(self, items: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
+        """The evidence of texts by batch, with their indices: that of windows joined, and rounds asked.
+
+        Raises:
+            ValueError: as `read`; with a tolerance, a foil that the model predicts.
+        """
+        refine = None
+        if request.tolerance is not None:
+            refine = partial(refine_in_rounds, request=request, perturbed=self.perturbed(request))
+        merger = WindowMerger(items, refine)
+        for batch, evidence in self.read(merger.inputs, request):
+            yield from merger.add(batch, evidence)
+
     def read(self, inputs: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
-        """The evidence of inputs by batch of like length, with their indices.
+        """The evidence of inputs by batch of like length, with their indices; a tolerance is left to `texts`.
 
         Raises:
             ValueError: logits that are not finite; names the text.
@@ -39,13 +55,15 @@ class EvidenceReader:
         ids = [item.features["input_ids"] for item in inputs]
         options = {"output_attributions": True, "output_head_logits": request.readout is None, "return_dict": True}
         pinned = {} if request.readout is None else {"mhex_fit": request.readout}
-        perturbed = self.perturbed(request) if request.budget else None
+        perturbed = self.perturbed(request) if request.budget and request.tolerance is None else None
         for batch in self.batcher.indices(ids, self.batch_tokens):
             items, fit_holds = [inputs[number] for number in batch], request.check_weights(self.model)
             with torch.inference_mode():
                 features = self.batcher.collate([item.features for item in items])
                 output = run_in_eval_mode(self.model, {**features, **options}, **pinned)
                 evidence = replace(read_evidence(items, output, request), fit_holds=fit_holds)
+                if not fit_holds:  # what the fit knows of empty texts is of other weights
+                    evidence = replace(evidence, empty=None)
             yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
 
     def perturbed(self, request: Request) -> PerturbedModel:

@@ -23,14 +23,22 @@ from ..models.devices import resolve
 from ..models.loading import check_trained
 from ..models.unwrap import inner_model
 from .assemble import assemble
-from .budget import check_same_model
+from .budget import refine_explanations
 from .evidence import EvidenceReader
 from .explanation import Explanation, ModelRef
 from .judgement import Judgement, judge
-from .request import CallOptions, Request, check_call, check_changed_weights, choose_aggregation, choose_contrast
+from .request import (
+    Budget,
+    CallOptions,
+    Request,
+    RequestOptions,
+    check_call,
+    check_changed_weights,
+    choose_aggregation,
+    choose_contrast,
+)
 from .scores import Scores, attribute
 from .targets import ClassName, ClassTable
-from .window_merger import WindowMerger
 
 
 class MhexExplainer:
@@ -147,11 +155,13 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
-        budget: int = 0,
+        budget: Budget = 0,
+        tolerance: float | None = None,
+        max_budget: int | None = None,
         seed: int = 0,
         ids: Iterable[str] | None = None,
     ) -> Any:
-        """Explains one text, or a list of texts in one go.
+        """Explains one text, or a list of texts in one go. (Long because of its many arguments.)
 
         Args:
             text: a string, or any iterable of strings. Surrogates that make a pair are joined, and lone ones replaced
@@ -164,7 +174,10 @@ class MhexExplainer:
             layers: adds what each depth contributes; over depths it sums to the score.
             budget: further passes over each text with parts of it removed, an even number: they refine the one-pass
                 scores, and every token, word and phrase gets an `error`, the standard deviation of its score. The
-                scores then are the model's own whatever explains, and depths are not told apart.
+                scores then are the model's own whatever explains, and depths are not told apart. "auto" spends what
+                the leading words of each text need (`explain/rounds.py`); `passes` and `settled` say how it went.
+            tolerance, max_budget: with "auto", the probability that may be left that the leading words are ranked
+                wrong (0.05), and the most passes over a text (128).
             seed: draws what the passes of a budget ask about.
             ids: a name for each explanation; by default its position.
 
@@ -172,9 +185,8 @@ class MhexExplainer:
             an `Explanation`, or a list of them in the order of the texts.
 
         Raises:
-            TypeError, ValueError: empty text, `None`, a number, a table, half a pair, an unknown class, a foil that
-                makes no sense, a classifier or heads that were never trained. One bad text fails the call, and its
-                sentence names it.
+            TypeError, ValueError: empty text, `None`, a number, a table, half a pair, an unknown class, a foil or an
+                option that makes no sense, a classifier or heads never trained. A bad text fails the call, by name.
         """
         single = isinstance(text, str)
         surrogates = SurrogateWarnings()
@@ -182,35 +194,28 @@ class MhexExplainer:
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
         names = check_ids(ids, len(texts), single)
-        request = self.request(target, foil, classes, layers, budget, seed)
+        request = self.request(target, foil, classes, layers, budget, tolerance, max_budget, seed)
         if not texts:
             return []
         results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
         return results[0] if single else results
 
-    def refine(self, explanation: Any, *, budget: int, seed: int = 0) -> Any:
-        """The same explanation, or a list of them, after a budget of further passes (as in the call).
+    def refine(
+        self,
+        explanation: Any,
+        *,
+        budget: Budget,
+        tolerance: float | None = None,
+        max_budget: int | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """The same explanation, or a list of them in one go, after a budget of further passes (as in the call).
 
         Raises:
             TypeError, ValueError: as the call; a budget below 2, an explanation of another model or other weights.
         """
-        if as_integer(budget, "budget", at_least=0) < 2:
-            raise ValueError(f"budget must be at least 2 to refine, got {budget}.")
-        if not isinstance(explanation, Explanation):
-            if isinstance(explanation, str) or not isinstance(explanation, Iterable):
-                raise TypeError(f"explanation must be an Explanation, or several, got {type(explanation).__name__}.")
-            return [self.refine(one, budget=budget, seed=seed) for one in explanation]
-        options: CallOptions = {
-            "target": explanation.target.id,
-            "ids": [explanation.id],
-            "budget": budget,
-            "seed": seed,
-        }
-        options["foil"] = None if explanation.foil is None else explanation.foil.id
-        options["classes"] = "target" if explanation.classes is None else "all"
-        refined = self(explanation.text, explanation.text_pair, **options)
-        check_same_model(explanation, refined)
-        return refined
+        options: RequestOptions = {"budget": budget, "tolerance": tolerance, "max_budget": max_budget, "seed": seed}
+        return refine_explanations(self, explanation, options)
 
     def stream(
         self,
@@ -218,13 +223,8 @@ class MhexExplainer:
         text_pairs: Iterable[str] | None = None,
         *,
         batch_size: int = 64,
-        target: ClassName | None = None,
-        foil: ClassName | None = None,
-        classes: Literal["target", "all"] = "target",
-        layers: bool = False,
-        budget: int = 0,
-        seed: int = 0,
         ids: Iterable[str] | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Iterator[Explanation]:
         """Explains texts as they come, `batch_size` at a time, in order and in constant memory.
 
@@ -236,7 +236,7 @@ class MhexExplainer:
         """
         rows = zip_rows(texts=texts, text_pairs=text_pairs, ids=ids)
         size = as_integer(batch_size, "batch_size", at_least=1)
-        return self._stream(rows, size, self.request(target, foil, classes, layers, budget, seed))
+        return self._stream(rows, size, self.request(**options))
 
     def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
         start, surrogates = 0, SurrogateWarnings()
@@ -293,13 +293,10 @@ class MhexExplainer:
         Raises:
             ValueError: logits that are not finite, a foil that the model predicts; names the text.
         """
-        merger = WindowMerger(items)
-        results = []
-        for batch, part in self._evidence.read(merger.inputs, request):
-            for indices, evidence in merger.add(batch, part):
-                names = [items[index].name for index in indices]
-                results.append((indices, attribute(evidence, names, request)))
-        return results
+        return [
+            (indices, attribute(evidence, [items[index].name for index in indices], request))
+            for indices, evidence in self._evidence.texts(items, request)
+        ]
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""
@@ -319,11 +316,13 @@ class MhexExplainer:
         foil: ClassName | None = None,
         classes: str = "target",
         layers: bool = False,
-        budget: int = 0,
+        budget: Budget = 0,
+        tolerance: float | None = None,
+        max_budget: int | None = None,
         seed: int = 0,
     ) -> Request:
         """The options of a call, checked; errors as there."""
-        budget, seed = check_call(classes, layers, budget, seed)
+        passes, tolerance, seed = check_call(classes, layers, budget, tolerance, max_budget, seed)
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)
         readout, config = self._readout, self.model.config  # once: another thread may fit anew
@@ -336,7 +335,8 @@ class MhexExplainer:
             foil=foil_id,
             all_classes=classes == "all",
             layers=layers,
-            budget=budget,
+            budget=passes,
+            tolerance=tolerance,
             seed=seed,
             contrast=self.contrast if foil_id is None else "foil",
             aggregation=aggregation,

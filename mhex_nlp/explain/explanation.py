@@ -59,6 +59,8 @@ class Explanation:
     notes: tuple[str, ...]
     passes: int = 1  # of the model over each window of the text, or over the text
     covariance: tuple[tuple[float, ...], ...] | None = None  # of refined token scores: row i has i + 1 entries
+    settled: bool | None = None  # whether budget="auto" settled the ranking of the leading words; None: not asked
+    misfit: float | None = None  # logits that the scores miss of the whole text less the empty one, where it is known
 
     def __post_init__(self) -> None:
         for name in ("tokens", "notes", "classes"):
@@ -69,7 +71,7 @@ class Explanation:
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}")
         self._check_errors()
-        for name, number in (("sum", self.sum), ("base_value", self.base_value)):
+        for name, number in (("sum", self.sum), ("base_value", self.base_value), ("misfit", self.misfit or 0.0)):
             if not abs(number) <= _LARGEST:
                 raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
         known = self.prediction.probabilities or self.classes
@@ -164,6 +166,12 @@ class Explanation:
         if self.covariance is None:
             return tuple(spans)
         return tuple(replace(span, error=span_error(self.covariance, span.tokens)) for span in spans)
+
+    @property
+    def misfit_is_large(self) -> bool:
+        """Whether the scores miss more of this text than of nine in ten texts on which their fit was judged."""
+        usual = self.method.usual_misfit
+        return usual is not None and self.misfit is not None and abs(self.misfit) > usual
 
     @property
     def special_mass(self) -> float:

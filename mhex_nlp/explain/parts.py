@@ -57,7 +57,8 @@ class Method:
     """How the scores came about: whose logit they explain, and how far a fit can be trusted.
 
     `skill` is the fit's paired skill, `attainable` what any additive scores could have of it, `absolute_skill` and `r2`
-    are of single answers (`FitReport`); explanations of earlier versions have the absolute one alone.
+    are of single answers (`FitReport`); explanations of earlier versions have the absolute one alone. `usual_misfit` is
+    what |misfit| did not exceed for nine in ten of the fit's held-out texts.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Method:
     r2: float | None
     absolute_skill: float | None = None
     attainable: float | None = None
+    usual_misfit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, TypedDict
 
 from ..inputs.checks import as_integer
@@ -14,16 +15,26 @@ from ..models.heads.readout import FittedReadout
 from .parts import ModelRef
 from .targets import ClassName, ClassTable
 
+Budget = int | Literal["auto"]
+MOST = 128  # passes that budget="auto" spends on a text, where nothing else is said
 
-class CallOptions(TypedDict, total=False):
-    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
+
+class RequestOptions(TypedDict, total=False):
+    """Keyword options of `MhexExplainer` that say what to explain, and at what cost."""
 
     target: ClassName | None
     foil: ClassName | None
     classes: Literal["target", "all"]
     layers: bool
-    budget: int
+    budget: Budget
+    tolerance: float | None
+    max_budget: int | None
     seed: int
+
+
+class CallOptions(RequestOptions, total=False):
+    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
+
     ids: Iterable[str] | None
 
 
@@ -45,7 +56,8 @@ class Request:
     causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
     readout: FittedReadout | None  # the fitted matrices, where they explain
     changed_weights: Literal["refuse", "note"] = "refuse"
-    budget: int = 0  # further passes over each text
+    budget: int = 0  # further passes over each text, at the most
+    tolerance: float | None = None  # of doubt in the ranking of the leading words; None: all of the budget is spent
     seed: int = 0  # of what they are asked about
 
     @property
@@ -116,17 +128,35 @@ def check_changed_weights(value: Any) -> Literal["refuse", "note"]:
     return "note" if value == "note" else "refuse"
 
 
-def check_call(classes: str, layers: bool, budget: Any, seed: Any) -> tuple[int, int]:
-    """The budget and the seed of a call as integers.
+def check_call(
+    classes: str, layers: bool, budget: Any, tolerance: Any, max_budget: Any, seed: Any
+) -> tuple[int, float | None, int]:
+    """The budget, the tolerance (`None`: spend all of it) and the seed of a call.
 
     Raises:
-        ValueError: an option out of range, or layers with a budget.
+        ValueError: an option out of range, layers with a budget, or what is for "auto" with another budget.
     """
     if classes not in ("target", "all"):
         raise ValueError(f"classes must be 'target' or 'all', got {classes!r}.")
-    budget = as_integer(budget, "budget", at_least=0)
-    if budget % 2:
-        raise ValueError(f"budget must be even, for passes come in pairs, got {budget}.")
-    if budget and layers:
+    auto = isinstance(budget, str) and budget == "auto"
+    for name, value in (("tolerance", tolerance), ("max_budget", max_budget)):
+        if value is not None and not auto:
+            raise ValueError(f"{name} is for budget='auto', got {name}={value!r} with budget={budget!r}.")
+    if auto:
+        name, passes = "max_budget", as_integer(MOST if max_budget is None else max_budget, "max_budget", at_least=2)
+    else:
+        name, expected = "budget", "an integer of at least 0, or 'auto'"
+        passes = as_integer(budget, "budget", at_least=0, expected=expected)
+    if passes % 2:
+        raise ValueError(f"{name} must be even, for passes come in pairs, got {passes}.")
+    if passes and layers:
         raise ValueError("layers=True cannot be had with a budget, whose passes do not tell depths apart.")
-    return budget, as_integer(seed, "seed", at_least=0)
+    return passes, _check_tolerance(tolerance) if auto else None, as_integer(seed, "seed", at_least=0)
+
+
+def _check_tolerance(tolerance: Any) -> float:
+    if tolerance is None:
+        return 0.05
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 < float(tolerance) < 1:
+        raise ValueError(f"tolerance must be a number between 0 and 1, got {tolerance!r}.")
+    return float(tolerance)

@@ -7,16 +7,18 @@ Axes: B texts, T tokens, L depths, C labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..inputs.encoding import TokenisedText
 from ..models.heads.attribution import aggregate, contrast, depth_weights
+from .misfit import empty_answers
 from .refinement import Sureness
 from .request import Request
 
@@ -26,20 +28,46 @@ class Evidence:
     """Per-token scores and logits of one batch, on the CPU.
 
     `per_depth` (B, T, L, C) float32 are scores by depth, zero where a token has none; `logits` (B, C) float32 the
-    model's; `explained` (B, C) the logits that the scores explain; `sureness` how sure refined scores of each text are.
+    model's; `explained` (B, C) the logits that the scores explain; `empty` (B, C) float64 those of the empty text, NaN
+    where they are not known; `sureness` how sure refined scores of each text are.
     """
 
     per_depth: Tensor
     logits: Tensor
     explained: Tensor
+    empty: Tensor | None = None
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
     fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
+    settled: tuple[bool, ...] | None = None  # of a budget that is spent as needed: whether the leading words are
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
         index = torch.tensor(rows, dtype=torch.long)
-        sureness = None if self.sureness is None else tuple(self.sureness[row] for row in rows)
-        return Evidence(self.per_depth[index], self.logits[index], self.explained[index], sureness, self.fit_holds)
+        return replace(
+            self,
+            per_depth=self.per_depth[index],
+            logits=self.logits[index],
+            explained=self.explained[index],
+            empty=None if self.empty is None else self.empty[index],
+            sureness=None if self.sureness is None else tuple(self.sureness[row] for row in rows),
+            settled=None if self.settled is None else tuple(self.settled[row] for row in rows),
+        )
+
+
+def stack(parts: Sequence[Evidence]) -> Evidence:
+    """Those of several batches, of one kind, as one batch, padded to the longest text."""
+    size = max(part.per_depth.shape[1] for part in parts)
+    padded = [pad(part.per_depth, (0, 0, 0, 0, 0, size - part.per_depth.shape[1])) for part in parts]
+    empty = [part.empty for part in parts if part.empty is not None]
+    return Evidence(
+        torch.cat(padded),
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.explained for part in parts]),
+        torch.cat(empty) if empty else None,
+        None if parts[0].sureness is None else tuple(row for part in parts for row in part.sureness or ()),
+        parts[0].fit_holds,
+        None if parts[0].settled is None else tuple(row for part in parts for row in part.settled or ()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +76,9 @@ class Scores:
 
     `scores` (B, T) float32 are the target's; with all classes asked for, `class_scores` (B, T, C); with layers,
     `layer_scores` (B, T, L). `sums` and `bases` (B,) float64 add up to the (contrasted) logits explained, before any
-    clamp. `logits` and `explained` (B, C) float32. `covariances` (T, T) float64 of each text's scores, where they were
-    refined.
+    clamp. `misfits` (B,) float64 are what the scores miss of v(N) - v(empty), NaN where that is not known. `logits` and
+    `explained` (B, C) float32. `covariances` (T, T) float64 of each text's scores, where
+    they were refined.
     """
 
     scores: NDArray[np.float32]
@@ -60,8 +89,11 @@ class Scores:
     targets: list[int]
     logits: Tensor
     explained: Tensor
+    misfits: NDArray[np.float64]
     covariances: list[NDArray[np.float64]] | None = None
     fit_holds: bool | None = None
+    passes: list[int] | None = None  # of each text, where a budget was spent as needed
+    settled: list[bool] | None = None
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
@@ -88,7 +120,8 @@ def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request)
     positions = [(row, token) for row, item in enumerate(items) for token in item.content_positions(request.causal)]
     content[tuple(torch.tensor(positions, dtype=torch.long).view(-1, 2).T)] = True
     # tokens that the fit never removed have no score; padding has none either
-    return Evidence(torch.where(content[..., None, None], per_depth, 0.0), logits, logits)
+    empty = empty_answers(items, request.fit, request.causal)
+    return Evidence(torch.where(content[..., None, None], per_depth, 0.0), logits, logits, empty)
 
 
 def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Scores:
@@ -118,18 +151,30 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
     ]
     assert rows[0] is not None
     explained = contrast(evidence.explained.double(), targets, kind, foils)  # (B,)
+    bases = explained - sums
+    misfits = torch.full_like(bases, torch.nan)
+    if evidence.empty is not None:
+        misfits = bases - contrast(evidence.empty, targets, kind, foils)
     return Scores(
         scores=rows[0],
         class_scores=rows[1],
         layer_scores=rows[2],
         sums=sums.numpy(),
-        bases=(explained - sums).numpy(),
+        bases=bases.numpy(),
         targets=targets.tolist(),
         logits=evidence.logits,
         explained=evidence.explained,
+        misfits=misfits.numpy(),
         covariances=_covariances(evidence, targets, request),
         fit_holds=evidence.fit_holds,
+        passes=_passes(evidence) if evidence.settled else None,
+        settled=list(evidence.settled) if evidence.settled else None,
     )
+
+
+def _passes(evidence: Evidence) -> list[int]:
+    """The passes over each text, or over that of its windows that had most."""
+    return [1 + 2 * max(part.posterior.pairs for part in parts) for parts in evidence.sureness or ()]
 
 
 def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[NDArray[np.float64]] | None:
@@ -137,11 +182,17 @@ def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[
         return None
     covariances, tokens = [], evidence.per_depth.shape[1]
     for parts, target in zip(evidence.sureness, targets.tolist(), strict=True):
-        weights = np.zeros(len(request.table))
-        weights[target] = 1
-        if request.contrast == "centred":
-            weights -= 1 / len(weights)
-        elif request.foil is not None:
-            weights[request.foil] -= 1
+        weights = contrast_weights(target, request)
         covariances.append(sum((part.covariance(tokens, weights) for part in parts), np.zeros((tokens, tokens))))
     return covariances
+
+
+def contrast_weights(target: int, request: Request) -> NDArray[np.float64]:
+    """(C,) the weights of the labels in what the scores of a target are of."""
+    weights = np.zeros(len(request.table))
+    weights[target] = 1
+    if request.contrast == "centred":
+        weights -= 1 / len(weights)
+    elif request.foil is not None:
+        weights[request.foil] -= 1
+    return weights

@@ -53,10 +53,12 @@ def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], b
         "attainable_interval": ("two numbers of at most 1, or null", _or_none(_numbers(most=1, length=2))),
         "attainable_reliability": ("a number from 0 to 1, or null", _or_none(_numbers(0, 1))),
         "refinement": ("ratio, noise and freedom above 0, or null", _or_none(_is_prior)),
+        "empty": ("ascending lengths and as many rows of values, or null", _or_none(_are_answers)),
+        "scripts": ("names", _list_of_names),
         "weights": ("hashes by dtype", _are_hashes),
         "r2": at_most_1,
         "skill_interval": ("two numbers of at most 1", _numbers(most=1, length=2)),
-        "base_error": ("two finite numbers of at least 0", _numbers(least=0, length=2)),
+        **dict.fromkeys(("base_error", "misfit"), ("two finite numbers of at least 0", _numbers(least=0, length=2))),
         "depth_share": (f"{length} numbers from 0 to 1", _numbers(0, 1, length)),
         **dict.fromkeys(("strength", "seconds"), positive),
         **dict.fromkeys(("texts", "chosen_on", "held_out", "attainable_texts", "longest", "masks", "rows"), count),
@@ -82,6 +84,19 @@ def _is_prior(value: Any) -> bool:
 
 def _are_hashes(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _list_of_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _are_answers(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != {"lengths", "values"}:
+        return False
+    lengths, rows = value["lengths"], value["values"]
+    if not _ascending(lengths, _WIDEST) or not isinstance(rows, list) or len(rows) != len(lengths):
+        return False
+    return all(isinstance(row, list) and row and _numbers(length=len(rows[0]))(row) for row in rows)
 
 
 def _ascending(value: Any, depths: int) -> bool:

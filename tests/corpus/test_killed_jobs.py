@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,36 @@ def test_killed_three_times_and_resumed(model, tmp_path):
     assert "none lost and none twice" in printed and printed.count("parts finished") == 3
 
 
-def test_two_processes_give_the_scores_of_one(model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("budget", ["8", "auto"])
+def test_killed_half_way_with_a_budget_and_resumed(model, tmp_path, budget):
+    """Bit for bit what an undisturbed run gives."""
+    texts, _ = tiny_texts(400)
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    command = [sys.executable, "-m", "mhex_nlp", "highlight", "--model", str(model), "--data", "texts.txt"]
+    command += ["--part-rows", "20", "--format", "jsonl", "--budget", budget, "--seed", "3", "--output"]
+    call([*command, "whole"], tmp_path, 0)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, "killed"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "killed").glob("part-*.jsonl"))) < 4:
+        assert process.poll() is None, "it ended by itself"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert len(list((tmp_path / "killed").glob("part-*.jsonl"))) < 20
+    call([*command, "killed"], tmp_path, 0)
+    whole, killed = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).glob("part-*.jsonl")}
+        for folder in ("whole", "killed")
+    )
+    assert len(whole) == 20 and whole == killed
+
+
+@pytest.mark.parametrize("budget", ["0", "8", "auto"])
+def test_two_processes_give_the_scores_of_one(model, tmp_path, monkeypatch, budget):
     texts, _ = tiny_texts(90)
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     options = ["--model", str(model), "--data", "texts.txt", "--part-rows", "10", "--format", "jsonl"]
+    options += ["--budget", budget, "--seed", "3"]
     monkeypatch.chdir(tmp_path)
     assert main(["highlight", *options, "--output", "one"]) == 0
     many = ["--multi_gpu", "--num_processes", "2", "--main_process_port=29531"]
@@ -72,11 +99,13 @@ def test_two_processes_give_the_scores_of_one(model, tmp_path, monkeypatch):
 
     def scores(folder):
         paths = sorted((tmp_path / folder).glob("part-*.jsonl"), key=lambda path: path.name.split("-")[2])
-        return [(e.id, e.text, e.label, e.scores) for path in paths for e in read_jsonl(path)]
+        explanations = [e for path in paths for e in read_jsonl(path)]
+        return [(e.id, e.text, e.label, e.passes, e.settled, e.scores) for e in explanations]
 
     for one, other in zip(scores("one"), scores("two"), strict=True):
-        assert one[:3] == other[:3]
-        np.testing.assert_allclose(one[3], other[3], atol=1e-5)
+        assert one[:-1] == other[:-1]
+        np.testing.assert_allclose(one[-1], other[-1], atol=1e-5)
+    assert (scores("one")[0][3] == 1) is (budget == "0")
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import jsonschema
 import numpy as np
 import pytest
 import torch
 
 from helpers.families import train_heads
-from helpers.games import shapley_of_table
+from helpers.games import shapley_of_model
 from helpers.tiny import random_texts as texts
 from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
@@ -32,16 +34,7 @@ def explainer():
 
 
 def shapley(model, text: str, target: int) -> np.ndarray:
-    """The Shapley values of the centred logit by all subsets, from the definition."""
-    ids = TOKENIZER(text, return_tensors="pt")["input_ids"]
-    tokens = ids.shape[1] - 2
-    rows = ids.repeat(2**tokens, 1)
-    kept = (np.arange(2**tokens)[:, None] >> np.arange(tokens) & 1).astype(bool)
-    rows[:, 1:-1][torch.from_numpy(~kept)] = TOKENIZER.mask_token_id
-    with torch.no_grad():
-        logits = model(rows).logits.double()
-    values = (logits - logits.mean(1, keepdim=True))[:, target].numpy()
-    return shapley_of_table(values, tokens)
+    return shapley_of_model(model, TOKENIZER, text, target)
 
 
 def content(e) -> np.ndarray:
@@ -172,6 +165,14 @@ def test_an_explanation_can_be_refined_later(explainer):
         refined = explainer.refine(one, budget=8, seed=2)
         assert refined == explainer("the film was good", **options, budget=8, seed=2, ids=[one.id])
         assert explainer.refine(refined, budget=8, seed=2) == refined
+    batches = []
+    hook = explainer.model.bert.register_forward_pre_hook(lambda *_: batches.append(1))
+    several = [explainer("a film", target=target) for target in (0, 1, 0)] + [explainer("good", "film")]
+    batches.clear()
+    refined_list = explainer.refine(iter(several), budget=2)
+    assert len(batches) == 3 * 2, "three groups in one go each: the pass with scores, and those of the budget"
+    hook.remove()
+    assert [(e.target.id, e.text) for e in refined_list] == [(e.target.id, e.text) for e in several]
     again = explainer.refine([one, one], budget=8, seed=2)
     np.testing.assert_allclose(again[1].scores, refined.scores, atol=1e-4)
 
@@ -188,7 +189,7 @@ def test_explanations_of_others_are_not_refined(explainer):
         explainer.refine("good film", budget=8)
 
 
-def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
+def test_datasets_and_jobs_take_a_budget(explainer, tmp_path, capsys):
     from datasets import Dataset
 
     from mhex_nlp import highlight_dataset
@@ -200,6 +201,12 @@ def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
     rows = highlight_dataset(
         Dataset.from_dict({"text": several}), explainer, text_column="text", unit="tokens", budget=8, seed=1
     )
+    shards = [Dataset.from_dict({"text": several}).shard(2, index, contiguous=True) for index in range(2)]
+    parts = [highlight_dataset(shard, explainer, budget="auto", tolerance=0.1, seed=1) for shard in shards]
+    whole = highlight_dataset(Dataset.from_dict({"text": several}), explainer, budget="auto", tolerance=0.1, seed=1)
+    for row, other in zip(whole, (row for part in parts for row in part), strict=True):
+        assert row["mhex_spans"] == other["mhex_spans"]
+        np.testing.assert_allclose(row["mhex_scores"], other["mhex_scores"], atol=1e-3)
     for row, e in zip(rows, expected, strict=True):
         scores = [token.score for token in e.tokens if not token.special]
         np.testing.assert_allclose(row["mhex_scores"], scores, atol=1e-4 * max(1, np.abs(scores).max()))
@@ -221,3 +228,13 @@ def test_datasets_and_jobs_take_a_budget(explainer, tmp_path):
         assert written.passes == 9 and written.covariance is not None
         np.testing.assert_allclose(written.scores, e.scores, atol=1e-4 * max(1, np.abs(e.scores).max()))
     assert main([*command, "2"]) == 2, "another seed is another job"
+    command[-2:] = ["auto", "--seed", "1", "--tolerance"]
+    assert main([*command, "0.2"]) == 2, "and so is another budget"
+    command[command.index("--output") + 1] = str(tmp_path / "auto")
+    assert main([*command, "0.2"]) == 0 and main([*command, "0.3"]) == 2
+    expected = explainer(several, budget="auto", tolerance=0.2, seed=1)
+    assert [e.passes for e in read_explanations(tmp_path / "auto")] == [e.passes for e in expected]
+    for wrong, sentence in (("1.5", "tolerance must be a number"), ("x", "invalid float value")):
+        with suppress(SystemExit):  # of argparse
+            assert main([*command, wrong]) == 2
+        assert sentence in capsys.readouterr().err

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,13 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from helpers.families import train_heads
-from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, MhexExplainer, get_mhex_model
+from mhex_nlp import (
+    AutoMhexModelForSequenceClassification,
+    MhexConfig,
+    MhexExplainer,
+    fit_equivalent_matrices,
+    get_mhex_model,
+)
 from mhex_nlp.cli.demo.corpus import as_dataset, load_corpus
 from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.corpus.jsonl import read_jsonl
@@ -124,19 +134,45 @@ def test_low_precision_is_finite(plain, tokenizer, dtype):
     assert all(np.isfinite(e.scores).all() for e in explainer(TEXTS))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_demo_from_end_to_end(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder and what it said."""
     from mhex_nlp.cli import main
 
-    assert main(["demo", "--output", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
-    explanations = list(read_jsonl(tmp_path / "explanations.jsonl"))
+    folder, shown = tmp_path_factory.mktemp("demo"), io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        assert main(["demo", "--output", str(folder)]) == 0
+    return folder, shown.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_from_end_to_end(demo, capsys):
+    from mhex_nlp.cli import main
+
+    folder, shown = demo
+    explanations = list(read_jsonl(folder / "explanations.jsonl"))
     held_out = {sentence.id: sentence for sentence in load_corpus("test")}
     assert {e.id for e in explanations} == set(held_out)
     accuracy = np.mean([e.label == held_out[e.id].label for e in explanations])
     assert accuracy > 0.75 and f"{accuracy:.3f}" in shown and "without heads: 0." in shown
-    page = (tmp_path / "report.html").read_text()
+    page = (folder / "report.html").read_text()
     assert page.count("<article") == len(explanations) == len(as_dataset("test"))
-    assert main(["highlight", "--model", str(tmp_path / "model"), "--text", "What a dreadful, noisy room."]) == 0
+    assert main(["highlight", "--model", str(folder / "model"), "--text", "What a dreadful, noisy room."]) == 0
     assert "negative" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_judge_agrees_with_the_fit_on_its_kind_of_texts_and_tells_others_apart(demo):
+    """Fitted on every other sentence that the model was trained on, judged on the rest, and on passages of a README."""
+    explainer = MhexExplainer.from_pretrained(str(demo[0] / "model"))
+    sentences = [sentence.text for split in ("train", "validation") for sentence in load_corpus(split)]
+    report = fit_equivalent_matrices(
+        explainer.model, explainer.tokenizer, sentences[::2], masks=16, held_out=0.2, attainable_texts=0
+    )
+    words = re.findall(r"\w+", (Path(__file__).parents[2] / "README.md").read_text("utf-8"))
+    own = explainer.judge(sentences[1::2][:100], masks=16)
+    foreign = explainer.judge([" ".join(words[at : at + 12]) for at in range(0, 480, 12)], masks=16)
+    assert own.skill_interval[0] < report.skill_interval[1] and report.skill_interval[0] < own.skill_interval[1]
+    assert own.trusted and foreign.skill_interval[1] < own.skill

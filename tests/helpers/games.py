@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import itertools
 from math import factorial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 
 def random_game(n: int, seed: int, distribution: Literal["uniform", "normal"] = "uniform"):
@@ -34,3 +35,16 @@ def shapley_of_table(values: np.ndarray, n: int) -> np.ndarray:
             weight = factorial(size) * factorial(n - size - 1) / factorial(n)
             phi[unit] += weight * (values[rest | 1 << unit] - values[rest])
     return phi
+
+
+def shapley_of_model(model: Any, tokenizer: Any, text: str, target: int) -> np.ndarray:
+    """The Shapley values of a text's tokens for the centred logit, by all subsets, from the definition."""
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    tokens = ids.shape[1] - 2
+    rows = ids.repeat(2**tokens, 1)
+    kept = (np.arange(2**tokens)[:, None] >> np.arange(tokens) & 1).astype(bool)
+    rows[:, 1:-1][torch.from_numpy(~kept)] = tokenizer.mask_token_id
+    with torch.no_grad():
+        logits = model(rows).logits.double()
+    values = (logits - logits.mean(1, keepdim=True))[:, target].numpy()
+    return shapley_of_table(values, tokens)

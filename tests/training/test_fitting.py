@@ -281,6 +281,10 @@ def test_texts_of_another_kind_than_the_fits_are_noted():
     assert explainer("good film", "bad film").notes == ("The fit was made on single texts, and this is a pair.",)
     (note,) = explainer(" ".join(["film"] * 40)).notes
     assert note == f"The fit was made on texts of at most {report.longest} tokens, and this has 40."
+    assert report.scripts == ("Latin",)
+    assert explainer("фильм был good").notes == (
+        "The fit was made on texts in Latin letters, and this is mostly in Cyrillic.",
+    )
     assert fit_equivalent_matrices(model, TOKENIZER, texts(40), texts(40, seed=1)).pairs
     assert "The fit was made on pairs of texts, and this is a single text." in explainer("good film").notes
 

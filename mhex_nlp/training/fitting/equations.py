@@ -68,7 +68,7 @@ class EquationSource:
         ]
         # nothing in the place of the whole text, which is run for its states anyway
         answered = [torch.cat([kept[:-1], torch.zeros_like(kept[-1:])]) for kept in subsets]
-        answers = map(self._contrasted, self.perturbed.kept_logits(items, answered))
+        answers = map(self.contrasted, self.perturbed.kept_logits(items, answered))
         whole_texts = self._features(items)
         for positions, kept, answer, (features, whole) in zip(content, subsets, answers, whole_texts, strict=True):
             sums = kept.to(features.dtype) @ features[positions]
@@ -80,7 +80,8 @@ class EquationSource:
         batch = self.perturbed.batcher.collate([item.features for item in items])
         return self.model(**batch, output_states=True, output_head_logits=False, return_dict=True)
 
-    def _contrasted(self, logits: Tensor) -> Tensor:
+    def contrasted(self, logits: Tensor) -> Tensor:
+        """Logits (..., C) as the fit explains them."""
         return logits - logits.mean(-1, keepdim=True) if self.contrast == "centred" else logits
 
     def _features(self, items: Sequence[TokenisedText]) -> list[tuple[Tensor, Tensor]]:
@@ -90,7 +91,7 @@ class EquationSource:
         for batch in self.perturbed.batcher.indices(ids, self.perturbed.batch_tokens):
             output = self._forward([items[index] for index in batch])
             joined = self.layout.join(output.states, output.attention_flow)  # (b, T, F)
-            logits = self._contrasted(check_finite_logits(output.logits.float().cpu()))  # (b, C)
+            logits = self.contrasted(check_finite_logits(output.logits.float().cpu()))  # (b, C)
             for row, index in enumerate(batch):
                 features[index] = joined[row, : len(items[index])], logits[row]
         return [features[index] for index in range(len(items))]

@@ -29,12 +29,14 @@ from torch import Tensor
 from ...explain import skill
 from ...explain.skill import Rows
 from ...inputs.checks import as_integer
+from ...inputs.scripts import common_scripts
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
 from .attainable import Attainable, attainable
+from .empty_texts import measure_empty_texts
 from .equations import EquationSource
 from .ridge import RidgeStream
 from .splits import Splits, split
@@ -56,7 +58,7 @@ class FitReport:
     `attainable`, the same figure of each text's own best scores (`attainable.py`). `absolute_skill` and `r2`, the plain
     share of variance, are of v(S) - v(empty), which additive scores cannot predict where removal shifts all answers.
     All are taken after adding to each content token the same share of what the scores miss of the whole text.
-    `base_error`: mean and 95th percentile of |base value - v(empty)|.
+    `base_error`: mean and 95th percentile of |base value - v(empty)|, and `misfit` its median and 90th percentile.
     """
 
     skill: float
@@ -69,6 +71,8 @@ class FitReport:
     absolute_skill: float
     r2: float
     base_error: tuple[float, float]
+    misfit: tuple[float, float]
+    empty: dict[str, Any] | None  # v(empty) by length (`empty_texts.py`)
     depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -79,6 +83,7 @@ class FitReport:
     held_out: int  # texts that the figures are of
     pairs: bool  # whether they were pairs of texts
     longest: int  # tokens of the longest that was learnt from, without the template's
+    scripts: tuple[str, ...]  # the writing systems of more than a twentieth of the letters
     masks: int
     rows: int
     removal: str
@@ -193,9 +198,11 @@ def fit_equivalent_matrices(
         measured = splits.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
         best = _attainable(attainable(source, weights, *chosen_texts(measured), measured, passes=passes, seed=seed))
+        empty = measure_empty_texts(source, checked, pairs)
     report = FitReport(
         **_judge(weights, held, source.layout, seed),
         **best,
+        empty=empty,
         depths=source.layout.depths,
         widths=source.layout.widths,
         flow_widths=source.layout.flow_widths,
@@ -205,6 +212,7 @@ def fit_equivalent_matrices(
         held_out=len(splits.judge),
         pairs=pairs is not None,
         longest=longest,
+        scripts=common_scripts([*checked, *(pairs or [])]),
         masks=masks,
         rows=stream.rows,
         removal=source.removal,
@@ -263,6 +271,7 @@ def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: i
         "absolute_skill": skill.ratio(skill.errors(weights, held, skill.absolute_residuals)),
         "r2": skill.r2(weights, held),
         "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
+        "misfit": (float(np.median(base)), float(np.quantile(base, 0.9))),
         "depth_share": _depth_share(weights, held, layout.blocks),
     }
 
