@@ -30,7 +30,7 @@ from .window_merger import join_windows
 
 FIRST_ROUND = 8  # passes; each round doubles what was spent
 LEADING = 3  # words at the most
-_LEADS, _LEVEL = 0.25, 0.1  # of the largest magnitude: what a leading word has at least, what makes no difference
+LEADS, LEVEL = 0.25, 0.1  # of the largest magnitude: what a leading word has at least, what makes no difference
 _DRAWS = 1000  # of the posterior: a probability of 0.95 is then within 0.014
 
 
@@ -115,14 +115,14 @@ def ranking_chance(scores: Array, covariance: Array, freedom: float, seed: int) 
     """
     order = np.argsort(-np.abs(scores), kind="stable")
     sizes = np.abs(scores)[order]
-    leading = min(LEADING, int((sizes >= _LEADS * sizes[0]).sum()))
+    leading = min(LEADING, int((sizes >= LEADS * sizes[0]).sum()))
     generator, count = np.random.default_rng([seed, len(scores)]), (_DRAWS, len(scores))
     normal, square = generator.normal(size=count), generator.chisquare(freedom, size=(_DRAWS, 1))
     variances, axes = np.linalg.eigh(covariance[np.ix_(order, order)])
     scale = np.sqrt(np.maximum(variances, 0) * max(freedom - 2, 0.5) / freedom)  # as in `Sureness.covariance`
     drawn = np.abs(scores[order] + (normal * scale) @ axes.T * np.sqrt(freedom / square))
     highest_after = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
-    ahead = drawn[:, :-1] + _LEVEL * sizes[0] >= highest_after[:, 1:]
+    ahead = drawn[:, :-1] + LEVEL * sizes[0] >= highest_after[:, 1:]
     return float(ahead[:, :leading].all(1).mean())
 
 

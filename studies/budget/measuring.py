@@ -61,6 +61,8 @@ def block_units(case: Case, block: int) -> Iterator[None]:
     for passes in (0, *BUDGETS):
         unit(f"mhex_fitted-{passes}", partial(_ours, case, passes))
         yield
+    unit("mhex_fitted-auto", partial(_auto, case))
+    yield
 
 
 def methods_and_budgets() -> Iterator[tuple[str, int]]:
@@ -123,3 +125,15 @@ def _ours(case: Case, passes: int, texts: Sequence[TextValues], targets: Sequenc
     errors = np.asarray([np.nan if token.error is None else token.error for token in tokens])
     spent = np.asarray([e.passes - 1 for e in explanations])
     return _columns(texts, scores, targets, errors=errors, passes=spent, seconds=np.asarray(seconds))
+
+
+def _auto(case: Case, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
+    """`budget="auto"`: what it spent, whether that settled the ranking, and the word of each token."""
+    explanations = case.explainer([text.item.text for text in texts], budget="auto")
+    tokens = [e.tokens[unit[0]] for text, e in zip(texts, explanations, strict=True) for unit in text.units]
+    return {
+        "scores": np.asarray([token.score for token in tokens]),
+        "words": np.asarray([-1 if token.word is None else token.word for token in tokens]),
+        "passes": np.asarray([e.passes - 1 for e in explanations]),
+        "settled": np.asarray([bool(e.settled) for e in explanations]),
+    }

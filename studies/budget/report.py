@@ -17,6 +17,7 @@ import numpy as np
 from mhex_nlp.evaluation.metrics.arrays import Floats
 from mhex_nlp.evaluation.metrics.ranking import spearman
 from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
+from mhex_nlp.explain.rounds import LEADING, LEADS, LEVEL
 
 from ..common import DIGITS, DRAWS, MINILM, cell, grid, machine, mean_interval, write_json, write_page
 from ..faithfulness.models import Case, Columns
@@ -131,6 +132,7 @@ def _data(cases: Sequence[Case]) -> dict[str, Any]:
         "methods": {f"{name}-{passes}": _figures(values) for (name, passes), values in columns.items()},
         "differences": _differences(columns),
         "coverage": _coverage(blocks),
+        "auto": _auto(blocks),
         "cost": next((json.loads(path.read_text()) for case in cases if (path := cost_path(case)).is_file()), None),
     }
 
@@ -204,6 +206,36 @@ def _coverage(blocks: Sequence[Block]) -> dict[str, Any]:
     return shares
 
 
+def _auto(blocks: Sequence[Block]) -> dict[str, Any]:
+    """What `budget="auto"` spent, and how many of the rankings that it called settled the reference agrees with."""
+    passes, settled, right = [], [], []
+    for block in blocks:
+        if not (unit := block.case.load(TABLE, f"mhex_fitted-auto-{block.number}")):
+            continue
+        passes += unit["passes"].tolist()
+        settled += unit["settled"].tolist()
+        rows = zip(*map(block.rows, (unit["scores"], block.reference["scores"], unit["words"])), strict=True)
+        right += [_is_right(*row) for row in rows]
+    if not passes:
+        return {}
+    of_settled = [value for value, known in zip(right, settled, strict=True) if known]
+    return {
+        "texts": len(passes),
+        "passes": mean_interval(passes),
+        "settled": mean_interval(np.asarray(settled, dtype=float)),
+        "right": mean_interval(np.asarray(of_settled, dtype=float)) if of_settled else None,
+    }
+
+
+def _is_right(scores: Floats, truth: Floats, words: Floats) -> bool:
+    """Whether the leading words stand in the reference's order and ahead of all others, as `explain/rounds.py` says."""
+    sums, true = (np.array([row[words == word].sum() for word in np.unique(words)]) for row in (scores, truth))
+    order = np.argsort(-np.abs(sums), kind="stable")
+    sizes, true = np.abs(sums)[order], np.abs(true)[order]
+    leading = min(LEADING, int((sizes >= LEADS * sizes[0]).sum()))
+    return all(true[i] + LEVEL * sizes[0] >= true[i + 1 :].max(initial=0.0) for i in range(leading))
+
+
 def _page(report: dict[str, Any]) -> list[str]:
     lines = []
     for data, figures in report["data"].items():
@@ -228,6 +260,13 @@ def _page(report: dict[str, Any]) -> list[str]:
         lengths = [name for name in ("all", *LENGTHS) if any(name in row for row in figures["coverage"].values())]
         rows = [[k, *(cell(row.get(name)) for name in lengths)] for k, row in figures["coverage"].items()]
         lines += [*grid(["passes: share of tokens whose reference the 90 % interval holds", *lengths], rows), ""]
+        if auto := figures["auto"]:
+            lines += [
+                f'`budget="auto"` at its defaults: {cell(auto["passes"])} passes a text in the mean of {auto["texts"]}, '
+                f"settled in a share of {cell(auto['settled'])}, of whose rankings the reference agrees with "
+                f"{cell(auto['right'])}.",
+                "",
+            ]
         if cost := figures["cost"]:
             ratios = [f"{cost[k]['ratio']:.3f} {cost[k]['interval95']} for {k}" for k in cost if k.isdigit()]
             lines += [
