@@ -262,8 +262,8 @@ def _page(report: dict[str, Any]) -> list[str]:
         lines += [*grid(["passes: share of tokens whose reference the 90 % interval holds", *lengths], rows), ""]
         if auto := figures["auto"]:
             lines += [
-                f'`budget="auto"` at its defaults: {cell(auto["passes"])} passes a text in the mean of {auto["texts"]}, '
-                f"settled in a share of {cell(auto['settled'])}, of whose rankings the reference agrees with "
+                f'`budget="auto"` at its defaults: {cell(auto["passes"])} passes a text in the mean of {auto["texts"]} '
+                f"texts; settled in a share of {cell(auto['settled'])}, of whose rankings the reference agrees with "
                 f"{cell(auto['right'])}.",
                 "",
             ]
