@@ -139,7 +139,7 @@ def _run_job(args: argparse.Namespace) -> int:
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
     _check_job(args, formats)
-    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget > 0)
+    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget != 0)
     state = Accelerator()
     if args.num_processes is not None and state.num_processes != args.num_processes:
         raise ValueError(
