@@ -132,15 +132,15 @@ class Study:
                 yield known, text
 
     def units(self, count: int, dear: int) -> Iterator[None]:
-        """A unit of work each: the cheap methods on all reactions, then the dear ones, block by block."""
+        """A unit of work each: the cheap methods on all reactions, then the dear ones one by one."""
         blocks, drawn = [], self.draw()
         while len(blocks) * BLOCK < count and (block := list(islice(drawn, BLOCK))):
             blocks.append(block)
             for name in CHEAP:
                 self._unit(name, len(blocks) - 1, block)
             yield
-        for number, block in enumerate(blocks[: -(-dear // BLOCK)]):
-            for name in LABELS:
+        for name in LABELS:
+            for number, block in enumerate(blocks[: -(-dear // BLOCK)]):
                 self._unit(name, number, block)
                 yield
 
