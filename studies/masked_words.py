@@ -56,8 +56,9 @@ BOTH = ("plain", "masked 0.5")
 FURTHER = ("plain, then 60 steps with faithfulness 1", "plain, then 60 steps")
 PLAN = [
     *[("ag_news", 0, way, "answers") for way in (*BOTH, *FURTHER)],
-    *[("ag_news", 0, way, "fit") for way in (*BOTH, *FURTHER)],
-    *[("sst2", 0, way, what) for what in ("answers", "fit") for way in BOTH],
+    *[("ag_news", 0, way, "sizes") for way in (*BOTH, *FURTHER)],
+    *[("sst2", 0, way, "answers") for way in BOTH],
+    *[(data, 0, way, "fit") for data in NAMES for way in BOTH],
     *[("ag_news", seed, way, "answers") for seed in (1, 2) for way in BOTH],
     ("ag_news", 0, "masked copies", "answers"),
 ]
@@ -227,6 +228,27 @@ def table(report: dict[str, Any]) -> list[str]:
         f"{settings['fit_texts']:,} training texts, {settings['masks']} masks each, a tenth held out; both with 95 % "
         f"bootstrap intervals over texts, a value for each seed. {report['machine']}; made by "
         "`studies/masked_words.py`.",
+        "",
+        *common.grid(head, rows),
+        "",
+        *_size_table(runs),
+    ]
+
+
+def _size_table(runs: dict[str, Any]) -> list[str]:
+    """What the number of kept tokens explains; nothing where it was not measured."""
+    head = ("data, seed, training", "additive scores", "number of kept tokens", "both", "halves / whole")
+    rows = []
+    for name, sizes in ((name, run["sizes"]) for name, run in runs.items() if "sizes" in run):
+        shares = [common.span(sizes[key]["skill"], sizes[key]["interval"], 2) for key in ("additive", "curve", "both")]
+        rows.append([name.replace("/", ", "), *shares, f"{sizes['halves']:.2f}"])
+    if not rows:
+        return []
+    return [
+        f"What explains the answers v(S) − v(N−S) about the even spread, on the first {SIZED} of those texts: additive "
+        "scores, an odd polynomial of the number of kept tokens (two terms for each text and label), both; errors are "
+        "counted by degrees of freedom. The last column is the mean square of those answers over that of the whole "
+        "texts' logits.",
         "",
         *common.grid(head, rows),
     ]
