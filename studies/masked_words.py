@@ -62,6 +62,7 @@ PLAN = [
     *[("ag_news", seed, way, "answers") for seed in (1, 2) for way in BOTH],
     ("ag_news", 0, "masked copies", "answers"),
 ]
+_KEPT = ("10–20 % kept", "40–50 % kept", "70–80 % kept")
 JUDGED, SIZED, FIT_TEXTS, MASKS = 40, 12, 1500, 8
 
 
@@ -149,19 +150,20 @@ class Case:
                 tokens = source.content_sizes([text], None)[0]
                 masks = 2 * max(2 * (tokens - 1), MIN_PAIRS)
                 (row,) = source.rows([text], None, [number], 0, masks)
-                rows.append((random_subsets(tokens, masks, [0, number]), row.values.double()))
+                rows.append((random_subsets(tokens, masks, [0, number]), row.values.double(), row.target))
         return size_figures(rows)
 
 
-def size_figures(rows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, Any]:
-    """Shares of the paired answers' variance about the even spread, of subsets (S, N) and values (S, C) of each text.
+def size_figures(rows: Sequence[tuple[torch.Tensor, torch.Tensor, int]]) -> dict[str, Any]:
+    """Shares of the paired answers' variance about the even spread, of subsets (S, N), values (S, C) and target of each text.
 
     `additive` is what `attainable` is; `curve` an odd polynomial of the number of kept tokens for each text and label,
-    `both` the two together; `halves` the mean square of v(S) - v(N - S), over that of the whole texts' logits.
+    `both` the two together; `halves` the mean square of v(S) - v(N - S), over that of the whole texts' logits; `kept`
+    the median v(S) / v(N) of the predicted class where 10 to 20, 40 to 50 and 70 to 80 % of the tokens are kept.
     """
     errors: dict[str, list[tuple[float, float]]] = {"additive": [], "curve": [], "both": []}
     answers, wholes = 0.0, 0.0
-    for kept, values in rows:
+    for kept, values, _ in rows:
         half, total = (len(values) - 1) // 2, values[-1].numpy()
         x, y = kept[:half].numpy() * 2.0 - 1, (values[:half] - values[half : 2 * half]).numpy()
         size = x.mean(1, keepdims=True)  # -1 to 1
@@ -177,7 +179,11 @@ def size_figures(rows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> dict[str,
     figures = {
         name: {"skill": skill.ratio(pairs), "interval": skill.interval(pairs, 0)} for name, pairs in shares.items()
     }
-    return {**figures, "halves": answers / wholes, "texts": len(rows)}
+    kept_share = torch.cat([kept[:-1].double().mean(1) for kept, _, _ in rows])
+    said = torch.cat([values[:-1, target] / values[-1, target] for _, values, target in rows])
+    among = {low: (kept_share >= low / 100) & (kept_share < low / 100 + 0.1) for low in (10, 40, 70)}
+    medians = {str(low): float(said[chosen].median()) for low, chosen in among.items()}
+    return {**figures, "halves": answers / wholes, "kept": medians, "texts": len(rows)}
 
 
 def _source(model: Any, tokenizer: Any, text: str) -> EquationSource:
@@ -237,18 +243,19 @@ def table(report: dict[str, Any]) -> list[str]:
 
 def _size_table(runs: dict[str, Any]) -> list[str]:
     """What the number of kept tokens explains; nothing where it was not measured."""
-    head = ("data, seed, training", "additive scores", "number of kept tokens", "both", "halves / whole")
+    head = ("data, seed, training", "additive scores", "number of kept tokens", "both", "halves / whole", *_KEPT)
     rows = []
     for name, sizes in ((name, run["sizes"]) for name, run in runs.items() if "sizes" in run):
         shares = [common.span(sizes[key]["skill"], sizes[key]["interval"], 2) for key in ("additive", "curve", "both")]
-        rows.append([name.replace("/", ", "), *shares, f"{sizes['halves']:.2f}"])
+        kept = [f"{value:.2f}" for value in sizes["kept"].values()]
+        rows.append([name.replace("/", ", "), *shares, f"{sizes['halves']:.2f}", *kept])
     if not rows:
         return []
     return [
         f"What explains the answers v(S) − v(N−S) about the even spread, on the first {SIZED} of those texts: additive "
         "scores, an odd polynomial of the number of kept tokens (two terms for each text and label), both; errors are "
-        "counted by degrees of freedom. The last column is the mean square of those answers over that of the whole "
-        "texts' logits.",
+        "counted by degrees of freedom. Halves / whole: the mean square of those answers over that of the whole texts' "
+        "logits. Then the median v(S) / v(N) of the predicted class, by how many of the tokens are kept.",
         "",
         *common.grid(head, rows),
     ]
