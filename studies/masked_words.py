@@ -155,7 +155,7 @@ class Case:
 
 
 def size_figures(rows: Sequence[tuple[torch.Tensor, torch.Tensor, int]]) -> dict[str, Any]:
-    """Shares of the paired answers' variance about the even spread, of subsets (S, N), values (S, C) and target of each text.
+    """Shares of the paired answers' variance about the even spread, of texts' subsets (S, N), values (S, C) and target.
 
     `additive` is what `attainable` is; `curve` an odd polynomial of the number of kept tokens for each text and label,
     `both` the two together; `halves` the mean square of v(S) - v(N - S), over that of the whole texts' logits; `kept`
