@@ -49,8 +49,8 @@ class FinetuneConfig:
         loss_weight: weight of the mean head loss beside the task loss; by default as the checkpoint says, else 0.3.
         faithfulness_weight: weight of the faithfulness loss, which costs a second forward and backward pass a step; by
             default as the checkpoint says, else 0.
-        masked_words: share of the texts of each batch of which a random part of the words is masked in training, so
-            that fitted scores can say more of what the model does; needs a tokenizer with a mask token. Try 0.5.
+        masked_words: share of the texts of each batch of which a random part of the words is masked in training; needs
+            a tokenizer with a mask token. docs/masked_words.md has what 0.5 gave and cost.
         epochs: passes over the training split.
         max_steps: optimiser steps after which to stop, whatever `epochs` says.
         batch_size: texts per process and forward pass.
