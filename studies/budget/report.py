@@ -31,6 +31,7 @@ MEASURES = {
     "comprehensiveness": "comprehensiveness ↑",
     "sufficiency": "sufficiency ↓",
 }
+LOWEST = -10.0  # skill that is shown
 WIDTH = 1.645  # standard deviations on either side that hold 90 % of a Gaussian
 LENGTHS = {"up to 16 tokens": (0, 16), "17 to 32 tokens": (17, 32), "33 tokens and more": (33, 10_000)}
 
@@ -95,8 +96,8 @@ class Block:
 
 
 def _skill(rows: Floats) -> float:
-    """Of (B, 2) squared errors."""
-    return float(1 - rows[:, 0].sum() / rows[:, 1].sum())
+    """Of (B, 2) squared errors; `LOWEST` for less, as where fewer samples than tokens left a regression singular."""
+    return max(float(1 - rows[:, 0].sum() / rows[:, 1].sum()), LOWEST)
 
 
 def _of_sums(rows: Floats, statistic: Callable[[Floats], float]) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _page(report: dict[str, Any]) -> list[str]:
             f"tokens in the mean, seeds {', '.join(map(str, figures['seeds']))}; reference: Shapley values from "
             f"{report['permutations']} antithetic orders, reliability {figures['reliability']:.3f}, whose own paired "
             f"skill is {cell(figures['shapley']['skill'])}; skill over {report['answers']} random subsets of each "
-            f"text; {report['machine']}; 95 % bootstrap intervals over texts.",
+            f"text, {LOWEST:g} for less; {report['machine']}; 95 % bootstrap intervals over texts.",
             "",
         ]
         rows = []
