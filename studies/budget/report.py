@@ -63,8 +63,10 @@ class Block:
         self.case, self.number = case, number
         self.reference, self.answers = (case.load(TABLE, f"{name}-{number}") for name in ("reference", "answers"))
 
-    def __bool__(self) -> bool:
-        return bool(self.reference and self.answers)
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was measured on it."""
+        return bool(self.reference and self.answers) and all(map(self.load, *zip(*methods_and_budgets(), strict=True)))
 
     def rows(self, values: Floats) -> list[Floats]:
         """All tokens in a row, split by text."""
@@ -108,17 +110,15 @@ def _of_sums(rows: Floats, statistic: Callable[[Floats], float]) -> dict[str, An
 
 
 def _data(cases: Sequence[Case]) -> dict[str, Any]:
-    blocks = [block for case in cases for number in range(100) if (block := Block(case, number))]
+    blocks = [block for case in cases for number in range(100) if (block := Block(case, number)).is_whole]
     if not blocks:
         return {}
     units = {
-        (name, passes): [block.measured(unit) for block in blocks if (unit := block.load(name, passes))]
+        (name, passes): [block.measured(block.load(name, passes)) for block in blocks]
         for name, passes in methods_and_budgets()
     }
     columns = {
-        key: {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        for key, rows in units.items()
-        if len(rows) == len(blocks)
+        key: {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} for key, rows in units.items()
     }
     truth = [block.measured(block.reference) for block in blocks]
     attainable = {name: np.concatenate([row[name] for row in truth]) for name in truth[0]}
@@ -187,7 +187,7 @@ def _coverage(blocks: Sequence[Block]) -> dict[str, Any]:
     """
     shares: dict[str, Any] = {}
     for passes in BUDGETS:
-        units = [(block, unit) for block in blocks if (unit := block.load("mhex_fitted", passes))]
+        units = [(block, block.load("mhex_fitted", passes)) for block in blocks]
         texts = [
             np.abs(truth - scores) <= WIDTH * np.sqrt(errors**2 + ((halves[0] - halves[1]) ** 2).mean() / 4)
             for block, unit in units
@@ -212,13 +212,11 @@ def _auto(blocks: Sequence[Block]) -> dict[str, Any]:
     passes, settled, right = [], [], []
     for block in blocks:
         if not (unit := block.case.load(TABLE, f"mhex_fitted-auto-{block.number}")):
-            continue
+            return {}
         passes += unit["passes"].tolist()
         settled += unit["settled"].tolist()
         rows = zip(*map(block.rows, (unit["scores"], block.reference["scores"], unit["words"])), strict=True)
         right += [_is_right(*row) for row in rows]
-    if not passes:
-        return {}
     of_settled = [value for value, known in zip(right, settled, strict=True) if known]
     return {
         "texts": len(passes),

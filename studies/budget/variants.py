@@ -190,7 +190,7 @@ def read(case: Case, blocks: int) -> Iterator[Text]:
     for number in range(blocks):
         block = Block(case, number)
         fitted = block.load("mhex_fitted", 0)
-        if not block or not fitted:
+        if not fitted or not block.reference or not block.answers:
             return
         case.unit(TABLE, f"pool-{number}", BLOCK, partial(_pool, case, number))
         pool = case.load(TABLE, f"pool-{number}")
