@@ -134,6 +134,7 @@ def _data(cases: Sequence[Case]) -> dict[str, Any]:
         "differences": _differences(columns),
         "coverage": _coverage(blocks),
         "auto": _auto(blocks),
+        "mixed": _mixed(blocks),
         "cost": next((json.loads(path.read_text()) for case in cases if (path := cost_path(case)).is_file()), None),
     }
 
@@ -207,6 +208,22 @@ def _coverage(blocks: Sequence[Block]) -> dict[str, Any]:
     return shares
 
 
+def _mixed(blocks: Sequence[Block]) -> dict[str, Any]:
+    """The mean of the one-pass scores and those of integrated gradients of 8 steps, each with the text's total."""
+    rows = []
+    for block in blocks:
+        pair = (block.rows(block.load(*key)["scores"]) for key in (("mhex_fitted", 0), ("integrated_gradients", 8)))
+        totals, mixed = block.answers["total"], []
+        for total, fitted, gradients in zip(totals, *pair, strict=True):
+            shifted = [row + (total - row.sum()) / len(row) for row in (fitted, gradients)]
+            mixed.append(np.mean(shifted, axis=0))
+        nothing = np.zeros(len(mixed))
+        unit = {"scores": np.concatenate(mixed), "comprehensiveness": nothing, "sufficiency": nothing}
+        rows.append(block.measured(unit))
+    figures = _figures({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+    return {name: figures[name] for name in ("spearman", "skill")}
+
+
 def _auto(blocks: Sequence[Block]) -> dict[str, Any]:
     """What `budget="auto"` spent, and how many of the rankings that it called settled the reference agrees with."""
     passes, settled, right = [], [], []
@@ -259,6 +276,11 @@ def _page(report: dict[str, Any]) -> list[str]:
         lengths = [name for name in ("all", *LENGTHS) if any(name in row for row in figures["coverage"].values())]
         rows = [[k, *(cell(row.get(name)) for name in lengths)] for k, row in figures["coverage"].items()]
         lines += [*grid(["passes: share of tokens whose reference the 90 % interval holds", *lengths], rows), ""]
+        lines += [
+            "The mean of the one-pass scores and integrated gradients of 8 steps (8 forward and 8 backward passes): "
+            f"Spearman {cell(figures['mixed']['spearman'])}, paired skill {cell(figures['mixed']['skill'])}.",
+            "",
+        ]
         if auto := figures["auto"]:
             lines += [
                 f'`budget="auto"` at its defaults: {cell(auto["passes"])} passes a text in the mean of {auto["texts"]} '

@@ -33,7 +33,7 @@ from ..faithfulness.models import Case, Columns
 from .measuring import BLOCK, FIT_TEXTS, TABLE, block_texts
 from .report import Block
 
-PAIRS, LONGEST, BUDGETS = 400, 40, (16, 64, 128)
+PAIRS, LONGEST, FEWEST, BUDGETS = 400, 40, 20, (16, 64, 128)
 _WIDTH = 1.645
 
 
@@ -228,7 +228,7 @@ def main() -> None:
     lines = []
     for data, name in settings.NAMES.items():
         texts = list(read(Case(data, args.seed, args.data, args.work, fit_texts=FIT_TEXTS[data]), args.blocks))
-        if not texts:
+        if len(texts) < FEWEST:
             continue
         rows, figures = [], {}
         for variant in VARIANTS:
