@@ -47,8 +47,8 @@ class MhexCallback(TrainerCallback):
         tokenizer: by default the trainer's `processing_class`.
         every: "evaluate", at each evaluation, or "epoch", at the end of each epoch.
         masked_words: share of the texts of each training batch of which a random part of the words is masked while
-            `Trainer.train` runs (`MaskedWords`). The logged training losses are then of masked texts, those of
-            evaluation are not.
+            `Trainer.train` runs (`MaskedWords` says what it gives and costs). The logged training losses are then of
+            masked texts, those of evaluation are not.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or value. At the begin of training ValueError for a model

@@ -2,7 +2,9 @@
 """Training with masked words: in every training step a random part of some texts is hidden behind the mask token.
 
 Fits and metrics ask a model what it says of parts of texts, and training with masked words shows it such parts (ours,
-beyond the paper). It costs no further pass; docs/masked_words.md has what it gave: on AG News no more additive answers.
+beyond the paper). It costs no further pass. It does not make what the model says a sum over words: on AG News, one
+seed, the attainable skill went from 0.42 to 0.37, within noise, and accuracy by -0.005 [-0.013, +0.003], where 60 steps
+with `faithfulness_weight` took the skill to 0.72 and accuracy by +0.001 (docs/masked_words.md).
 
 It is a forward pre-hook on the model, and no collator: Trainer collates evaluation and prediction by the same collator,
 whereas the hook knows training, and a user's own collator stays. It draws from torch's generator, as dropout does,

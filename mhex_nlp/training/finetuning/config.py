@@ -50,7 +50,8 @@ class FinetuneConfig:
         faithfulness_weight: weight of the faithfulness loss, which costs a second forward and backward pass a step; by
             default as the checkpoint says, else 0.
         masked_words: share of the texts of each batch of which a random part of the words is masked in training; needs
-            a tokenizer with a mask token. docs/masked_words.md has what 0.5 gave and cost.
+            a tokenizer with a mask token. For answers to removals that are sums over words it did nothing on AG News,
+            where `faithfulness_weight` did much (docs/masked_words.md).
         epochs: passes over the training split.
         max_steps: optimiser steps after which to stop, whatever `epochs` says.
         batch_size: texts per process and forward pass.
