@@ -25,14 +25,14 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
             with torch.inference_mode():
                 case.model(**values.batcher.collate([rows[i] for i in batch]), output_head_logits=False)
 
-    runs: dict[Any, Any] = {0: lambda: case.explainer(texts)}
+    runs: dict[str, Any] = {"0": lambda: case.explainer(texts)}
     for passes in PASSES:
-        runs[passes] = lambda passes=passes: case.explainer(texts, budget=passes)
-        runs["plain", passes] = lambda passes=passes: forward(passes)
+        runs[str(passes)] = lambda passes=passes: case.explainer(texts, budget=passes)
+        runs[f"plain {passes}"] = lambda passes=passes: forward(passes)
     seconds = timed_rounds(runs, dict.fromkeys(runs, rounds))
     return {
         "texts": TEXTS,
         "rounds": rounds,
         "batch_tokens": values.batch_tokens,
-        **{str(passes): ratio(seconds[passes] - seconds[0], seconds["plain", passes]) for passes in PASSES},
+        **{str(k): ratio(seconds[str(k)] - seconds["0"], seconds[f"plain {k}"]) for k in PASSES},
     }

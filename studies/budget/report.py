@@ -289,10 +289,10 @@ def _page(report: dict[str, Any]) -> list[str]:
                 "",
             ]
         if cost := figures["cost"]:
-            ratios = [f"{cost[k]['ratio']:.3f} {cost[k]['interval95']} for {k}" for k in cost if k.isdigit()]
+            ratios = [f"{cost[k]['ratio']:.3f} {cost[k]['interval95']} times for {k}" for k in cost if k.isdigit()]
             lines += [
-                f"K further passes take as long as K plain ones of the same model, times: {'; '.join(ratios)} "
-                f"({cost['texts']} texts at once, medians of {cost['rounds']} paired rounds).",
+                f"Further passes beside as many plain ones of the same model over the same texts take "
+                f"{', '.join(ratios)} ({cost['texts']} texts at once, medians of {cost['rounds']} paired rounds).",
                 "",
             ]
     return lines
