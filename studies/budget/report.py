@@ -329,7 +329,7 @@ def _draw(report: dict[str, Any], path: Path) -> None:
                     {"color": "#b4451a", "linewidth": 2.4, "zorder": 3} if ours else {"linewidth": 1.1}
                 )
                 if method == "random":
-                    style["color"] = "#888888"
+                    style["color"] = "#000000"
                 axes.plot(x, y, marker="o", markersize=4 if ours else 3, label=method_label, **style)
                 if ours:
                     axes.fill_between(x, *np.transpose(ends), color="#b4451a", alpha=0.15, linewidth=0)
