@@ -109,12 +109,7 @@ class CorpusSummary:
             "predicted": dict(self.predicted),
             "mass": self.mass,
             "confusion": {gold: dict(row) for gold, row in self.confusion.items()},
-            "words": {
-                name: {word: values[: 4 if self.refined else 3] for word, values in strongest.items()}
-                for name, strongest in (
-                    (name, _strongest(words, WORDS_OF_A_PART)) for name, words in self.words.items()
-                )
-            },
+            "words": {name: self._words_of_part(words) for name, words in self.words.items()},
         }
 
     def _words_of_part(self, words: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:

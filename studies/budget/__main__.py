@@ -36,8 +36,7 @@ def main() -> None:
         for case in cases:
             if (block + 1) * BLOCK <= texts[case.data]:
                 case.prepare()
-                for _ in block_units(case, block):
-                    pass
+                block_units(case, block)
                 report.write(args, cases)
     for case in cases if args.time_rounds else ():
         if case.seed == cases[0].seed:

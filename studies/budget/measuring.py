@@ -8,7 +8,6 @@ Axes: B texts of a block, n tokens of a text, P pairs of complementary subsets.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mhex_nlp.evaluation.benchmark.peers import captum_integrated_gradients
-from mhex_nlp.evaluation.metrics.arrays import Floats
+from mhex_nlp.evaluation.metrics.arrays import Bools, Floats
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
 from mhex_nlp.evaluation.model_values import TextValues
 from mhex_nlp.inputs.removal import random_subsets
@@ -37,32 +36,26 @@ def block_texts(case: Case, block: int) -> tuple[list[TextValues], list[int]]:
     return texts, targets_of(case, texts)
 
 
-def block_units(case: Case, block: int) -> Iterator[None]:
-    """All units of one block of texts: reference first, then peers, ours last."""
+def block_units(case: Case, block: int) -> None:
+    """Does all units of one block of texts: reference first, then peers, ours last."""
     texts, targets = block_texts(case, block)
 
     def unit(name: str, make: Callable[[Sequence[TextValues], Sequence[int]], Columns]) -> None:
         case.unit(TABLE, f"{name}-{block}", len(texts), lambda: make(texts, targets))
 
     unit("reference", partial(_reference, block))
-    yield
     unit("answers", partial(_answers, block))
-    yield
     for name, game in ONCE.items():
         unit(f"{name}-1", partial(_play, game, 1))
-        yield
     for name, budgets in PEER_BUDGETS.items():
         for passes in budgets:
             if name == "integrated_gradients":
                 unit(f"{name}-{passes}", partial(_gradients, case, passes))
             else:
                 unit(f"{name}-{passes}", partial(_play, GAMES[name], passes))
-            yield
     for passes in (0, *BUDGETS):
         unit(f"mhex_fitted-{passes}", partial(_ours, case, passes))
-        yield
     unit("mhex_fitted-auto", partial(_auto, case))
-    yield
 
 
 def methods_and_budgets() -> Iterator[tuple[str, int]]:
@@ -92,13 +85,19 @@ def _answers(block: int, texts: Sequence[TextValues], targets: Sequence[int]) ->
     kept, differences, total = [], [], []
     most = max(text.n for text in texts)
     for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
-        subsets = random_subsets(text.n, ANSWERS, [99, block, index])[: ANSWERS // 2].numpy()
-        value = text.explained(target)
-        differences.append(np.asarray(value(subsets)) - np.asarray(value(~subsets)))
-        whole, empty = np.ravel(value(np.array([[True] * text.n, [False] * text.n])))
+        subsets, answers = ask_pairs(text, target, ANSWERS // 2, [99, block, index])
+        differences.append(answers)
+        whole, empty = np.ravel(text.explained(target)(np.array([[True] * text.n, [False] * text.n])))
         total.append(whole - empty)
         kept.append(np.pad(subsets, ((0, 0), (0, most - text.n))))
     return {"kept": np.stack(kept), "differences": np.stack(differences), "total": np.asarray(total)}
+
+
+def ask_pairs(text: TextValues, target: int, pairs: int, seed: Sequence[int]) -> tuple[Bools, Floats]:
+    """(P, n) one subset of each random pair, and (P,) what the model says of it less what it says of the other."""
+    subsets = random_subsets(text.n, 2 * pairs, list(seed))[:pairs].numpy()
+    value = text.explained(target)
+    return subsets, np.asarray(value(subsets)) - np.asarray(value(~subsets))
 
 
 def _play(game: Game, passes: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
@@ -117,14 +116,12 @@ def _gradients(case: Case, steps: int, texts: Sequence[TextValues], targets: Seq
 
 def _ours(case: Case, passes: int, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:
     """With the standard deviation of each token's error, where it has one."""
-    start = time.perf_counter()
     explanations = case.explainer([text.item.text for text in texts], budget=passes)  # of the predicted classes
-    seconds = time.perf_counter() - start
     scores = [text.unit_scores(e.scores) for text, e in zip(texts, explanations, strict=True)]
     tokens = [e.tokens[unit[0]] for text, e in zip(texts, explanations, strict=True) for unit in text.units]
     errors = np.asarray([np.nan if token.error is None else token.error for token in tokens])
     spent = np.asarray([e.passes - 1 for e in explanations])
-    return _columns(texts, scores, targets, errors=errors, passes=spent, seconds=np.asarray(seconds))
+    return _columns(texts, scores, targets, errors=errors, passes=spent)
 
 
 def _auto(case: Case, texts: Sequence[TextValues], targets: Sequence[int]) -> Columns:

@@ -18,6 +18,8 @@ from mhex_nlp.evaluation.metrics.arrays import Floats
 from mhex_nlp.evaluation.metrics.ranking import spearman
 from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
 from mhex_nlp.explain.rounds import LEADING, LEADS, LEVEL
+from mhex_nlp.explain.skill import ratio
+from mhex_nlp.render.errors import SETTLED_FROM
 
 from ..common import DIGITS, DRAWS, MINILM, cell, grid, machine, mean_interval, write_json, write_page
 from ..faithfulness.models import Case, Columns
@@ -32,7 +34,6 @@ MEASURES = {
     "sufficiency": "sufficiency ↓",
 }
 LOWEST = -10.0  # skill that is shown
-WIDTH = 1.645  # standard deviations on either side that hold 90 % of a Gaussian
 LENGTHS = {"up to 16 tokens": (0, 16), "17 to 32 tokens": (17, 32), "33 tokens and more": (33, 10_000)}
 
 
@@ -99,7 +100,7 @@ class Block:
 
 def _skill(rows: Floats) -> float:
     """Of (B, 2) squared errors; `LOWEST` for less, as where fewer samples than tokens left a regression singular."""
-    return max(float(1 - rows[:, 0].sum() / rows[:, 1].sum()), LOWEST)
+    return max(ratio(rows), LOWEST)
 
 
 def _of_sums(rows: Floats, statistic: Callable[[Floats], float]) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _coverage(blocks: Sequence[Block]) -> dict[str, Any]:
     for passes in BUDGETS:
         units = [(block, block.load("mhex_fitted", passes)) for block in blocks]
         texts = [
-            np.abs(truth - scores) <= WIDTH * np.sqrt(errors**2 + ((halves[0] - halves[1]) ** 2).mean() / 4)
+            np.abs(truth - scores) <= SETTLED_FROM * np.sqrt(errors**2 + ((halves[0] - halves[1]) ** 2).mean() / 4)
             for block, unit in units
             for truth, halves, scores, errors in zip(
                 *(block.rows(block.reference[name]) for name in ("scores", "halves")),

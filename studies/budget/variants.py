@@ -24,17 +24,15 @@ from scipy.special import gammaln
 
 from mhex_nlp.evaluation.metrics.arrays import Floats
 from mhex_nlp.evaluation.metrics.ranking import spearman
-from mhex_nlp.evaluation.model_values import TextValues
-from mhex_nlp.inputs.removal import random_subsets
+from mhex_nlp.render.errors import SETTLED_FROM
 
 from ..common import be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page
 from ..faithfulness import settings
 from ..faithfulness.models import Case, Columns
-from .measuring import BLOCK, FIT_TEXTS, TABLE, block_texts
+from .measuring import BLOCK, FIT_TEXTS, TABLE, ask_pairs, block_texts
 from .report import Block
 
 PAIRS, LONGEST, FEWEST, BUDGETS = 400, 40, 20, (16, 64, 128)
-_WIDTH = 1.645
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def measured(variant: Variant, texts: Sequence[Text], budget: int, prior: Floats
         left = (parts.errors / ratio + parts.values - gain @ across.T).diagonal()
         known = freedom + len(x)
         scale = (freedom * noise + missed @ np.linalg.solve(joint, missed)) / max(known - 2, 0.5)
-        width = _WIDTH * np.sqrt(np.maximum(left, 0) * scale + text.truth_variance)
+        width = SETTLED_FROM * np.sqrt(np.maximum(left, 0) * scale + text.truth_variance)
         scores = text.scores + gain @ missed
         agreement.append(spearman(scores, text.truth))
         held.append(float((np.abs(scores - text.truth) <= width).mean()))
@@ -210,14 +208,8 @@ def _pool(case: Case, number: int) -> Columns:
     differences = np.zeros((len(texts), PAIRS))
     for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
         if text.n <= LONGEST:
-            kept[index, :, : text.n], differences[index] = _asked(text, target, [7, number, index])
+            kept[index, :, : text.n], differences[index] = ask_pairs(text, target, PAIRS, [7, number, index])
     return {"kept": kept, "differences": differences}
-
-
-def _asked(text: TextValues, target: int, seed: list[int]) -> tuple[np.ndarray, Floats]:
-    subsets = random_subsets(text.n, 2 * PAIRS, seed)[:PAIRS].numpy()
-    value = text.explained(target)
-    return subsets, np.asarray(value(subsets)) - np.asarray(value(~subsets))
 
 
 def main() -> None:
