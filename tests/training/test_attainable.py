@@ -27,6 +27,12 @@ class Game:
     def content_sizes(self, texts: Any, pairs: Any) -> list[int]:
         return [TOKENS]
 
+    def contrast_of(self, target: int, labels: int) -> torch.Tensor:
+        return torch.ones(labels, dtype=torch.float64)
+
+    def gradients(self, texts: Any, pairs: Any, contrast: Any, steps: int) -> None:
+        return None
+
     def rows(self, texts: Any, pairs: Any, numbers: Any, seed: int, masks: int) -> Any:
         draw = np.random.default_rng(numbers)
         kept = random_subsets(TOKENS, masks, [seed, numbers[0]]).double()
