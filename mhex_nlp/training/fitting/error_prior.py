@@ -101,8 +101,8 @@ def learn_mix(examples: Sequence[Example], plain: Prior) -> Mix | None:
 def _least_budget(
     examples: Sequence[Example], mixed: Sequence[Example], plain: Prior, prior: Prior, cost: int
 ) -> int | None:
-    """Where the mix pays from: by the log of the error of answers not asked about, in the mean of texts and one standard
-    error beside, summed over budgets.
+    """Where the mix pays from, by the log of the error of answers not asked about: the mean of texts plus its standard
+    error, summed over budgets.
     """
     gains: dict[int, float] = {}
     for budget in _BUDGETS:
