@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
+from ..models.path_gradients import integrated_gradients
 from ..models.perturbed import PerturbedModel
 from .explanation import Explanation
-from .refinement import Array, Prior, Sureness, chosen_pairs, refine
+from .refinement import Array, Mix, Prior, Sureness, chosen_pairs, refine
 from .request import CallOptions, Request, RequestOptions
-from .scores import Evidence
+from .scores import Evidence, contrast_weights
+
+
+class Gradients(NamedTuple):
+    """Integrated gradients of one input, and what they are of."""
+
+    weights: Array  # (C,) of the labels in the contrast that is explained
+    scores: Array  # (N,)
+    passes: int  # that they cost
 
 
 def refine_evidence(
@@ -33,12 +42,41 @@ def refine_evidence(
         ValueError: logits that are not finite.
     """
     positions = [item.content_positions(request.causal) for item in items]
-    pairs = [chosen_pairs(len(p), request.budget // 2, request.seed) for p in positions]
+    gradients = ask_gradients(items, positions, evidence, request, perturbed)
+    pairs = [
+        chosen_pairs(len(p), (request.budget - (one.passes if one else 0)) // 2, request.seed)
+        for p, one in zip(positions, gradients, strict=True)
+    ]
     subsets = [
         torch.from_numpy(np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)])) for kept in pairs
     ]
     logits = [values.double().numpy() for values in perturbed.kept_logits(items, subsets)]
-    return posterior_evidence(evidence, request, positions, pairs, logits)
+    return posterior_evidence(evidence, request, positions, pairs, logits, gradients)
+
+
+def ask_gradients(
+    items: Sequence[TokenisedText],
+    positions: Sequence[list[int]],
+    evidence: Evidence,
+    request: Request,
+    perturbed: PerturbedModel,
+) -> list[Gradients | None]:
+    """Integrated gradients of each input where they pay at the request's budget; else None, as where there are none.
+
+    They are of the class that the request names, or the input's own: that of a window may not be its text's.
+    """
+    gradients: list[Gradients | None] = [None] * len(items)
+    mix = Prior.of(request.fit).mix
+    if mix is None:
+        return gradients
+    targets = [request.target] * len(items) if request.target is not None else evidence.logits.argmax(-1).tolist()
+    weights = [contrast_weights(target, request) for target in targets]
+    rows = [row for row, p in enumerate(positions) if mix.pays(len(p), request.budget) and weights[row].any()]
+    chosen = torch.from_numpy(np.array([weights[row] for row in rows]))
+    scores_of_rows = integrated_gradients(perturbed, [items[row] for row in rows], chosen, mix.steps) if rows else None
+    for row, scores in zip(rows, scores_of_rows or (), strict=False):
+        gradients[row] = Gradients(weights[row], scores.numpy(), mix.passes)
+    return gradients
 
 
 def posterior_evidence(
@@ -47,6 +85,7 @@ def posterior_evidence(
     positions: Sequence[list[int]],
     pairs: Sequence[NDArray[np.bool_]],
     logits: Sequence[Array],
+    gradients: Sequence[Gradients | None],
 ) -> Evidence:
     """The evidence of a batch, refined by answers that are there.
 
@@ -56,19 +95,24 @@ def posterior_evidence(
         positions: (N,) of each input's content tokens.
         pairs: (P, N) of each input, one subset of each pair.
         logits: (2 P + 1, C) of each input: of these subsets, of their complements, of the empty text.
+        gradients: of each input, or None.
     """
     centred = request.table.exclusive and request.contrast != "none"
     phi = evidence.per_depth.sum(2).double().numpy()  # (B, T, C)
     scores, sureness = np.zeros_like(phi), []
     prior = Prior.of(request.fit)
-    for row, (kept, said) in enumerate(zip(pairs, logits, strict=True)):
+    for row, (kept, said, gradient) in enumerate(zip(pairs, logits, gradients, strict=True)):
         start, whole = phi[row, positions[row]], evidence.logits[row].double().numpy()
         if centred:
             start, said, whole = (values - values.mean(-1, keepdims=True) for values in (start, said, whole))
         total, answers = whole - said[-1], said[: len(kept)] - said[len(kept) : -1]
         if request.fit is None:
             start = _scaled(start, kept, answers, total)
-        posterior = refine(kept, answers, start, total, prior)
+        if gradient is None or prior.mix is None:
+            posterior = refine(kept, answers, start, total, prior)
+        else:
+            posterior = refine(kept, answers, _mixed(start, gradient, prior.mix), total, prior.mix.prior)
+            posterior = replace(posterior, gradient_passes=gradient.passes)
         scores[row, positions[row]] = posterior.scores
         sureness.append((Sureness(positions[row], posterior),))
     per_depth, empty = torch.from_numpy(scores).float()[:, :, None], np.stack([said[-1] for said in logits])
@@ -123,6 +167,14 @@ def check_same_model(before: Explanation, after: Explanation) -> None:
             f"explanation must be of the explainer's own model and weights, got one of {before.model.name} that "
             f"predicted {before.label} where the model now says {after.label}, or reads other tokens."
         )
+
+
+def _mixed(scores: Array, gradients: Gradients, mix: Mix) -> Array:
+    """(N, C) scores whose contrast is the mix; other contrasts stay."""
+    weights = gradients.weights
+    before = scores @ weights
+    moved = mix.mean(before, gradients.scores) - before
+    return scores + np.outer(moved, weights) / float(weights @ weights)
 
 
 def _scaled(scores: Array, kept: NDArray[np.bool_], answers: Array, total: Array) -> Array:

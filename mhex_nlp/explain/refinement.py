@@ -3,7 +3,7 @@
 
 Ours, beyond the paper. With x = ±1 for tokens that are kept and removed, y = v(S) - v(N - S) is taken for
 
-    y(x) = x · (phi0 + delta) + u · sum(x) + t(x)
+    y(x) = x · (phi0 + delta) + u · sum(x) + b(sum(x) / N) + t(x)
 
 phi0 are the one-pass scores, shifted evenly so that they add up to v(N) - v(empty); delta, what they miss, adds up to 0
 and has the prior N(0, s² / ratio · B); u says that texts lose more by their first words than by their last; t are
@@ -11,6 +11,7 @@ interactions of three tokens and more, of variance s²: most of it a sum over al
 rest white. Interactions of two cancel in y. The posterior is that of the Shapley values of y, to which delta and t both
 contribute: the errors do not forget what interactions do, and once all pairs are asked about the values are exact. s²
 is not known for a text: it has a scaled inverse chi-square prior, and errors are Student's.
+Where a fit found that it pays (`Mix`), phi0 is a mix of the one-pass scores and of integrated gradients of few steps.
 Which pairs are asked about depends on the text's length, the budget and the seed alone.
 
 Axes: N content tokens, P pairs of complementary subsets, C labels.
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from ..inputs.removal import random_subsets
 
 Array = NDArray[np.float64]
+STEP_PASSES = 3  # of a step of integrated gradients: a forward pass, and a backward pass at twice its price
 CANDIDATES = 200  # pairs drawn for each that is chosen among, at the least
 _SHARED = 0.4  # of a token's prior variance, the part that does not grow with its score
 _SIZE = 0.5  # variance of u, by that of an error of the scores, for a text of one token; falls with the length
@@ -43,11 +45,51 @@ class Prior:
     ratio: float = 4.0  # s² by variance of the scores' errors
     noise: float = 0.05  # s², of the answers to a pair, in squared logits of the target
     freedom: float = 2.0  # in how many answers' worth the noise is believed in
+    bend: float = 0.0  # variance of b, as `_SIZE`
+    mix: Mix | None = None  # None: gradients are not asked for
 
     @classmethod
     def of(cls, fit: Mapping[str, Any] | None) -> Prior:
         """That of a fit's record, or the usual one."""
-        return cls(**((fit or {}).get("refinement") or {}))
+        known = dict((fit or {}).get("refinement") or {})
+        if mix := known.get("mix"):
+            known["mix"] = Mix(**{**mix, "prior": cls(**mix["prior"])})
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """One-pass scores and integrated gradients, mixed as held-out texts' answers had it: a better prior mean.
+
+    Both are taken less their means over the text's tokens, the gradients scaled so that their size (the L2 norm) is the
+    geometric mean of both sizes: few steps may miss a text's total by far. (Ours, beyond the paper.)
+    """
+
+    steps: int  # of integrated gradients, each of `STEP_PASSES`
+    scores: float  # the factor of the one-pass scores
+    gradients: float  # that of the gradients
+    least: int  # the smallest budget that it pays at
+    prior: Prior  # of the errors of what is mixed
+
+    @property
+    def passes(self) -> int:
+        """What the gradients cost."""
+        return STEP_PASSES * self.steps
+
+    def pays(self, tokens: int, budget: int) -> bool:
+        """Whether to ask for gradients of a text: not where the budget is small, or buys all answers there are."""
+        return budget >= max(self.least, self.passes + 2) and not _all_pairs(tokens, budget // 2)
+
+    def mean(self, scores: Array, gradients: Array) -> Array:
+        """(N,) of both, (N,) each."""
+        return candidates(scores, gradients) @ np.array([self.scores, self.gradients])
+
+
+def candidates(scores: Array, gradients: Array) -> Array:
+    """(N, 2): what `Mix` weighs."""
+    one, other = (values - values.mean() for values in (scores, gradients))
+    sizes = np.linalg.norm(one), np.linalg.norm(other)
+    return np.stack([one, other * (sizes[0] / sizes[1]) ** 0.5 if sizes[1] > 0 else other], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +105,7 @@ class Posterior:
     gram: Array  # (C, C): the answers' weighted squared residuals
     prior: Prior
     pairs: int
+    gradient_passes: int = 0  # what the gradients in the prior's mean cost
 
     def noise_of(self, contrast: Array) -> float:
         """The scale of the noise variance of w · y: prior and residuals, each by its weight."""
@@ -70,6 +113,11 @@ class Posterior:
         usual = max(1 - 1 / len(contrast), 0.5)
         before = self.prior.freedom * self.prior.noise * float(contrast @ contrast) / usual
         return (before + float(contrast @ self.gram @ contrast)) / (self.prior.freedom + self.pairs)
+
+    @property
+    def passes(self) -> int:
+        """What was spent."""
+        return 2 * self.pairs + self.gradient_passes
 
     @property
     def freedom(self) -> float:
@@ -108,13 +156,18 @@ def chosen_pairs(tokens: int, pairs: int, seed: int) -> NDArray[np.bool_]:
     """
     if tokens < 2:
         return np.zeros((0, tokens), dtype=bool)
-    if tokens < 31 and pairs >= 2 ** (tokens - 1) - 1:
+    if _all_pairs(tokens, pairs):
         numbers = np.arange(1, 2 ** (tokens - 1))
         return (numbers[:, None] >> np.arange(tokens) & 1).astype(bool)
     count = max(CANDIDATES, 4 * pairs)
     drawn = random_subsets(tokens, 2 * count, [seed, tokens])[:count].numpy()
     drawn = np.unique(np.where(drawn[:, -1:], ~drawn, drawn), axis=0)  # one of each pair, each pair once
-    x = drawn * 2.0 - 1
+    return drawn[informative(drawn * 2.0 - 1, pairs)]
+
+
+def informative(x: Array, pairs: int) -> list[int]:
+    """Which of (P, N) signs to ask about, at most `pairs`: always the one whose answer is least known by the others."""
+    tokens = x.shape[1]
     covariance = np.eye(tokens) - (1 - _SIZE) / tokens
     unknown = np.einsum("pi,ij,pj->p", x, covariance, x)
     chosen: list[int] = []
@@ -126,7 +179,7 @@ def chosen_pairs(tokens: int, pairs: int, seed: int) -> NDArray[np.bool_]:
         covariance -= np.outer(known, known) / scale
         unknown -= (x @ known) ** 2 / scale
         unknown[best] = -np.inf
-    return drawn[chosen]
+    return chosen
 
 
 def refine(kept: NDArray[np.bool_], answers: Array, scores: Array, total: Array, prior: Prior) -> Posterior:
@@ -143,12 +196,12 @@ def refine(kept: NDArray[np.bool_], answers: Array, scores: Array, total: Array,
     mean = scores + (total - scores.sum(0)) / x.shape[1]
     errors = prior_covariance(mean) / prior.ratio
     triples = interactions(x)
-    joint = triples.answers + answer_covariance(x, mean) / prior.ratio  # (P, P), of the answers by s²
+    joint = triples.answers + answer_covariance(x, mean, prior.bend) / prior.ratio  # (P, P), of the answers by s²
     across = errors @ x.T + triples.across  # (N, P), of Shapley values and answers
     residual = answers - x @ mean
     gain = np.linalg.solve(joint, across.T).T
     after = errors + triples.values - gain @ across.T
-    if x.shape[1] < 31 and len(x) == 2 ** (x.shape[1] - 1) - 1:
+    if _all_pairs(x.shape[1], len(x)):
         after = np.zeros_like(after)  # all of them, but for rounding
     gram = residual.T @ np.linalg.solve(joint, residual)
     return Posterior(mean + gain @ residual, (after + after.T) / 2, gram, prior, len(x))
@@ -162,10 +215,19 @@ def prior_covariance(mean: Array) -> Array:
     return np.asarray(centring @ np.diag(_SHARED + (1 - _SHARED) * share) @ centring)
 
 
-def answer_covariance(x: Array, mean: Array) -> Array:
-    """(P, P) covariance that errors of the scores, and u, give the answers, for `ratio` 1."""
-    size = x.sum(1)
-    return x @ prior_covariance(mean) @ x.T + _SIZE / x.shape[1] * np.outer(size, size)
+def answer_covariance(x: Array, mean: Array, bend: float = 0.0) -> Array:
+    """(P, P) covariance that errors of the scores, u and b give the answers, for `ratio` 1."""
+    tokens, size = x.shape[1], x.sum(1)
+    covariance = x @ prior_covariance(mean) @ x.T + _SIZE / tokens * np.outer(size, size)
+    if not bend:
+        return covariance
+    bent = size / tokens - (size / tokens) ** 3  # which nothing of the text and all of it do not have
+    return covariance + bend * tokens * np.outer(bent, bent)
+
+
+def _all_pairs(tokens: int, pairs: int) -> bool:
+    """Whether there are no more pairs than so many."""
+    return tokens < 31 and pairs >= 2 ** (tokens - 1) - 1
 
 
 class Interactions(NamedTuple):

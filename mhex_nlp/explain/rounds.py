@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..inputs.encoding import TokenisedText
 from ..models.perturbed import PerturbedModel
 from .assemble import align_item
-from .budget import posterior_evidence
+from .budget import Gradients, ask_gradients, posterior_evidence
 from .refinement import Array, chosen_pairs
 from .request import Request
 from .scores import Evidence, attribute, stack
@@ -41,16 +41,22 @@ class _Asked:
     item: TokenisedText
     positions: list[int]
     pairs: NDArray[np.bool_]
+    gradients: Gradients | None
     spent: int = 0  # pairs
     firsts: list[Array] = field(default_factory=list)  # (p, C) of each round: of these subsets
     seconds: list[Array] = field(default_factory=list)  # of their complements
     empty: list[Array] = field(default_factory=list)  # (1, C), once it was asked for
 
     @classmethod
-    def of(cls, item: TokenisedText, request: Request) -> _Asked:
-        """Nothing yet."""
+    def of(cls, item: TokenisedText, gradients: Gradients | None, request: Request) -> _Asked:
+        """Nothing yet but gradients."""
         positions = item.content_positions(request.causal)
-        return cls(item, positions, nested_pairs(len(positions), request.budget // 2, request.seed))
+        most = (request.budget - (gradients.passes if gradients else 0)) // 2
+        return cls(item, positions, nested_pairs(len(positions), most, request.seed), gradients)
+
+    def pairs_within(self, passes: int) -> int:
+        """How many pairs so many passes buy beside the gradients."""
+        return max(passes - (self.gradients.passes if self.gradients else 0), 0) // 2
 
     def next_subsets(self, pairs: int) -> torch.Tensor:
         """(S, N) bool: the subsets not yet asked about, their complements, and once the empty one."""
@@ -77,13 +83,16 @@ def refine_in_rounds(
     Raises:
         ValueError: logits that are not finite, or a foil that the model predicts.
     """
-    asked = [[_Asked.of(part, request) for part in text.inputs] for text in texts]
-    rows = iter(range(len(evidence.logits)))
-    rows_of = [[next(rows) for _ in parts] for parts in asked]
+    inputs = [part for text in texts for part in text.inputs]
+    positions = [part.content_positions(request.causal) for part in inputs]
+    gradients = ask_gradients(inputs, positions, evidence, request, perturbed)
+    rows = iter(range(len(inputs)))
+    rows_of = [[next(rows) for _ in text.inputs] for text in texts]
+    asked = [[_Asked.of(inputs[row], gradients[row], request) for row in of_text] for of_text in rows_of]
     words = [[token.word for token in align_item(text, request.language)] for text in texts]
-    results, waiting, pairs = dict[int, Evidence](), list(range(len(texts))), FIRST_ROUND // 2
+    results, waiting, passes = dict[int, Evidence](), list(range(len(texts))), FIRST_ROUND
     while waiting:
-        _ask([one for number in waiting for one in asked[number]], pairs, perturbed)
+        _ask([one for number in waiting for one in asked[number]], passes, perturbed)
         still = []
         for number in waiting:
             part = _refined(asked[number], evidence.select(rows_of[number]), request)
@@ -91,7 +100,7 @@ def refine_in_rounds(
             results[number] = replace(part, settled=(settled,) * len(part.logits))
             if not settled and any(one.spent < len(one.pairs) for one in asked[number]):
                 still.append(number)
-        waiting, pairs = still, 2 * pairs
+        waiting, passes = still, 2 * passes
     return stack([results[number] for number in range(len(texts))])
 
 
@@ -126,19 +135,20 @@ def ranking_chance(scores: Array, covariance: Array, freedom: float, seed: int) 
     return float(ahead[:, :leading].all(1).mean())
 
 
-def _ask(asked: Sequence[_Asked], pairs: int, perturbed: PerturbedModel) -> None:
-    """Asks about inputs until each has had so many pairs."""
-    subsets = [one.next_subsets(pairs) for one in asked]
+def _ask(asked: Sequence[_Asked], passes: int, perturbed: PerturbedModel) -> None:
+    """Asks about inputs until each has had so many passes."""
+    subsets = [one.next_subsets(one.pairs_within(passes)) for one in asked]
     answers = perturbed.kept_logits([one.item for one in asked], subsets)
     for one, logits in zip(asked, answers, strict=True):
-        one.take(logits.double().numpy(), pairs)
+        one.take(logits.double().numpy(), one.pairs_within(passes))
 
 
 def _refined(asked: Sequence[_Asked], evidence: Evidence, request: Request) -> Evidence:
     """The evidence of inputs by all that was asked about them."""
     pairs = [one.pairs[: one.spent] for one in asked]
     logits = [np.concatenate([*one.firsts, *one.seconds, *one.empty]) for one in asked]
-    return posterior_evidence(evidence, request, [one.positions for one in asked], pairs, logits)
+    gradients = [one.gradients for one in asked]
+    return posterior_evidence(evidence, request, [one.positions for one in asked], pairs, logits, gradients)
 
 
 def _is_settled(text: TokenisedText, words: Sequence[int | None], parts: Evidence, request: Request) -> bool:

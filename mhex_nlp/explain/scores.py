@@ -174,7 +174,7 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
 
 def _passes(evidence: Evidence) -> list[int]:
     """The passes over each text, or over that of its windows that had most."""
-    return [1 + 2 * max(part.posterior.pairs for part in parts) for parts in evidence.sureness or ()]
+    return [1 + max(part.posterior.passes for part in parts) for parts in evidence.sureness or ()]
 
 
 def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[NDArray[np.float64]] | None:

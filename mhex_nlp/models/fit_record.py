@@ -58,7 +58,7 @@ def _entries(length: int, depths: int, at_position: bool) -> dict[str, tuple[str
         "attainable": ("a number of at most 1, or null", _or_none(_numbers(most=1))),
         "attainable_interval": ("two numbers of at most 1, or null", _or_none(_numbers(most=1, length=2))),
         "attainable_reliability": ("a number from 0 to 1, or null", _or_none(_numbers(0, 1))),
-        "refinement": ("ratio, noise and freedom above 0, or null", _or_none(_is_prior)),
+        "refinement": ("a prior of the scores' errors, or null", _or_none(_is_prior)),
         "empty": ("ascending lengths and as many rows of values, or null", _or_none(_are_answers)),
         "scripts": ("names", _list_of_names),
         "weights": ("hashes by dtype", _are_hashes),
@@ -82,11 +82,28 @@ def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _is_prior(value: Any) -> bool:
     positive = _numbers(least=sys.float_info.min)
-    return (
-        isinstance(value, Mapping)
-        and set(value) == {"ratio", "noise", "freedom"}
-        and all(map(positive, value.values()))
-    )
+    tests = {
+        **dict.fromkeys(("ratio", "noise", "freedom"), positive),
+        "bend": _numbers(least=0),
+        "mix": _or_none(_is_mix),
+    }
+    return isinstance(value, Mapping) and tests.keys() - value.keys() <= {"bend", "mix"} and _fits(value, tests)
+
+
+def _is_mix(value: Any) -> bool:
+    """Of scores and gradients, whose prior has none."""
+    tests = {
+        "steps": _integers(1, 1000),
+        "scores": _numbers(),
+        "gradients": _numbers(),
+        "least": _integers(2, _WIDEST),
+        "prior": lambda prior: _is_prior(prior) and prior.get("mix") is None,
+    }
+    return isinstance(value, Mapping) and value.keys() == tests.keys() and _fits(value, tests)
+
+
+def _fits(value: Mapping[str, Any], tests: Mapping[str, Callable[[Any], bool]]) -> bool:
+    return all(key in tests and tests[key](entry) for key, entry in value.items())
 
 
 def _are_hashes(value: Any) -> bool:

@@ -30,6 +30,7 @@ from helpers.tiny import WORDS, tiny_bert, tiny_mhex, tiny_texts, tiny_tokenizer
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, MhexExplainer, get_mhex_model, save_explainer
 from mhex_nlp.cli import main
 from mhex_nlp.evaluation.benchmark.run import evaluate_explanations
+from mhex_nlp.explain.refinement import Prior
 from mhex_nlp.models.checkpoint import shown_name
 from mhex_nlp.training import FinetuneConfig
 from mhex_nlp.training.fitting.fit import fit_equivalent_matrices
@@ -94,7 +95,18 @@ def test_a_checkpoint_with_heads_is_whole(fitted, tmp_path, name):
     assert load(changed(fitted, tmp_path / "same")).fit_record["skill"] == load(fitted).fit_record["skill"]
 
 
+PRIOR = {"ratio": 4.0, "noise": 0.1, "freedom": 2.0}  # of earlier fits
+MIX = {"steps": 2, "scores": 0.5, "gradients": 0.5, "least": 8, "prior": {**PRIOR, "bend": 1.0, "mix": None}}
 RECORDS = {
+    "refinement": [
+        {},
+        {**PRIOR, "noise": 0},
+        {**PRIOR, "bend": -1},
+        {**PRIOR, "more": 1},
+        {**PRIOR, "mix": {}},
+        *({**PRIOR, "mix": {**MIX, key: value}} for key, value in [("steps", 0), ("least", 1), ("gradients", "much")]),
+        {**PRIOR, "mix": {**MIX, "prior": {**PRIOR, "mix": MIX}}},
+    ],
     "skill": [float("nan"), 1.5, "0.9", None, True, -(10**400)],
     "r2": [float("inf"), []],
     "skill_interval": [[0.5], [0.1, 2.0], "ab"],
@@ -120,6 +132,13 @@ def test_an_absurd_record_is_refused(fitted, tmp_path, entry):
     for value in ([], "fit", 3, False):
         with pytest.raises(ValueError, match="must be the record of a fit"):
             load(changed(fitted, tmp_path / "forged", mhex_fit=value))
+
+
+def test_priors_of_earlier_fits_and_of_these_are_read(fitted, tmp_path):
+    record = json.loads((fitted / "config.json").read_text())["mhex_fit"]
+    for number, prior in enumerate((None, PRIOR, {**PRIOR, "bend": 0.0, "mix": None}, {**PRIOR, "mix": MIX})):
+        model = load(changed(fitted, tmp_path / str(number), mhex_fit={**record, "refinement": prior}))
+        assert Prior.of(model.fit_record) == (Prior(**PRIOR) if number in (1, 2) else Prior.of({"refinement": prior}))
 
 
 @pytest.mark.parametrize("settings", [[], 5, {}, {"gate": 1, "aggregation": "mean", "beta": 0.5}, {"beta": {}}])

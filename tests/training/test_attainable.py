@@ -13,7 +13,7 @@ from mhex_nlp.explain.refinement import Prior, answer_covariance, interactions
 from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.training.fitting.attainable import attainable
-from mhex_nlp.training.fitting.error_prior import Example, estimate_prior
+from mhex_nlp.training.fitting.error_prior import Example, estimate_prior, learn_mix
 
 TOKENS = 10
 
@@ -26,6 +26,12 @@ class Game:
 
     def content_sizes(self, texts: Any, pairs: Any) -> list[int]:
         return [TOKENS]
+
+    def contrast_of(self, target: int, labels: int) -> torch.Tensor:
+        return torch.ones(labels, dtype=torch.float64)
+
+    def gradients(self, texts: Any, pairs: Any, contrast: Any, steps: int) -> None:
+        return None
 
     def rows(self, texts: Any, pairs: Any, numbers: Any, seed: int, masks: int) -> Any:
         draw = np.random.default_rng(numbers)
@@ -89,3 +95,46 @@ def test_the_prior_of_a_fits_errors_is_found():
     assert prior.noise == pytest.approx(true.noise, rel=0.15)
     assert prior.freedom == pytest.approx(true.freedom, rel=0.4)
     assert estimate_prior(examples[:4]) is None
+
+
+def made_up_texts(useful: bool, count: int = 40) -> list[Example]:
+    """Whose true scores are a mix of the scores and gradients, or of the scores alone, and errors of the same size."""
+    draw, examples = np.random.default_rng(1), []
+    for _ in range(count):
+        x = random_subsets(TOKENS, 48, draw.integers(0, 2**30, 2).tolist())[:24].numpy() * 2.0 - 1
+        scores, gradients = (row - row.mean() for row in draw.normal(size=(2, TOKENS)))
+        gradients *= np.linalg.norm(scores) / np.linalg.norm(gradients)
+        error = draw.normal(size=TOKENS) * 0.2
+        truth = 0.7 * scores + 0.6 * gradients * useful + error - error.mean()
+        missed = x @ (truth - scores) + draw.normal(size=len(x)) * 0.3
+        weights = np.array([0.5, -0.5])
+        both = np.stack([scores, -scores], axis=1)
+        examples.append(Example(x, both, missed, weights, gradients))
+    return examples
+
+
+def test_the_mix_is_what_the_answers_say():
+    examples = made_up_texts(useful=True)
+    mix = learn_mix(examples, estimate_prior(examples))
+    assert (mix.scores, mix.gradients) == (pytest.approx(0.7, abs=0.05), pytest.approx(0.6, abs=0.05))
+    assert mix.least == 8 and mix.passes == 6 and mix.prior.ratio > 3 * estimate_prior(examples).ratio
+    for mixed, example in zip([e.mixed(mix) for e in examples], examples, strict=True):
+        answers = example.missed + example.x @ example.contrasted
+        np.testing.assert_allclose(mixed.missed + mixed.x @ mixed.contrasted, answers)
+
+
+def test_gradients_that_say_nothing_are_not_asked_for():
+    examples = made_up_texts(useful=False)
+    exact = [e._replace(scores=0.7 * e.scores, missed=e.missed + 0.3 * e.x @ e.contrasted) for e in examples]
+    assert learn_mix(exact, estimate_prior(exact)) is None
+    assert learn_mix([exact[0]._replace(gradients=None), *exact[1:]], estimate_prior(exact)) is None
+
+
+def test_answers_that_bend_with_the_size_are_told_from_errors():
+    draw, examples = np.random.default_rng(2), []
+    for _ in range(60):
+        x = random_subsets(TOKENS, 48, draw.integers(0, 2**30, 2).tolist())[:24].numpy() * 2.0 - 1
+        share = x.mean(1)
+        missed = 5 * draw.normal() * (share - share**3) + draw.normal(size=len(x)) * 0.3
+        examples.append(Example(x, draw.normal(size=(TOKENS, 1)), missed))
+    assert estimate_prior(examples).bend >= 10

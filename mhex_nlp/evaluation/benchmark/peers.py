@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from ...models.eval_mode import eval_view
+from ...models.path_gradients import BATCH_TOKENS, check_gradients
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction
 from ..model_values import ModelValues, TextValues
-from .gradients import BATCH_TOKENS, check_gradients
 
 
 def load_peer(module: str) -> Any:
@@ -40,7 +40,7 @@ def captum_integrated_gradients(
     values: ModelValues, texts: Sequence[TextValues], targets: Sequence[int], steps: int = 50
 ) -> list[Floats]:
     """captum's LayerIntegratedGradients on the word embeddings: midpoint rule, [MASK] as baseline."""
-    check_gradients(values)
+    check_gradients(values.model)
     mask = values.tokenizer.mask_token_id
     if mask is None:
         raise ValueError("captum's integrated gradients need a tokenizer with a mask token, for the baseline.")

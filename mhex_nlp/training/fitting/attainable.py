@@ -11,7 +11,7 @@ Axes: N content tokens, P pairs of complementary subsets, C labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ...explain import skill
 from ...explain.refinement import Prior
 from ...inputs.removal import random_subsets
 from .equations import EquationSource
-from .error_prior import Example, estimate_prior
+from .error_prior import STEPS, Example, estimate_prior, learn_mix
 
 MIN_PAIRS = 8
 
@@ -74,16 +74,20 @@ def attainable(
         error, variance = _regressed(kept, rows)
         errors.append(error)
         variances.append(variance)
+        contrast = source.contrast_of(rows.target, rows.values.shape[1])
+        gradients = None if refined is not None else source.gradients(text, pair, contrast, STEPS)
         if refined is not None:
             tokens = refined.content_sizes(text, pair)[0]
             (rows,) = refined.rows(text, pair, [number], seed, masks)
             kept = random_subsets(tokens, masks, [seed, number])[: masks // 2]
-        examples.append(_example(kept, rows, weights))
+        examples.append(_example(kept, rows, weights)._replace(weights=contrast.numpy(), gradients=gradients))
     if len(errors) < 2:
         return None
     measured, (noise, spread) = np.array(errors), np.sum(variances, axis=0)
     reliability = float(np.clip(1 - noise / spread, 0, 1)) if spread > 0 else 0.0
     prior = estimate_prior(examples)
+    if prior is not None:
+        prior = replace(prior, mix=learn_mix(examples, prior))
     return Attainable(skill.ratio(measured), skill.interval(measured, seed), reliability, len(measured), prior)
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...explain.skill import Rows
 from ...inputs.encoding import TokenisedText
 from ...inputs.removal import random_subsets
 from ...models.heads.readout import FeatureLayout
+from ...models.path_gradients import integrated_gradients
 from ...models.perturbed import PerturbedModel, check_finite_logits
 from ...models.tasks.sequence_classification import is_exclusive
 
@@ -78,6 +81,20 @@ class EquationSource:
             sums = kept.to(features.dtype) @ features[positions]
             values = torch.cat([answer[:-1], whole[None]]) - answer[-1]
             yield Rows(sums, values, kept.sum(1), int(whole.argmax()))
+
+    def contrast_of(self, target: int, labels: int) -> Tensor:
+        """(C,) float64: the weights of the labels in what is explained of one."""
+        weights = torch.zeros(labels, dtype=torch.float64)
+        weights[target] = 1
+        return self.contrasted(weights)
+
+    def gradients(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, contrast: Tensor, steps: int
+    ) -> NDArray[np.float64] | None:
+        """(N,) integrated gradients of one text; None where the model cannot give any."""
+        items = self.perturbed.tokenise(texts, pairs)
+        scores = integrated_gradients(self.perturbed, items, contrast[None], steps)
+        return None if scores is None else scores[0].numpy()
 
     def _forward(self, items: Sequence[TokenisedText]) -> Any:
         """One batch with the states of every depth."""

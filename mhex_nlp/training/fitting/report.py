@@ -26,7 +26,7 @@ class FitReport:
     attainable_interval: tuple[float, float] | None
     attainable_reliability: float | None  # of the best scores: 1 where subsets were many enough
     attainable_texts: int
-    refinement: dict[str, float] | None  # how far scores are off, the prior of a budget (`explain.refinement.Prior`)
+    refinement: dict[str, Any] | None  # how far scores are off, the prior of a budget (`explain.refinement.Prior`)
     absolute_skill: float
     r2: float
     base_error: tuple[float, float]
