@@ -105,7 +105,7 @@ def _mistake(mistake: Mapping[str, Any], addresses: Sequence[Markup]) -> dict[st
         "inside": text[start:end],
         "after": text[end:],
         "number": mistake["number"],
-        "address": None if page is None else addresses[page] + f"#t{mistake['number']}",
+        "address": None if page is None or not addresses else addresses[page] + f"#t{mistake['number']}",
         "words": [
             {
                 "text": word["word"],

@@ -20,25 +20,26 @@ def group_name(document: Mapping[str, Any]) -> str:
     return "g" + sha256(dumps(document, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def pick_rules(group: str, picks: Sequence[Mapping[int, Tone]]) -> str:
-    """The rules of one card: while pick k is (box `.e{k}`), atom i (`.a{i}`) has the tone `picks[k][i]`.
+def pick_rules(group: str, picks: Sequence[Mapping[int, Tone]], atom: str = "a") -> str:
+    """The rules of one card: while pick k is (box `.e{k}`), atom i (`.{atom}{i}`) has the tone `picks[k][i]`.
 
-    A pick is what the pointer is on, else what is chosen. The panel of pick k, `.v{k}`, shows.
+    A pick is what the pointer is on, else what is chosen. The panel of pick k, `.v{k}`, shows. On a page of many cards
+    each has a name for its atoms, since browsers look rules up by the class of what they style.
     """
-    return "".join(_rule(group, number, tones) for number, tones in enumerate(picks))
+    return "".join(_rule(group, number, tones, atom) for number, tones in enumerate(picks))
 
 
-def _rule(group: str, number: int, tones: Mapping[int, Tone]) -> str:
+def _rule(group: str, number: int, tones: Mapping[int, Tone], atom: str) -> str:
     box = f".e{number}"
     picked = f".mhex .{group}:is(:has({box}:hover),:not(:has(.e:hover)):has({box} :checked))"
     rules = [f"& {box}{{border-color:var(--fg);box-shadow:0 0 0 1px var(--fg)}}", f"& .v{number}{{visibility:visible}}"]
     for tone, atoms in _by(tones, lambda level, _: f"background:var(--{level_name(level)})"):
-        rules.append(f"& {_atoms(atoms)}{{{tone}}}")
+        rules.append(f"{_atoms(atoms, atom)}{{{tone}}}")
     for line, atoms in _by(tones, lambda level, _: _line(level)):
-        rules.append(f"& {_atoms(atoms)}{{{line}}}")
-    unsettled = [atom for atom, (level, marked) in tones.items() if level and marked]
+        rules.append(f"{_atoms(atoms, atom)}{{{line}}}")
+    unsettled = [index for index, (level, marked) in tones.items() if level and marked]
     if unsettled:
-        rules.append(f"& {_atoms(unsettled)}{{background:none;outline:1px dotted var(--mute);outline-offset:-1px}}")
+        rules.append(f"{_atoms(unsettled, atom)}{{background:none;outline:1px dotted var(--mute);outline-offset:-1px}}")
     return f"{picked}{{{''.join(rules)}}}"
 
 
@@ -58,5 +59,6 @@ def _line(level: int) -> str:
     return f"text-decoration:underline {kind} var(--{colour})"
 
 
-def _atoms(atoms: Sequence[int]) -> str:
-    return f":is({','.join(f'.a{atom}' for atom in atoms)})"
+def _atoms(atoms: Sequence[int], name: str) -> str:
+    """A list of selectors, not `:is()`, by whose classes no browser looks rules up."""
+    return ",".join(f"& .{name}{atom}" for atom in atoms)

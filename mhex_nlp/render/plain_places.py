@@ -150,7 +150,7 @@ def render_context_markdown(document: Mapping[str, Any]) -> str:
         lds = "" if span["lds"] is None else f"{span['lds']:.2f}"
         rows.append((f"A{index + 1} {_escaped(span['text'])}", f"{span['log_probability']:.2f}", lds, links))
     head = ("answer", "log-probability", "LDS", "rests on")
-    after = [describe_budget(document)]
+    after = [_escaped(describe_budget(document))]
     if legend := legend_of(context):
         after.append(f"{legend[0]}; {_UNSETTLED}: {legend[1]}.")
     return _markdown(_table(head, "lrrl", rows), [*after, *map(_escaped, document.get("notes", ()))])

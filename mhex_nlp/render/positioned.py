@@ -102,7 +102,7 @@ def render_positioned_page(
     Raises:
         ValueError: a malformed document, or a bad `unit`.
     """
-    cards = [_card(document, unit, f"g{first + n}") for n, document in enumerate(documents)]
+    cards = [_card(document, unit, f"g{n}", f"a{n}-") for n, document in enumerate(documents, first)]
     for number, card in enumerate(cards, first):
         card["article"] = number
     legend = error_legend(explanation for card in cards for explanation in card["explanations"])
@@ -117,12 +117,13 @@ def render_positioned_fragment(document: Mapping[str, Any], *, unit: str = "word
     return fill_fragment("positioned_fragment.html.j2", *_SHEETS, card=card, rules=card["rules"], of_errors=legend)
 
 
-def _card(document: Mapping[str, Any], unit: str, group: str) -> dict[str, Any]:
+def _card(document: Mapping[str, Any], unit: str, group: str, atom: str = "a") -> dict[str, Any]:
     places = places_of(document, unit)
     captions = captions_of(document)
     card = {
         "id": document.get("id", ""),
         "group": group,
+        "atom": atom,
         "title": count_places(document),
         "captions": captions,
         "notes": document.get("notes", ()),
@@ -142,7 +143,7 @@ def _card(document: Mapping[str, Any], unit: str, group: str) -> dict[str, Any]:
     for number, view in enumerate(card["places"]):
         if number not in boxed:  # it overlaps another one
             view["pick"] = {"number": number, "label": view["label"], "parts": [{"text": view["text"], "atom": None}]}
-    rules = pick_rules(group, [_tones(place, cuts, numbers) for place in places])
+    rules = pick_rules(group, [_tones(place, cuts, numbers) for place in places], atom)
     return {**card, "lines": lines, "rules": rules}
 
 
