@@ -4,11 +4,22 @@
 from __future__ import annotations
 
 from .compare import render_comparison, render_comparison_fragment, render_comparison_terminal
+from .context import render_context_fragment, render_context_page
 from .corpus_pages import render_report_index, render_report_page, render_summary
+from .entity_report import render_entity_report
 from .figure.draw import render_figure
+from .figure.places import render_context_figure, render_positioned_figure
 from .highlight import check_unit
 from .html import render_fragment, render_page
 from .latex import render_latex
+from .plain_places import (
+    render_context_markdown,
+    render_context_terminal,
+    render_positioned_latex,
+    render_positioned_markdown,
+    render_positioned_terminal,
+)
+from .positioned import render_positioned_fragment, render_positioned_page
 from .terminal import render_terminal
 
 __all__ = [
@@ -16,10 +27,22 @@ __all__ = [
     "render_comparison",
     "render_comparison_fragment",
     "render_comparison_terminal",
+    "render_context_figure",
+    "render_context_fragment",
+    "render_context_markdown",
+    "render_context_page",
+    "render_context_terminal",
+    "render_entity_report",
     "render_figure",
     "render_fragment",
     "render_latex",
     "render_page",
+    "render_positioned_figure",
+    "render_positioned_fragment",
+    "render_positioned_latex",
+    "render_positioned_markdown",
+    "render_positioned_page",
+    "render_positioned_terminal",
     "render_report_index",
     "render_report_page",
     "render_summary",

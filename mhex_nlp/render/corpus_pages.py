@@ -25,11 +25,14 @@ def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, tit
         pages: file names of pages beside it.
         title: of the page.
     """
-    # A name stays a name: no scheme, host or folder can be written into it.
-    addresses = [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in pages]
     trust = describe_judgement(summary["judgement"]) if "judgement" in summary else ()
     view = _summary_view(summary)
-    return fill_page("summary.html.j2", *_sheets(view), title=title, pages=addresses, trust=trust, **view)
+    return fill_page("summary.html.j2", *_sheets(view), title=title, pages=addresses_beside(pages), trust=trust, **view)
+
+
+def addresses_beside(names: Sequence[str]) -> list[tuple[str, Markup]]:
+    """Names of files beside a page with their addresses. A name stays a name: it holds no scheme, host or folder."""
+    return [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in names]
 
 
 def _summary_view(

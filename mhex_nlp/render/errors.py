@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SETTLED_FROM = 1.645  # errors that a score is from 0: then 0 is outside the interval of 90 %
+DEVIATION = "\u00b1 is one standard deviation"
+NOT_SETTLED = f"sign not settled, |score| below {SETTLED_FROM:g} \u00b1"
 MARK = "[?]"  # after a word whose sign is not settled, where there is plain text alone
 _LEAST = 1e-300  # what is smaller cannot be scaled
 _DIGITS = 5  # of the larger of score and error: scores are in 32 bits
@@ -56,7 +58,4 @@ def error_legend(explanations: Iterable[Mapping[str, Any]]) -> tuple[str, str] |
     if not passes:
         return None
     counts = " to ".join(f"1 + {count - 1:,}" for count in dict.fromkeys((passes[0], passes[-1])))
-    return (
-        f"\u00b1 is one standard deviation, after {counts} passes",
-        f"sign not settled, |score| below {SETTLED_FROM:g} \u00b1",
-    )
+    return f"{DEVIATION}, after {counts} passes", NOT_SETTLED

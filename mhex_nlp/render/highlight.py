@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import is_settled, span_error
 
-SCHEMA = "mhex-explanation/1.1"
+SCHEMAS = ("mhex-explanation/1.1", "mhex-explanation/1.2")
 UNITS = ("words", "tokens")
 LEVELS = 10
 
@@ -36,7 +36,10 @@ class HighlightUnit:
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text: a unit with its score, and its error where it has one, or a gap (score None, level 0)."""
+    """A run of text: a unit with its score, and its error where it has one, or a gap (score None, level 0).
+
+    `place` is the label of the place explained, where the unit is that: it has no level.
+    """
 
     text: str
     start: int
@@ -45,6 +48,7 @@ class Segment:
     level: int
     tokens: tuple[int, ...] = ()
     error: float | None = None
+    place: str | None = None
 
     @property
     def unsettled(self) -> bool:
@@ -63,6 +67,7 @@ class Highlight:
 
     `special_share` and `hidden_share` are parts of the sum of |token score|: on special tokens, and on
     content tokens with nothing to draw (white space alone, or no place in the text).
+    Where an explanation is of a place in the text, the place is one unit beside the scale of the others.
     """
 
     lines: tuple[tuple[Segment, ...], ...]
@@ -71,8 +76,8 @@ class Highlight:
 
     @property
     def segments(self) -> list[Segment]:
-        """The units, in reading order."""
-        return [segment for line in self.lines for segment in line if segment.score is not None]
+        """The units on the scale of colours, in reading order."""
+        return [s for line in self.lines for s in line if s.score is not None and s.place is None]
 
     def strongest(self, count: int) -> list[Segment]:
         """The units with the largest magnitudes; ties in reading order."""
@@ -87,11 +92,11 @@ class Highlight:
 def check_explanation(explanation: Mapping[str, Any]) -> None:
     """Raise ValueError for what no display can draw truly: wrong schema, missing keys, non-finite scores."""
     schema = explanation.get("schema")
-    if schema != SCHEMA:
-        raise ValueError(f"explanation has schema {schema!r}, expected {SCHEMA!r}.")
+    if schema not in SCHEMAS:
+        raise ValueError(f"explanation has schema {schema!r}, expected {' or '.join(map(repr, SCHEMAS))}.")
     missing = [key for key in _REQUIRED if key not in explanation]
     if missing:
-        raise ValueError(f"explanation lacks {', '.join(missing)}; expected the full {SCHEMA} form.")
+        raise ValueError(f"explanation lacks {', '.join(missing)}; expected the full {schema} form.")
     for name in ("sum", "base_value"):
         if not math.isfinite(explanation[name]):
             raise ValueError(f"explanation has {name} {explanation[name]!r}, expected a finite number.")
@@ -100,6 +105,7 @@ def check_explanation(explanation: Mapping[str, Any]) -> None:
     if covariance is not None and [len(row) for row in covariance] != list(sizes):
         raise ValueError(f"explanation has a covariance that is not {len(sizes)} rows of 1, 2, 3, ... numbers.")
     texts = texts_of(explanation)
+    _check_place(explanation, texts)
     for index, token in enumerate(explanation["tokens"]):
         for score in (token["score"], *token.get("scores", ()), *token.get("layers", ()), token.get("error", 0.0)):
             if not math.isfinite(score):
@@ -112,6 +118,17 @@ def check_explanation(explanation: Mapping[str, Any]) -> None:
         length = len(texts[sequence])
         if end is None or not 0 <= start <= end <= length:
             raise ValueError(f"token {index} spans [{start}, {end}), expected a span in [0, {length}).")
+
+
+def _check_place(explanation: Mapping[str, Any], texts: Sequence[str]) -> None:
+    place = explanation.get("place")
+    if place is None:
+        return
+    length = len(texts[place["sequence"]]) if place["sequence"] in range(len(texts)) else -1
+    if not 0 <= place["start"] <= place["end"] <= length:
+        raise ValueError(f"place spans [{place['start']}, {place['end']}), expected a span of its text.")
+    if not set(place["tokens"]) <= set(range(len(explanation["tokens"]))):
+        raise ValueError(f"place has tokens that are not among the {len(explanation['tokens'])} of the explanation.")
 
 
 def check_unit(unit: str) -> None:
@@ -136,17 +153,21 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     tokens = scored["tokens"]
     units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
-    covariance = scored.get("covariance")
+    covariance, place = scored.get("covariance"), scored.get("place")
     errors = [None if covariance is None else span_error(covariance, item.tokens) for item in units]
-    scored_units = list(zip(units, scores, to_levels(scores), errors, strict=True))
+    labels = [place["label"] if place is not None and _in_place(item, place) else None for item in units]
+    # The words of a place itself weigh so much that no other would have a colour beside them.
+    largest = max((abs(score) for score, label in zip(scores, labels, strict=True) if label is None), default=0.0)
+    levels = [level if label is None else 0 for level, label in zip(to_levels(scores, largest), labels, strict=True)]
+    scored_units = list(zip(units, scores, levels, errors, labels, strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
         segments, drawn = [], 0
-        for item, score, level, error in scored_units:
+        for item, score, level, error, label in scored_units:
             if item.sequence == sequence:
                 segments.append(Segment(text[drawn : item.start], drawn, item.start, None, 0))
                 drawn_text = text[item.start : item.end]
-                segments.append(Segment(drawn_text, item.start, item.end, score, level, item.tokens, error))
+                segments.append(Segment(drawn_text, item.start, item.end, score, level, item.tokens, error, label))
                 drawn = item.end
         segments.append(Segment(text[drawn:], drawn, len(text), None, 0))
         lines.append(tuple(segment for segment in segments if segment.text))
@@ -158,8 +179,11 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
 
 
 def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[HighlightUnit]:
-    """Units in reading order, disjoint, without white space at their edges; special tokens are in none of them."""
-    texts, tokens = texts_of(scored), scored["tokens"]
+    """Units in reading order, disjoint, without white space at their edges; special tokens are in none of them.
+
+    All units that reach into the place explained are one.
+    """
+    texts, tokens, place = texts_of(scored), scored["tokens"], scored.get("place")
     members: dict[tuple[int, bool, int], list[int]] = {}
     for index, token in enumerate(tokens):
         if token["special"] or token["start"] is None:
@@ -178,12 +202,22 @@ def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[Highlight
     units: list[HighlightUnit] = []
     for item in sorted(candidates, key=attrgetter("sequence", "start", "end")):
         last = units[-1] if units else None
-        if last is not None and last.sequence == item.sequence and _inseparable(texts[item.sequence], last, item):
+        of_one_place = place is not None and last is not None and _in_place(last, place) and _in_place(item, place)
+        if (
+            last is not None
+            and last.sequence == item.sequence
+            and (of_one_place or _inseparable(texts[item.sequence], last, item))
+        ):
             merged = tuple(sorted((*last.tokens, *item.tokens)))
             units[-1] = HighlightUnit(item.sequence, last.start, max(last.end, item.end), merged)
         else:
             units.append(item)
     return units
+
+
+def _in_place(unit: HighlightUnit, place: Mapping[str, Any]) -> bool:
+    inside = unit.sequence == place["sequence"] and unit.start < place["end"] and place["start"] < unit.end
+    return inside or not set(place["tokens"]).isdisjoint(unit.tokens)
 
 
 def unit_scores(units: Iterable[HighlightUnit | Segment], scores: Sequence[float]) -> list[float]:

@@ -36,24 +36,27 @@ def render_page(
     `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
     """
     documents = list(explanations)
-    cards = [_card(explanation, unit) for explanation in documents]
-    return fill_page("page.html.j2", title=title, script="words.js", cards=cards, of_errors=error_legend(documents))
+    cards = [card_of(explanation, unit) for explanation in documents]
+    styles = sheets_of_places(documents)
+    legend = error_legend(documents)
+    return fill_page("page.html.j2", *styles, title=title, script="words.js", cards=cards, of_errors=legend)
 
 
 def fill_page(
     template: str,
     *styles: str,
     title: str,
+    rules: str = "",
     script: str | None = None,
     of_errors: tuple[str, str] | None = None,
     **values: Any,
 ) -> str:
-    """A page of `templates`, made of values alone; `styles` are sheets beside those of every page.
+    """A page of `templates`, made of values alone; `styles` are sheets beside those of every page, `rules` further CSS.
 
     `of_errors` is the `error_legend` of its explanations; `script` is one file of `templates`, which stands at the end
     of the page and is allowed by its hash.
     """
-    style = _style("highlight.css", "page.css", *styles, *_sheets_of(of_errors))
+    style = _style("highlight.css", "page.css", *styles, *_sheets_of(of_errors)) + rules
     code = "" if script is None else _script(script)
     return _filled(
         template,
@@ -69,14 +72,22 @@ def fill_page(
 
 def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
     """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
-    return fill_fragment("fragment.html.j2", card=_card(explanation, unit), of_errors=error_legend([explanation]))
+    styles, legend = sheets_of_places([explanation]), error_legend([explanation])
+    return fill_fragment("fragment.html.j2", *styles, card=card_of(explanation, unit), of_errors=legend)
 
 
-def fill_fragment(template: str, *styles: str, of_errors: tuple[str, str] | None = None, **values: Any) -> str:
-    """The same for notebooks; `styles` are sheets beside those of every fragment. The host's style sheet stays out."""
+def fill_fragment(
+    template: str, *styles: str, rules: str = "", of_errors: tuple[str, str] | None = None, **values: Any
+) -> str:
+    """The same for notebooks. The host's style sheet stays out."""
     sheets = "reset.css", "highlight.css", "notebook.css", *styles, *_sheets_of(of_errors)
-    style = _style(*sheets).replace(_ROOT, _HEAVY_ROOT)
+    style = (_style(*sheets) + rules).replace(_ROOT, _HEAVY_ROOT)
     return _filled(template, style=Markup(style), of_errors=of_errors, **values)
+
+
+def sheets_of_places(explanations: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The sheet for places, where one is explained."""
+    return ("places.css",) if any(explanation.get("place") for explanation in explanations) else ()
 
 
 def _sheets_of(of_errors: tuple[str, str] | None) -> tuple[str, ...]:
@@ -135,13 +146,15 @@ def _without_bidi_controls(value: Any) -> Any:
     return value
 
 
-def _card(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def card_of(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """What the template of a card shows."""
     drawn = highlight(explanation, unit=unit)
     tokens = explanation["tokens"]
     number = number_format([*drawn.scores, *(token["score"] for token in tokens)])
     return {
         "id": explanation.get("id", ""),
         "lines": drawn.lines,
+        "captions": (),
         "summary": summarise(explanation, drawn),
         "number": number,
         "tokens": [

@@ -11,7 +11,7 @@ from typing import Any
 
 from .controls import BREAKS, REPLACEMENT, without_controls
 from .errors import error_legend
-from .figure.layout import is_space, may_break, split_lines
+from .figure.layout import PLACE, is_space, may_break, split_lines
 from .highlight import LEVELS, Highlight, Segment, highlight
 from .palette import level_name, light_palette
 from .summary import Summary, number_format, summarise
@@ -52,6 +52,7 @@ _MACROS = r"""\def\mhexline#1#2{\rlap{\smash{\lower.27em\hbox to\wd2{\color{#1}#
 \def\mhextab{\hskip2em\relax}
 \def\mhexquote{\char34 }
 \def\mhexunknown{\rule{.45em}{.7em}}"""
+_PLACE = r"\def\mhexplace#1{\begingroup\fboxsep=.08em\fbox{\vrule height.84em depth.34em width0pt #1}\endgroup}"
 _UNSETTLED = r"\def\mhexunsettled{\raise.4em\hbox{\footnotesize\color{mhexmute}?}}"
 
 
@@ -96,6 +97,8 @@ def _opening(explanation: Mapping[str, Any]) -> Iterable[str]:
     for name, key in [*names, *((f"mhex{level}", level) for level in levels)]:
         yield rf"\definecolor{{{name}}}{{HTML}}{{{colours[key][1:].upper()}}}"
     yield _MACROS
+    if explanation.get("place") is not None:
+        yield _PLACE
     if "covariance" in explanation:
         yield rf"\definecolor{{mhexmute}}{{HTML}}{{{colours['mute'][1:].upper()}}}"
         yield _UNSETTLED
@@ -173,9 +176,11 @@ def _line(clusters: Sequence[tuple[str, int, int]], marks: Mapping[int, str] = M
         elif level:
             while end < len(clusters) and clusters[end][1] == owner and end - at < _LONGEST:
                 end += 1
-            name, inner = level_name(level), escape("".join(cluster for cluster, _, _ in clusters[at:end]))
+            inner = escape("".join(cluster for cluster, _, _ in clusters[at:end]))
             boxed = "".join(_SPACES.get(character, character) for character in inner)
-            written, since = written + rf"\mhex{name[0]}{{{name[1:]}}}{{{boxed}}}", since + end - at
+            name = level_name(level)
+            box = r"\mhexplace" if level == PLACE else rf"\mhex{name[0]}{{{name[1:]}}}"
+            written, since = written + rf"{box}{{{boxed}}}", since + end - at
             if end == len(clusters) or clusters[end][1] != owner:
                 written += marks.get(owner, "")
         else:

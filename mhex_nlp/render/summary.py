@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import with_error
+from .errors import span_error, with_error
 from .highlight import Highlight
 
+OWN_WORDS, OTHER_WORDS = "own words", "rest of the text"
 _AGGREGATION = {
     "mean": "mean over depths",
     "last": "last depth alone",
@@ -41,7 +42,7 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
     prediction, target, foil = explanation["prediction"], explanation["target"], explanation["foil"]
     total, base = explanation["sum"], explanation["base_value"]
     number = number_format((total, base))
-    facts = [("base value", number(base)), ("sum of scores", number(total))]
+    facts = [("base value", number(base)), *(place_facts(explanation) or [("sum of scores", number(total))])]
     if not explanation["method"]["non_negative"]:
         facts.append(("logit explained", number(base + total)))
     facts += share_facts(drawn)
@@ -60,6 +61,22 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
         notes=tuple(explanation.get("notes", ())),
         model=model_name(explanation["model"]),
     )
+
+
+def place_facts(explanation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the words of a place itself say, apart from all others; none where no place is explained."""
+    place, tokens = explanation.get("place"), explanation["tokens"]
+    if place is None:
+        return []
+    inside = set(place["tokens"])
+    outside = [index for index, token in enumerate(tokens) if not token["special"] and index not in inside]
+    covariance = explanation.get("covariance")
+    parts = []
+    for indices in (place["tokens"], outside):
+        score = math.fsum(tokens[index]["score"] for index in indices)
+        parts.append((score, None if covariance is None else span_error(covariance, indices)))
+    number = number_format(score for score, _ in parts)
+    return [(name, number(*part)) for name, part in zip((OWN_WORDS, OTHER_WORDS), parts, strict=True)]
 
 
 def share_facts(drawn: Highlight) -> list[tuple[str, str]]:

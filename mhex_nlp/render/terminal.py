@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -30,33 +30,22 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
     explanation.
     """
     console = console or Console()
+    show, system = printer(console), color_system(console)
     drawn = highlight(explanation, unit=unit)
     summary = summarise(explanation, drawn)
     number = number_format(drawn.scores)
     of_errors = error_legend([explanation])
-    system = None if console.no_color else console.color_system
-
-    def show(*parts: Part) -> None:
-        line = Text(overflow="fold")
-        for part in parts:
-            text, style = (part, "") if isinstance(part, str) else part
-            line.append(printable(text, console.encoding), style)
-        console.print(line, highlight=False, soft_wrap=False)
-
     answers = ", ".join(f"{label} {value}".strip() for label, value in summary.answers)
     target = f" \u00b7 scores for {summary.target}" if summary.target or summary.foil else ""
     foil = f" rather than {summary.foil}" if summary.foil else ""
     show((answers, "bold"), target + foil)
     for line in drawn.lines:
-        show(*(_part(segment, number, system) for segment in line) if line else [("(no text)", "dim")])
+        show(*line_parts(line, number, system))
     if of_errors and system is not None:
         strongest = drawn.strongest(_STRONGEST)
         words = [f"{word.text} {number(word.score, word.error)}{MARK * word.unsettled}" for word in strongest]
         show(("strongest: ", "dim"), ", ".join(words))
-    if system is None:
-        show(("scale: [+] speaks for it, [-] against it; the strongest words are marked", "dim"))
-    else:
-        show(("scale: ", "dim"), ("for", _style(8, system)), " ", ("against", _style(-8, system)), " ")
+    show(*scale_parts(system))
     if of_errors:
         show((f"{of_errors[0]}; {MARK}: {of_errors[1]}", "dim"))
     show((" \u00b7 ".join(f"{name} {value}" for name, value in summary.facts), "dim"))
@@ -65,15 +54,48 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
         show(("note: ", "bold"), note)
 
 
+def printer(console: Console) -> Callable[..., None]:
+    """Prints a line of parts, without what could command the terminal."""
+
+    def show(*parts: Part) -> None:
+        line = Text(overflow="fold")
+        for part in parts:
+            text, style = (part, "") if isinstance(part, str) else part
+            line.append(printable(text, console.encoding), style)
+        console.print(line, highlight=False, soft_wrap=False)
+
+    return show
+
+
+def color_system(console: Console) -> str | None:
+    """The colours of a terminal, none where it has none or wants none."""
+    return None if console.no_color else console.color_system
+
+
+def line_parts(line: Sequence[Segment], number: Callable[..., str], system: str | None) -> list[Part]:
+    """A text, in colours or marks."""
+    return [_part(segment, number, system) for segment in line] or [("(no text)", "dim")]
+
+
+def scale_parts(system: str | None) -> list[Part]:
+    """What colours or marks mean."""
+    if system is None:
+        return [("scale: [+] speaks for it, [-] against it; the strongest words are marked", "dim")]
+    return [("scale: ", "dim"), ("for", level_style(8, system)), " ", ("against", level_style(-8, system)), " "]
+
+
 def _part(segment: Segment, number: Callable[..., str], system: str | None) -> Part:
     strong = abs(segment.level) >= MARKED_FROM
+    if segment.place is not None:
+        return f"[{segment.text}|{segment.place}]", Style(bold=True)
     if segment.score is None or segment.level == 0 or segment.unsettled and not strong:
         return segment.text  # which says nothing of a sign
     score = f"[{number(segment.score, segment.error)}]" if system is None and strong else ""
-    return segment.text + score + MARK * segment.marked, _style(segment.level, system)
+    return segment.text + score + MARK * segment.marked, level_style(segment.level, system)
 
 
-def _style(level: int, system: str | None) -> Style:
+def level_style(level: int, system: str | None) -> Style:
+    """The style of a level, which tells its sign without colours as well."""
     sign = Style(bold=level > 0, underline=level < 0)
     if system is None:
         return sign

@@ -12,10 +12,20 @@ import pytest
 
 from helpers.browser_watch import OPEN_DETAILS, Watched
 from helpers.html import contrast, hex_colour
+from helpers.positioned_examples import ANSWER, NO_ENTITY, OVERLAPPING, SOURCES, entity_report
+from helpers.positioned_examples import REFINED as ENTITIES
 from helpers.render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION, refined
 from helpers.report_examples import example
 from mhex_nlp import Explanation, compare_explanations, write_report
-from mhex_nlp.render import render_fragment, render_page, render_summary
+from mhex_nlp.render import (
+    render_context_page,
+    render_entity_report,
+    render_fragment,
+    render_page,
+    render_positioned_fragment,
+    render_positioned_page,
+    render_summary,
+)
 
 LOOKS = [(width, scheme) for scheme in ("light", "dark") for width in (1000, 360)]
 FRAME = "<!doctype html><html lang=en><meta charset=utf-8><title>x</title><main><h1>Notebook</h1>{}</main>"
@@ -65,6 +75,10 @@ PAGES: dict[str, Callable[[Path], str | Path]] = {
     "comparison of four": lambda folder: compared(*FOUR).to_html(),
     "comparison with errors": lambda folder: compared(POSITIVE, refined(POSITIVE), refined(POSITIVE)).to_html(),
     "comparison fragment": lambda folder: FRAME.format(compared(POSITIVE, NEGATIVE, POSITIVE)._repr_html_()),
+    "entities": lambda folder: render_positioned_page([ENTITIES, ANSWER, OVERLAPPING, NO_ENTITY]),
+    "entities fragment": lambda folder: FRAME.format(render_positioned_fragment(ENTITIES)),
+    "entity report": lambda folder: render_entity_report(entity_report(), ["p-0.html", "p-1.html"]),
+    "context": lambda folder: render_context_page(SOURCES),
     "report index": lambda folder: report(folder / "report"),
     "report page": lambda folder: report(folder / "report").parent / "texts" / "g000-0002.html",
 }
@@ -163,7 +177,8 @@ def test_signs_show_without_colour(watched: Watched, tmp_path: Path, kind: str) 
 TABBED = """() => {
   const e = document.activeElement;
   if (e === document.body) return null;
-  const style = getComputedStyle(e), box = e.getBoundingClientRect();
+  const ringed = e.type === "radio" ? e.parentElement : e;  // a radio button has no size: its box has the ring
+  const style = getComputedStyle(ringed), box = ringed.getBoundingClientRect();
   return {
     at: [...document.querySelectorAll("*")].indexOf(e), tag: e.tagName,
     seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1,
@@ -178,7 +193,8 @@ def test_the_keyboard_reaches_everything_in_order(watched: Watched, tmp_path: Pa
     watched.look(width=360)
     focusable = page.evaluate(
         """() => [...document.querySelectorAll("*")].map((e, i) => [e, i]).filter(([e]) => e.checkVisibility() &&
-          e.matches("a, button, input, select, summary, [tabindex='0']")).map(([, i]) => i)"""
+          e.matches("a, button, input, select, summary, [tabindex='0']") && !e.matches("[type=radio]:not(:checked)"))
+          .map(([, i]) => i)"""
     )
     reached = []
     for _ in range(len(focusable)):

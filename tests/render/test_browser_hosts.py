@@ -9,9 +9,11 @@ import pytest
 
 from helpers.browser import open_page
 from helpers.notebook_hosts import BROKEN, DIFFERENCES, IMITATED, converted, imitated
+from helpers.positioned_examples import REFINED, SOURCES
 from helpers.render_examples import PAIR, POSITIVE
 from mhex_nlp import Explanation, ScoredText, compare_explanations
 from mhex_nlp.inputs.segmentation import word_spans
+from mhex_nlp.render import render_context_fragment, render_positioned_fragment
 
 LAYERS = {**POSITIVE, "notes": ["The heads choose positive where the model chooses negative."]}
 EXPLAINED = Explanation.from_dict(LAYERS)
@@ -21,6 +23,8 @@ FRAGMENTS = [
     Explanation.from_dict(PAIR)._repr_html_(),  # with classes
     compare_explanations([EXPLAINED, *SCORED])._repr_html_(),
     compare_explanations([EXPLAINED, SCORED[0]])._repr_html_(),
+    render_positioned_fragment(REFINED),
+    render_context_fragment(SOURCES),
 ]
 GROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(25, 28, 34)"}
 
@@ -59,7 +63,7 @@ def test_nothing_of_a_notebooks_style_sheet_reaches_us(browser: Any, template: s
 )
 def test_nothing_of_a_hosts_style_sheet_reaches_us(browser: Any, host: str, theme: str) -> None:
     mark = {"vscode": f"class=vscode-{theme}", "colab": f"theme={theme}"}.get(host, "")
-    for fragment in (FRAGMENTS[0], FRAGMENTS[-1]):
+    for fragment in (FRAGMENTS[0], FRAGMENTS[3], FRAGMENTS[-1]):
         system = {"light": "dark", "dark": "light"}[theme] if mark else theme
         opened = open_page(browser, imitated(host, fragment, theme), scheme=system)
         assert_as_on_its_own(opened, 0, fragment, mark)

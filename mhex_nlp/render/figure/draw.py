@@ -24,7 +24,7 @@ _WORDS = 10  # that have bars
 _LEAST_WIDTH = 12.0  # em
 _GAP, _STRIP = 0.6, 11.0  # em, of the bars with their axes
 _LARGEST = {"png": 2**16 - 1, "pdf": 14_400}  # pixels that Agg draws, points that PDF readers show
-_STYLE = {"svg.fonttype": "path", "svg.hashsalt": "mhex", "pdf.fonttype": 42, "text.hinting": "no_hinting"}
+STYLE = {"svg.fonttype": "path", "svg.hashsalt": "mhex", "pdf.fonttype": 42, "text.hinting": "no_hinting"}
 
 
 def render_figure(
@@ -63,7 +63,9 @@ def render_figure(
         ValueError: an unknown format, unit or part; a size that is not positive, or too small or large to draw;
             a font that is not installed; layers asked of an explanation without them; a malformed explanation.
     """
-    em = _check_settings(format, part, width, font_size, dpi)
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
+    em = check_settings(format, width, font_size, dpi)
     drawn = highlight(explanation, unit=unit)
     sums = _sums_for(explanation, part)
 
@@ -73,7 +75,7 @@ def render_figure(
     from .sheet import MARGIN, Sheet
 
     summary = summarise(explanation, drawn)
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         fonts_of_text = find_fonts(_all_text(explanation, summary), fonts)
         sheet = Sheet(width / em - 2 * MARGIN, em, fonts_of_text, outlines=format == "pdf")
         sheet.head(summary)
@@ -84,15 +86,13 @@ def render_figure(
             sheet.words(drawn.strongest(_WORDS))
         if legend and part != "layers":
             sheet.note(f"{legend[0]}; dotted: {legend[1]}.")
-        return _saved(sheet, sums, format, dpi)
+        return saved(sheet, sums, format, dpi)
 
 
-def _check_settings(format: str, part: str, width: float, font_size: float, dpi: float) -> float:
+def check_settings(format: str, width: float, font_size: float, dpi: float) -> float:
     """The size of an em in inches."""
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
     for name, value in (("width", width), ("font_size", font_size), ("dpi", dpi)):
         if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
@@ -121,7 +121,8 @@ def _all_text(explanation: Mapping[str, Any], summary: Summary) -> str:
     return without_controls("".join([*texts_of(explanation), *labels]))
 
 
-def _saved(sheet: Sheet, sums: list[tuple[float, float]], format: str, dpi: float) -> bytes:
+def saved(sheet: Sheet, sums: Sequence[tuple[float, float]], format: str, dpi: float) -> bytes:
+    """The bytes of a figure; with `sums`, the layer strip is drawn under what there is."""
     top = sheet.bottom + _GAP
     if sums:
         sheet.bottom += _GAP + _STRIP

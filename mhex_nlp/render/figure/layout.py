@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import regex  # type: ignore[import-untyped, unused-ignore]
 
 from ..controls import BREAKS, without_controls
-from ..highlight import Segment
+from ..highlight import LEVELS, Segment
 from .bidi import base_level, levels, visual_order
 
+PLACE = LEVELS + 1  # in place of a level: the words of the place explained, which have a box and no colour
 PADDING = 0.09  # em, beside a coloured word within its box
 _TAB = " " * 4
 _EPSILON = 1e-6
@@ -165,10 +166,11 @@ def split_lines(segments: Sequence[Segment]) -> list[list[tuple[str, int, int]]]
     """
     lines: list[list[tuple[str, int, int]]] = [[]]
     for owner, segment in enumerate(segments):
+        level = segment.level if segment.place is None else PLACE
         for number, part in enumerate(BREAKS.split(without_controls(segment.text))):
             if number:
                 lines.append([])
-            lines[-1].extend((cluster, owner, segment.level) for cluster in regex.findall(r"\X", part))
+            lines[-1].extend((cluster, owner, level) for cluster in regex.findall(r"\X", part))
     return lines
 
 

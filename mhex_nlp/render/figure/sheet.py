@@ -21,7 +21,7 @@ from ..highlight import LEVELS, Highlight, Segment
 from ..palette import level_name, light_palette
 from ..summary import Summary, number_format
 from .fonts import Fonts
-from .layout import Line, set_lines
+from .layout import PLACE, Line, set_lines
 
 # All in em, the size of the text.
 MARGIN = 0.25
@@ -75,7 +75,7 @@ class Sheet:
             items += [("scores for", False, "mute", 1.2), (summary.target or "", True, "mute", 0.35)]
         if summary.foil:
             items += [("rather than", False, "mute", 0.35), (summary.foil, True, "mute", 0.35)]
-        at, baseline = 0.0, 1.0
+        at, baseline = 0.0, self.bottom + 1.0
         for text, bold, colour, room in items:
             if not text:
                 continue
@@ -208,6 +208,9 @@ class Sheet:
                 corner, width = (box.left, -(baseline - _ASCENT) - height), box.right - box.left
                 rounded = f"round,pad=0,rounding_size={min(0.2, width / 3)}"
                 shape = FancyBboxPatch(corner, width, height, boxstyle=rounded)
+                if box.level == PLACE:
+                    self._frame(shape)
+                    continue
                 if segments[box.owner].marked:
                     self._shape(shape, "bg", "mute")
                 else:
@@ -243,6 +246,11 @@ class Sheet:
         shape.set(facecolor=self.colours[colour], edgecolor=outline, linewidth=width, zorder=1)
         if edge is not None:
             shape.set_linestyle((0, (1, 1.5)))
+        shape.set_transform(self._transform)
+        self.figure.add_artist(shape)
+
+    def _frame(self, shape: Any) -> None:
+        shape.set(fill=False, edgecolor=self.colours["fg"], linewidth=0.08 * self.points, zorder=1)
         shape.set_transform(self._transform)
         self.figure.add_artist(shape)
 
