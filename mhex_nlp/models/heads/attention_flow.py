@@ -152,7 +152,10 @@ def _head_scores(matrix: Tensor, values: Tensor) -> Tensor:
 
 def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
     """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, T, N, C)."""
-    return (weights.permute(0, 3, 2, 1) @ head_scores).transpose(1, 2)
+    rows = weights.permute(0, 3, 2, 1)  # (B, T, P, N)
+    if rows.shape[2] > 1:  # of other strides torch multiplies one token after the other
+        rows, head_scores = rows.contiguous(), head_scores.contiguous()
+    return (rows @ head_scores).transpose(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
