@@ -116,7 +116,7 @@ def made_up_texts(useful: bool, count: int = 40) -> list[Example]:
 def test_the_mix_is_what_the_answers_say():
     examples = made_up_texts(useful=True)
     mix = learn_mix(examples, estimate_prior(examples))
-    assert (mix.scores, mix.gradients) == (pytest.approx(0.7, abs=0.05), pytest.approx(0.6, abs=0.05))
+    assert (mix.scores, mix.gradients) == (pytest.approx(0.7, abs=0.1), pytest.approx(0.6, abs=0.1))
     assert mix.least == 8 and mix.passes == 6 and mix.prior.ratio > 3 * estimate_prior(examples).ratio
     for mixed, example in zip([e.mixed(mix) for e in examples], examples, strict=True):
         answers = example.missed + example.x @ example.contrasted
