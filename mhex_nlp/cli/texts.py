@@ -38,7 +38,7 @@ def show_explanations(explanations: Iterable[Explanation], unit: str = "words") 
 
 def check_output(directory: Path, formats: Sequence[str]) -> None:
     """Refuses a folder whose files of the names that are written are none that were written here."""
-    marks = {"explanations.jsonl": f'"{SCHEMA}"'.encode(), "report.html": b"mhex"}
+    marks = {"explanations.jsonl": f'"{SCHEMA.partition("/")[0]}/'.encode(), "report.html": b"mhex"}
     check_replaced(directory, marks, True)
     for name, mark in marks.items():
         if name.rpartition(".")[2] in formats and (directory / name).exists():

@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import is_settled, span_error
 
-SCHEMA = "mhex-explanation/1.1"
+SCHEMA = "mhex-explanation/1.2"
 UNITS = ("words", "tokens")
 LEVELS = 10
 
