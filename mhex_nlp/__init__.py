@@ -15,7 +15,9 @@ _HOMES = {
     "register_site": "models.families",
     "save_explainer": "models.sidecar",
     "deep_supervision_loss": "models.tasks.sequence_classification",
+    "AutoMhexModelForQuestionAnswering": "models.auto",
     "AutoMhexModelForSequenceClassification": "models.auto",
+    "AutoMhexModelForTokenClassification": "models.auto",
     "get_mhex_model": "models.conversion",
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from .evaluation.scored_text import ScoredText as ScoredText
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explanation import Explanation as Explanation
+    from .models.auto import AutoMhexModelForQuestionAnswering as AutoMhexModelForQuestionAnswering
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
+    from .models.auto import AutoMhexModelForTokenClassification as AutoMhexModelForTokenClassification
     from .models.config import MhexConfig as MhexConfig
     from .models.conversion import get_mhex_model as get_mhex_model
     from .models.families import Site as Site

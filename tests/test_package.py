@@ -29,7 +29,9 @@ FLOORS = {
 }
 BESIDE = {"__init__", "__main__", "_lazy", "_version", "modeling"}  # the last for checkpoints of earlier versions
 PUBLIC = {
+    "AutoMhexModelForQuestionAnswering",
     "AutoMhexModelForSequenceClassification",
+    "AutoMhexModelForTokenClassification",
     "Explanation",
     "MhexCallback",
     "MhexConfig",

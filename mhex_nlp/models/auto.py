@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Auto class: `AutoModelForSequenceClassification` with MHEX heads."""
+"""The Auto classes: transformers' own for our tasks, with MHEX heads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
+from transformers import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    PreTrainedModel,
+)
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 from .families import find_site
@@ -32,7 +37,15 @@ class _WithHeads(Mapping):
         return len(self.plain)
 
 
-class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
+class _AutoMhexModel(_BaseAutoModelClass):
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
+        with readable(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))
+
+
+class AutoMhexModelForSequenceClassification(_AutoMhexModel):
     """`AutoModelForSequenceClassification` with MHEX heads: fresh ones on a plain checkpoint, else its own.
 
     `from_pretrained(name, mhex=MhexConfig(...), **as_for_transformers)`.
@@ -40,8 +53,17 @@ class AutoMhexModelForSequenceClassification(_BaseAutoModelClass):
 
     _model_mapping = _WithHeads(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
-        with readable(pretrained_model_name_or_path):
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))
+
+class AutoMhexModelForTokenClassification(_AutoMhexModel):
+    """`AutoModelForTokenClassification` with MHEX heads, which say something at every position; loaded in the same way.
+
+    `forward(positions=..., output_attributions=True)` of a fitted model says what each token adds at these positions.
+    """
+
+    _model_mapping = _WithHeads(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING)
+
+
+class AutoMhexModelForQuestionAnswering(_AutoMhexModel):
+    """`AutoModelForQuestionAnswering` with MHEX heads: start and end of the answer; loaded in the same way."""
+
+    _model_mapping = _WithHeads(MODEL_FOR_QUESTION_ANSWERING_MAPPING)

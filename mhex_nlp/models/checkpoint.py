@@ -10,6 +10,11 @@ from ..inputs.folders import check_replaced, read_object
 
 SHIM = "modeling_mhex.py"
 _HEADING = "## Loading this model"
+_SHOWN = {  # by task: what the card calls the model, what explains it, and what that is given
+    "SequenceClassification": ("a text classifier", "MhexExplainer", '"Some text."'),
+    "TokenClassification": ("a token classifier", "MhexEntityExplainer", '"Some text."'),
+    "QuestionAnswering": ("a model for question answering", "MhexAnswerExplainer", '"Some question?", "Some context."'),
+}
 
 
 def shown_name(name: str | None) -> str | None:
@@ -19,9 +24,12 @@ def shown_name(name: str | None) -> str | None:
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1].strip(".") or None
 
 
-def auto_map(class_name: str) -> dict[str, str]:
-    """The `auto_map` of the config: with `trust_remote_code=True` the plain Auto class gives the MHEX model."""
-    return {"AutoModelForSequenceClassification": f"{SHIM.removesuffix('.py')}.{class_name}"}
+def auto_map(class_name: str, auto: str) -> dict[str, str]:
+    """The `auto_map` of the config: with `trust_remote_code=True` the plain Auto class gives the MHEX model.
+
+    `auto` is the name of ours, such as `AutoMhexModelForSequenceClassification`.
+    """
+    return {auto.replace("Mhex", ""): f"{SHIM.removesuffix('.py')}.{class_name}"}
 
 
 def write_shim(directory: Path, class_name: str) -> None:
@@ -29,14 +37,14 @@ def write_shim(directory: Path, class_name: str) -> None:
     (directory / SHIM).write_text(f"from mhex_nlp.models import {class_name}  # pip install mhex_nlp\n", "utf-8")
 
 
-def ensure_card(directory: Path, class_name: str, *, gate: bool) -> None:
+def ensure_card(directory: Path, class_name: str, auto: str, *, gate: bool) -> None:
     """Makes the folder's README.md say how to load the checkpoint; the rest of a card that is there stays."""
     path = directory / "README.md"
     card = path.read_text("utf-8") if path.exists() else "---\nlibrary_name: transformers\ntags:\n- mhex\n---\n"
     before, heading, after = card.partition(f"{_HEADING}\n")
     following = after.find("\n## ") if heading else -1  # the section of a checkpoint saved here earlier is replaced
     rest = after[following + 1 :] if following >= 0 else ""
-    parts = [before.rstrip(), _section(class_name, gate).rstrip(), rest.rstrip()]
+    parts = [before.rstrip(), _section(class_name, auto, gate).rstrip(), rest.rstrip()]
     path.write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
 
 
@@ -46,21 +54,22 @@ def check_output(directory: Path, argument: str = "output") -> None:
     check_replaced(directory, names, "model_type" in read_object(directory / names[0]), argument)
 
 
-def _section(class_name: str, gate: bool) -> str:
+def _section(class_name: str, auto: str, gate: bool) -> str:
     plain = (
         "The attention gates take part in its predictions: loaded as a plain model it reports the `mhex.*` weights as "
         "unexpected and predicts differently."
         if gate
         else "Its heads only read: loaded as a plain model it predicts the same and explains nothing."
     )
+    kind, explainer, inputs = _SHOWN[auto.removeprefix("AutoMhexModelFor")]
     return f"""{_HEADING}
 
-This is a `{class_name}`, a text classifier with MHEX heads that explain its predictions. {plain}
+This is a `{class_name}`, {kind} with MHEX heads that explain its predictions. {plain}
 
 ```python
-from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer
+from mhex_nlp import {auto}, {explainer}
 
-MhexExplainer.from_pretrained("path-or-name-of-this-model")("Some text.").show()
-model = AutoMhexModelForSequenceClassification.from_pretrained("path-or-name-of-this-model")  # the model alone
+{explainer}.from_pretrained("path-or-name-of-this-model")({inputs}).show()
+model = {auto}.from_pretrained("path-or-name-of-this-model")  # the model alone
 ```
 """

@@ -16,6 +16,7 @@ from .hooks import shared_copy
 from .loading import check_task
 from .modeling import MhexMixin, mhex_class
 from .sidecar import load_weights, read_record
+from .tasks.names import auto_class, task_of
 
 
 def get_mhex_model(
@@ -24,12 +25,12 @@ def get_mhex_model(
     """A model with MHEX heads that shares the tensors of `model`, and none of its modules, hooks or config.
 
     Args:
-        model: a transformers sequence classifier; left untouched.
+        model: a transformers model for sequence or token classification or question answering; left untouched.
         config: settings of fresh heads (`MhexConfig(gate=False)` keeps every prediction bit-identical for ever), or the
             folder that `save_explainer` wrote.
 
     Raises:
-        TypeError: not a transformers sequence classifier, or one wrapped by PEFT, torch.compile or DataParallel.
+        TypeError: no transformers model for one of these tasks, or one wrapped by PEFT, torch.compile or DataParallel.
         ValueError: heads already there, a quantised or dispatched model, an unknown family (names `register_site`), a
             model that its config calls one for another task, a folder made for other weights or broken.
         FileNotFoundError: no such folder.
@@ -62,11 +63,10 @@ def _check_plain(model: Any) -> None:
         inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
         raise TypeError(f"model must be a plain transformers model, got a {wrapper} around one; pass model.{inner}.")
     if not isinstance(model, PreTrainedModel):
-        raise TypeError(f"model must be a transformers sequence classifier, got {wrapper}.")
+        raise TypeError(f"model must be a transformers model, got {wrapper}.")
     if isinstance(model, MhexMixin):
         raise ValueError(f"model already has MHEX heads ({wrapper}).")
-    if "ForSequenceClassification" not in wrapper:
-        raise TypeError(f"model must be a ...ForSequenceClassification, got {wrapper}.")
+    task = task_of(type(model))
     if getattr(model, "is_quantized", False) or getattr(model, "hf_quantizer", None) is not None:
         raise ValueError(
             f"model must not be quantised, got a quantised {wrapper}; load it without quantization_config."
@@ -74,7 +74,7 @@ def _check_plain(model: Any) -> None:
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         raise ValueError(
             "model must lie on one device, got one that accelerate dispatched (device_map); load it with "
-            "AutoMhexModelForSequenceClassification.from_pretrained(..., device_map=...)."
+            f"{auto_class(task)}.from_pretrained(..., device_map=...)."
         )
-    check_task(model.config, model.config._name_or_path or wrapper)
+    check_task(model.config, model.config._name_or_path or wrapper, task)
     find_site(model.config.model_type)

@@ -13,7 +13,7 @@ from ..inputs.checks import integer_or_none
 _WIDEST = 2**20  # units of a state; wider ones would only take memory
 
 
-def check_fit(fit: Any, depths: int, where: str) -> None:
+def check_fit(fit: Any, depths: int, where: str, task: str = "sequence_classification") -> None:
     """Refuses a record that no fit of a model with that many depths to read can have written.
 
     Earlier fits recorded less, and later ones may record more: what is there is checked, what is not known is let be.
@@ -22,6 +22,7 @@ def check_fit(fit: Any, depths: int, where: str) -> None:
         fit: the record.
         depths: the stream that enters the first layer, what each layer makes of it, and the last hidden state.
         where: it stands, for the sentence.
+        task: of the model.
 
     Raises:
         ValueError: names the entry.
@@ -30,18 +31,23 @@ def check_fit(fit: Any, depths: int, where: str) -> None:
         raise ValueError(f"mhex_fit in {where} must be the record of a fit, got {type(fit).__name__}.")
     read = fit.get("depths")
     length = len(read) if isinstance(read, list | tuple) else 0
-    for key, (expected, fits) in _entries(length, depths).items():
+    at_position = task != "sequence_classification"
+    if (fit.get("at", "text") == "position") is not at_position or fit.get("task", task) != task:
+        came = fit.get("task", "sequence_classification")
+        raise ValueError(f"mhex_fit in {where} must be of a fit for {task}, got one for {came!r:.80}.")
+    for key, (expected, fits) in _entries(length, depths, at_position).items():
         if not (fits(fit[key]) if key in fit else key not in ("depths", "widths")):
             came = f"{fit[key]!r:.80}" if key in fit else "nothing"
             raise ValueError(f"mhex_fit in {where}: {key} must be {expected}, got {came}.")
 
 
-def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+def _entries(length: int, depths: int, at_position: bool) -> dict[str, tuple[str, Callable[[Any], bool]]]:
     """What each entry must be, in words and as a test; `length` is the number of depths read."""
     at_most_1 = ("a number of at most 1", _numbers(most=1))
     positive = ("a finite number of at least 0", _numbers(least=0))
     count = ("an integer of at least 0", _integers(0))
-    widths = (f"{length} widths of at least 1", _integers(1, _WIDEST, length))
+    least = 0 if at_position else 1
+    widths = (f"{length} widths of at least {least}", _integers(least, _WIDEST, length))
     flows = (f"{length} widths of at least 0", _integers(0, _WIDEST, length))
     return {
         "depths": (f"ascending depths from 0 to {depths - 1}", lambda value: _ascending(value, depths)),
@@ -64,6 +70,7 @@ def _entries(length: int, depths: int) -> dict[str, tuple[str, Callable[[Any], b
         **dict.fromkeys(("texts", "chosen_on", "held_out", "attainable_texts", "longest", "masks", "rows"), count),
         "pairs": ("true or false", lambda value: isinstance(value, bool)),
         "seed": ("an integer", _integers()),
+        "at": ("'text' or 'position'", lambda value: value in ("text", "position")),
         "removal": ("'mask' or 'attention'", lambda value: value in ("mask", "attention")),
         "contrast": ("'centred' or 'none'", lambda value: value in ("centred", "none")),
     }

@@ -15,13 +15,12 @@ from torch import Tensor
 from transformers.utils import cached_file, logging
 
 from .heads.head import trained
+from .tasks.names import KINDS, Task, auto_class, task_named
 
 logger = logging.get_logger(__name__)
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
-_CLASSIFIER = "ForSequenceClassification"
 # What such a model has learnt is a start for a classifier, which it has none of.
 _BASES = ("Model", "MaskedLM", "CausalLM", "PreTraining", "NextSentencePrediction", "ConditionalGeneration")
-_OTHER_TASKS = ("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")  # in anybody's own classes too
 _SAMPLED = 512  # values of a weight that tell whether it was trained
 
 
@@ -49,26 +48,28 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
-def check_task(config: Any, name: Any) -> None:
-    """Refuses a model made for another task, whose weights may fit a classifier's by name; bases are let through.
+def check_task(config: Any, name: Any, task: Task = "sequence_classification") -> None:
+    """Refuses a model made for another task, whose weights may fit this one's by name; bases are let through.
 
     Raises:
-        ValueError: `config.architectures` names such a model alone.
+        ValueError: `config.architectures` names such a model alone; names our Auto class for it, where there is one.
     """
     named = getattr(config, "architectures", None)
     named = [entry for entry in named if isinstance(entry, str)] if isinstance(named, list | tuple) else []
-    if named and all(map(_of_another_task, named)):
+    if named and all(_of_another_task(entry, task) for entry in named):
+        other = task_named(named[0])
+        way = "start from its base model" if other is None else f"load it with {auto_class(other)}"
         raise ValueError(
-            f"the model must be a text classifier (...{_CLASSIFIER}), got {name}, which its config calls a {named[0]}; "
-            "start from its base model, or, where it was trained as a classifier since, set "
-            "model.config.architectures = None."
+            f"the model must be {KINDS[task]}, got {name}, which its config calls a {named[0]}; {way}, or, where it "
+            "was trained for this task since, set model.config.architectures = None."
         )
 
 
-def _of_another_task(name: str) -> bool:
-    if name.endswith((_CLASSIFIER, *_BASES)):
-        return False
-    return name.endswith(_OTHER_TASKS) or ("For" in name and hasattr(transformers, name))
+def _of_another_task(name: str, task: Task) -> bool:
+    other = task_named(name)
+    if other is not None or name.endswith(_BASES):
+        return other not in (None, task)
+    return name.endswith("ForMultipleChoice") or ("For" in name and hasattr(transformers, name))
 
 
 def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mismatched: bool, new_heads: bool) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequence classifiers with MHEX heads: the mixin, and one class per transformers class.
+"""Models with MHEX heads: the mixin, and one class per transformers class.
 
     MhexBertForSequenceClassification = type("Mhex...", (MhexMixin, BertForSequenceClassification), ...)
 
@@ -22,12 +22,14 @@ from .checkpoint import auto_map, ensure_card, write_shim
 from .config import MhexConfig
 from .families import Site, find_site
 from .fit_record import check_fit
-from .forward import make_forward, positions_of
+from .forward import argument_names, make_forward
 from .heads.head import MhexHead
 from .heads.readout import FeatureLayout, FittedReadout
 from .hooks import attach_heads, checkpoint_contexts, detach_heads, shared_copy
 from .loading import check_loading, check_stored_dtypes, check_task, readable
 from .outputs import EXTRA_OUTPUTS
+from .tasks import module_of
+from .tasks.names import Task, auto_class, task_named, task_of
 
 # to a type checker the mixin is the model that it is mixed into
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
@@ -35,7 +37,7 @@ _TRAINED = itertools.count()
 
 
 class MhexMixin(_Mixed):
-    """Adds `self.mhex`, one head per layer, to a transformers sequence classifier. Made by `mhex_class`.
+    """Adds `self.mhex`, one head per layer, to a transformers model of one of our tasks. Made by `mhex_class`.
 
     The heads are one top-level list: `base_model.save_pretrained` stays a clean plain checkpoint, and "mhex." is one
     prefix for parameter groups, freezing and saving.
@@ -59,6 +61,11 @@ class MhexMixin(_Mixed):
     def _add_heads(self, mhex: MhexConfig) -> None:
         config, site = self.config, self.mhex_site
         width = getattr(config, site.width, None) or config.hidden_size
+        if mhex.faithfulness_weight and self.task != "sequence_classification":
+            raise ValueError(
+                f"faithfulness_weight must be 0 for {type(self).__name__}, whose heads say nothing of other tokens, "
+                f"got {mhex.faithfulness_weight!r}."
+            )
         config.mhex = mhex.to_dict()
         # transformers falls back to ["past_key_values"] where a config names nothing
         ignored = getattr(config, "keys_to_ignore_at_inference", ["past_key_values"])
@@ -66,7 +73,7 @@ class MhexMixin(_Mixed):
         self.mhex = nn.ModuleList(
             MhexHead(
                 width,
-                config.num_labels,
+                module_of(self).label_count(config),
                 gate=mhex.gate,
                 causal=site.causal or bool(getattr(config, "is_decoder", False)),
                 pre_norm=site.pre_norm,
@@ -88,9 +95,10 @@ class MhexMixin(_Mixed):
             ValueError: what no fit of this model could have said; names `where` it stands, by default the config.
         """
         depths = self.config.num_hidden_layers if "*" in self.mhex_site.layers else len(self.mhex)
-        check_fit(fit, depths + 2, where or _config_of(self.config))
+        check_fit(fit, depths + 2, where or _config_of(self.config), self.task)
         # of the model's own dtype from the start: matrices filled in another one would be rounded to it
-        readout = FittedReadout(FeatureLayout.of(fit), self.config.num_labels).to(self.device, self.dtype)
+        labels = module_of(self).label_count(self.config)
+        readout = FittedReadout(FeatureLayout.of(fit), labels).to(self.device, self.dtype)
         readout.train(self.training).record = fit
         if weights is not None:
             with torch.no_grad():
@@ -123,6 +131,11 @@ class MhexMixin(_Mixed):
         """What `config.mhex_fit` says of the fitted matrices; `None` where the model holds none."""
         readout, record = getattr(self, "mhex_fit", None), getattr(self.config, "mhex_fit", None)
         return None if record is None or readout is None or not readout.filled else dict(record)
+
+    @property
+    def task(self) -> Task:
+        """What one output of the model is, such as "token_classification"."""
+        return task_of(type(self))
 
     @property
     def mhex_site(self) -> Site:
@@ -176,7 +189,7 @@ class MhexMixin(_Mixed):
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
             )
             check_stored_dtypes(model, name, kwargs)
-        check_task(model.config, name)
+        check_task(model.config, name, task_of(cls))
         chosen = kwargs.get("mhex_settings") is not None
         check_loading(model, info, name, ignore_mismatched=ignore, new_heads=chosen)
         return (model, info) if output_loading_info else model
@@ -193,15 +206,15 @@ class MhexMixin(_Mixed):
         name = type(self).__name__
         if is_main_process and not Path(save_directory).is_file():
             Path(save_directory).mkdir(parents=True, exist_ok=True)
-            ensure_card(Path(save_directory), name, gate=self.mhex_config.gate)
+            ensure_card(Path(save_directory), name, auto_class(self.task), gate=self.mhex_config.gate)
             if hasattr(transformers, name.removeprefix("Mhex")):  # a class of the user's own cannot be imported from us
                 write_shim(Path(save_directory), name)
-                self.config.auto_map = auto_map(name)
+                self.config.auto_map = auto_map(name, auto_class(self.task))
         return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
         # push_to_hub replaces the card just before this call; without it the card would not say how to load the model
-        ensure_card(Path(working_dir), type(self).__name__, gate=self.mhex_config.gate)
+        ensure_card(Path(working_dir), type(self).__name__, auto_class(self.task), gate=self.mhex_config.gate)
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     def activation_checkpointing_enable(
@@ -249,7 +262,7 @@ class MhexMixin(_Mixed):
 def forward_arguments(model: PreTrainedModel) -> tuple[str, ...]:
     """Names of the inputs that the model's forward takes; in order, since sets are hashed anew in each process."""
     base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
-    return positions_of(base)
+    return argument_names(base)
 
 
 def _config_of(config: PretrainedConfig) -> str:
@@ -284,6 +297,6 @@ def mhex_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
 def class_named(name: str) -> type[PreTrainedModel] | None:
     """The class with heads of this name, such as `MhexBertForSequenceClassification`; `None` where there is none."""
     plain = name.removeprefix("Mhex")
-    if plain != name and plain.endswith("ForSequenceClassification") and hasattr(transformers, plain):
+    if plain != name and task_named(plain) is not None and hasattr(transformers, plain):
         return mhex_class(getattr(transformers, plain))
     return None

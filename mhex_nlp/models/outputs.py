@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every MHEX classifier returns."""
+"""What every MHEX model returns."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class MhexOutput(ModelOutput):
-    """A sequence classifier's output with the heads' share. Axes: B texts, T tokens, L depths, C labels.
+    """A model's output with the heads' share. Axes: B texts, P places of a text, T tokens, L depths, C labels.
+
+    Where labels are read at positions, logits and what heads say have an axis T after B, and fitted attributions an
+    axis P; question answering has start and end logits for logits, and two labels: start and end.
 
     One declared dataclass for all families, because torch.export rebuilds outputs by field name. Batch first and
     tokens second, because Trainer and DataParallel join batches on axis 0 and Trainer pads axis 1.
     """
 
     loss: Tensor | None = None  # (), task_loss + loss_weight * supervision_loss; only with labels
-    logits: Tensor | None = None  # (B, C), the model's prediction
+    logits: Tensor | None = None  # (B, C), the model's prediction; (B, T, C) of a token classifier
+    start_logits: Tensor | None = None  # (B, T), question answering alone
+    end_logits: Tensor | None = None  # (B, T)
     # what the heads say; nothing with output_head_logits=False, which is quicker where fitted matrices explain
-    head_logits: Tensor | None = None  # (B, L, C) float32
+    head_logits: Tensor | None = None  # (B, L, C) float32; (B, T, L, C) where labels are read at positions
     layer_attributions: Tensor | None = None  # (B, T, L, C) float32, zero on padding; with output_attributions=True
     fitted_attributions: Tensor | None = None  # (B, T, depths read, C) float32, of a fitted model; not zero on padding
+    # with `positions`, `fitted_attributions` are (B, P, T, depths read, C), zero on padding and where a position is -1
+    attribution_positions: Tensor | None = None  # (B, P) int64, those positions
     states: tuple[Tensor, ...] | None = None  # (B, T, H) of each depth; with output_states=True
-    attention_flow: tuple[Tensor, ...] | None = None  # (B, T, A) of each layer, or none; with output_states=True
+    attention_flow: tuple[Tensor, ...] | None = None  # (B, T, A) or (B, P, T, A) of each layer; with output_states
     task_loss: Tensor | None = None  # (), detached
     supervision_loss: Tensor | None = None  # (), detached, before the weight
     faithfulness_loss: Tensor | None = None  # (), detached, before the weight; in training with a faithfulness_weight
@@ -46,6 +53,7 @@ EXTRA_OUTPUTS = (
     "head_logits",
     "layer_attributions",
     "fitted_attributions",
+    "attribution_positions",
     "states",
     "attention_flow",
     "task_loss",

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place that runs a model on texts from which parts were removed, and remembers its answers.
 
-Axes: T tokens of a text, S variants of texts, C labels.
+Axes: T tokens of a text, S variants of texts, P places of a text, C labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,13 +20,16 @@ from .batches import InputBatcher
 from .eval_mode import run_in_eval_mode
 from .loading import check_fresh, check_task
 from .modeling import MhexMixin
+from .padding import TokenMask
+from .tasks import module_of
+from .tasks.names import task_of
 
 
 class PerturbedModel:
-    """A classifier, plain or with heads, asked about texts with tokens removed.
+    """A model of one of our tasks, plain or with heads, asked about texts with tokens removed.
 
     Args:
-        model: the classifier; its modes are not touched, its weights get no gradient.
+        model: the model; its modes are not touched, its weights get no gradient.
         tokenizer: its fast tokenizer.
         removal: "mask", "deletion", "attention", or "auto" (`choose_removal`).
         batch_tokens: texts times longest text of one batch, padding included.
@@ -44,7 +48,8 @@ class PerturbedModel:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer must be a fast tokenizer, got a slow {type(tokenizer).__name__}.")
         token_batches([], batch_tokens)  # refuses a bad budget here rather than at the first text
-        check_task(model.config, model.config._name_or_path or type(model).__name__)
+        self.task = task_of(model, "sequence_classification")
+        check_task(model.config, model.config._name_or_path or type(model).__name__, self.task)
         check_fresh(model)
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
         self.removal: Removal = choose_removal(removal, tokenizer.mask_token_id)
@@ -63,7 +68,7 @@ class PerturbedModel:
     @property
     def causal(self) -> bool:
         """A decoder, which reads the label off the last token: that one always stays."""
-        return self.batcher.site.causal
+        return self.batcher.site.causal and self.task == "sequence_classification"
 
     def tokenise(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[TokenisedText]:
         """Checked texts as the model takes them, cut where they are too long."""
@@ -83,6 +88,43 @@ class PerturbedModel:
         Raises:
             ValueError: logits that are not finite.
         """
+        variants, empty = self._kept_variants(items, subsets)
+        # by mask token there are no more empty texts than lengths; by attention mask each text would keep its ids
+        logits = self.logits(variants, keep=empty if self.removal == "mask" else ())
+        return list(logits.split([len(kept) for kept in subsets]))
+
+    def kept_place_logits(
+        self, items: Sequence[TokenisedText], subsets: Sequence[Tensor], places: Sequence[Sequence[int]]
+    ) -> list[Tensor]:
+        """What a model that says something at each position says at places of texts of which only parts are kept.
+
+        One pass over a part serves all places of its text; a place may be among what is removed.
+
+        Args:
+            items: the texts.
+            subsets: (S, N) bool for each, true for content tokens that stay.
+            places: P positions for each, of any of its tokens.
+
+        Returns:
+            (S, P, C) float32 on the CPU for each text: label logits, or start and end logits less their mean over the
+            text's tokens.
+
+        Raises:
+            ValueError: removal by deletion, which would move places, or logits that are not finite.
+        """
+        if self.removal == "deletion":
+            raise ValueError("removal must be 'mask' or 'attention' where positions are asked about, got 'deletion'.")
+        variants, _ = self._kept_variants(items, subsets)
+        wanted = [list(chosen) for kept, chosen in zip(subsets, places, strict=True) for _ in range(len(kept))]
+        answers = self._answer(variants, (), wanted)
+        counts = [len(kept) for kept in subsets]
+        parts = [answers[end - count : end] for count, end in zip(counts, accumulate(counts), strict=True)]
+        return [torch.stack(part) for part in parts]
+
+    def _kept_variants(
+        self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]
+    ) -> tuple[list[dict[str, Tensor]], list[int]]:
+        """The inputs of each part of each text, and the indices of those without any content token."""
         variants: list[dict[str, Tensor]] = []
         empty: list[int] = []
         for item, kept in zip(items, subsets, strict=True):
@@ -93,9 +135,7 @@ class PerturbedModel:
             special[positions] = False
             empty += [len(variants) + row for row in (~kept.any(1)).nonzero().flatten().tolist()]
             variants += self.variants(item, removed, special)
-        # by mask token there are no more empty texts than lengths; by attention mask each text would keep its ids
-        logits = self.logits(variants, keep=empty if self.removal == "mask" else ())
-        return list(logits.split([len(kept) for kept in subsets]))
+        return variants, empty
 
     def logits(self, variants: Sequence[Mapping[str, Tensor]], keep: Collection[int] = ()) -> Tensor:
         """What the model says of inputs (T,) int64 each, in order: (S, C) float32 on the CPU. Equal inputs run once.
@@ -107,21 +147,33 @@ class PerturbedModel:
         Raises:
             ValueError: logits that are not finite.
         """
+        return torch.stack(self._answer(variants, keep))
+
+    def _answer(
+        self, variants: Sequence[Mapping[str, Tensor]], keep: Collection[int], places: Sequence[Any] | None = None
+    ) -> list[Tensor]:
+        """The answers to inputs, (C,) each, or (P, C) at the places of each."""
         keys = [b"|".join(value.numpy().tobytes() for value in variant.values()) for variant in variants]
+        if places is not None:
+            keys = [key + repr(chosen).encode() for key, chosen in zip(keys, places, strict=True)]
         first = {key: index for index, key in reversed(list(enumerate(keys)))}
         new = [index for key, index in first.items() if key not in self._answers]
         answers = dict(self._answers)
         for batch in self.batcher.indices([variants[index]["input_ids"] for index in new], self.batch_tokens):
             chosen = [new[index] for index in batch]
-            rows = self.run([variants[index] for index in chosen])
+            at = None if places is None else [places[index] for index in chosen]
+            rows = self.run([variants[index] for index in chosen], places=at)
             answers.update((keys[index], row) for index, row in zip(chosen, rows, strict=True))
         self._answers.update((keys[index], answers[keys[index]]) for index in keep)
-        return torch.stack([answers[key] for key in keys])
+        return [answers[key] for key in keys]
 
-    def run(self, batch: Sequence[Mapping[str, Tensor]], model: Any = None) -> Tensor:
+    def run(
+        self, batch: Sequence[Mapping[str, Tensor]], model: Any = None, places: Sequence[Sequence[int]] | None = None
+    ) -> Any:
         """The logits of one batch of inputs, (B, C) float32 on the CPU; nothing is remembered.
 
-        `model` runs in the place of the class's own: a view of it (`eval_view`) that was changed.
+        `model` runs in the place of the class's own: a view of it (`eval_view`) that was changed. With `places`, P
+        positions for each input, a list of (P, C), as `kept_place_logits` says.
 
         Raises:
             ValueError: logits that are not finite.
@@ -129,9 +181,22 @@ class PerturbedModel:
         options = {"output_head_logits": False} if isinstance(self.model, MhexMixin) else {}
         inputs = {**self.batcher.collate(batch), **options, "return_dict": True}
         with torch.inference_mode():
-            logits = run_in_eval_mode(self.model if model is None else model, inputs).logits.float().cpu()
+            output = run_in_eval_mode(self.model if model is None else model, inputs)
+            if places is None:
+                logits = [output.logits.float().cpu()]
+            else:
+                logits = self._at(output, inputs, places, [len(row["input_ids"]) for row in batch])
         self.rows += len(batch)
-        return check_finite_logits(logits)
+        for part in logits:
+            check_finite_logits(part)
+        return logits if places is not None else logits[0]
+
+    def _at(self, output: Any, inputs: Any, places: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Tensor]:
+        ids = inputs["input_ids"]
+        # all of a text's tokens, those that the attention mask hides as well: the logits of each part are less the same
+        real = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
+        logits = module_of(self.model).position_logits(output, TokenMask(real, ids.shape[1]), centred=True).float()
+        return [row[list(chosen)].cpu() for row, chosen in zip(logits, places, strict=True)]
 
     def _check_attention(self) -> None:
         if "attention_mask" not in self.batcher.accepts:

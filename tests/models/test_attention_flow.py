@@ -192,7 +192,8 @@ def test_one_row_is_that_row_of_all(rows, softcap):
     attention = flows.AttentionInputs(query, key, key, seen, 0.5, softcap)
     position = torch.tensor([4, 2])
     for text in range(2):
-        torch.testing.assert_close(attention.row(position)[text], attention.weights()[text, :, position[text]])
+        rows = attention.rows(position[:, None])[text, :, 0]
+        torch.testing.assert_close(rows, attention.weights()[text, :, position[text]])
     scores = query @ key.repeat_interleave(2, 1).transpose(-1, -2) * 0.5
     expected = ((scores if softcap is None else softcap * torch.tanh(scores / softcap)) + seen).softmax(-1)
     torch.testing.assert_close(attention.weights(), expected)

@@ -9,7 +9,9 @@ through other positions s as well. There the row of p is replaced by the row tha
 2020) gives for how much of s arrives at p later on, R[s]: u[t] = concat over h of (sum_s R[s] a_h[s, t]) v_h[t]. Ours,
 beyond the paper.
 
-Axes: B texts, T tokens, N attention heads, K of them with keys of their own, D units each, A = N D, C labels.
+Where labels are read at several positions of a text, each has a row R of its own, and all go through one pass.
+
+Axes: B texts, P places, T tokens, N attention heads, K of them with keys of their own, D units each, A = N D, C labels.
 """
 
 from __future__ import annotations
@@ -46,15 +48,15 @@ class AttentionInputs:
         """(B, N, T, T) float32, rows attend to columns and add up to 1."""
         return self._softmax(self.query[texts], self.key[texts], self._bias_of(texts))
 
-    def row(self, position: Tensor, texts: slice = slice(None)) -> Tensor:
-        """(B, N, T) float32: the weights of one row a text, that of the token at `position` (B,) int64."""
-        query, bias, position = self.query[texts], self._bias_of(texts), position[texts]
+    def rows(self, positions: Tensor, texts: slice = slice(None)) -> Tensor:
+        """(B, N, P, T) float32: the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
+        query, bias, index = self.query[texts], self._bias_of(texts), positions[texts, None, :, None]
         batch, heads, tokens, width = query.shape
-        query = query.gather(2, position.view(-1, 1, 1, 1).expand(-1, heads, 1, width))
+        query = query.gather(2, index.expand(-1, heads, -1, width))
         if bias.shape[2] > 1:
             bias = bias.expand(batch, -1, -1, -1)
-            bias = bias.gather(2, position.view(-1, 1, 1, 1).expand(-1, bias.shape[1], 1, tokens))
-        return self._softmax(query, self.key[texts], bias).squeeze(2)
+            bias = bias.gather(2, index.expand(-1, bias.shape[1], -1, tokens))
+        return self._softmax(query, self.key[texts], bias)
 
     def _softmax(self, query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
         key = self._spread(key)
@@ -64,15 +66,15 @@ class AttentionInputs:
             hidden = bias.expand(batch, heads, -1, -1).flatten(0, 1)
             columns = key.reshape(batch * heads, -1, width).transpose(1, 2)
             scores = torch.baddbmm(hidden, query.reshape(batch * heads, rows, width), columns, alpha=self.scaling)
-            return scores.softmax(-1).view(batch, heads, rows, -1)
+            return scores.softmax(-1).view(batch, heads, rows, key.shape[2])
         scores = (query @ key.transpose(-1, -2)).float().mul_(self.scaling)
         if self.softcap is not None:
             scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
         return scores.add_(bias).softmax(-1)
 
     def rollout_weights(self, rollout: Tensor, texts: slice = slice(None)) -> Tensor:
-        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, T) float32, for the rollout R (B, T) of all texts."""
-        return (rollout[texts, None, None] @ self.weights(texts)).squeeze(2)
+        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, P, T) float32, for the rollout R (B, P, T) of all texts."""
+        return rollout[texts, None] @ self.weights(texts)
 
     def cache_chunks(self) -> list[slice]:
         """The texts, so many at a time that their weights stay in a CPU's cache, where they are read several times."""
@@ -97,28 +99,57 @@ class AttentionInputs:
     def flow(
         self, rollout: Tensor, position: Tensor | None, matrix: Tensor | None, needed: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """u[t] = concat over h of w_h[t] v_h[t], or what a matrix reads of it; and the mean over heads of w, (B, T).
+        """u[t] = concat over h of w_h[t] v_h[t], or what a matrix reads of it; and the mean over heads of w.
 
         w_h[t] = sum_s R[s] a_h[s, t].
 
         Args:
-            rollout: R, (B, T) float32.
-            position: (B,) int64 where R is 1 at this token alone: only that row of the attention is made.
+            rollout: R, (B, T) float32, or (B, P, T) for several places of a text.
+            position: (B,), or (B, P), int64 where R is 1 at this token alone: only that row of the attention is made.
             matrix: (C, A); u is then read chunk by chunk and never held whole.
             needed: `False` where nothing reads this layer's u.
 
         Returns:
-            (B, T, A) in the dtype of the values, or (B, T, C) float32 with a matrix, or `None`; and (B, T) float32.
+            (B, T, A) in the dtype of the values, or (B, T, C) float32 with a matrix, or `None`; and (B, T) float32. For
+            places each has an axis P after B.
         """
+        if rollout.dim() == 2:
+            rollout = rollout[:, None]
+            position = None if position is None else position[:, None]
+            flow, passed_on = self._flow(rollout, position, matrix, needed, places=False)
+            return flow, passed_on.squeeze(1)
+        return self._flow(rollout, position, matrix, needed, places=True)
+
+    def _flow(
+        self, rollout: Tensor, positions: Tensor | None, matrix: Tensor | None, needed: bool, places: bool
+    ) -> tuple[Tensor | None, Tensor]:
         flows, means = [], []
         for texts in self.cache_chunks():
-            weights = self.rollout_weights(rollout, texts) if position is None else self.row(position, texts)
-            means.append(weights.mean(1))  # of (B, N, T)
-            if needed:
-                values = self.values(texts)
-                flow = (weights.transpose(1, 2)[..., None].to(values.dtype) * values).flatten(2)
-                flows.append(flow if matrix is None else apply_matrix(matrix, flow))
+            weights = self.rollout_weights(rollout, texts) if positions is None else self.rows(positions, texts)
+            means.append(weights.mean(1))  # of (B, N, P, T)
+            if not needed:
+                continue
+            values = self.values(texts)
+            if places and matrix is not None:
+                flows.append(_read_by_head(weights, _head_scores(matrix, values)))
+                continue
+            weights = weights.permute(0, 2, 3, 1)[..., None].to(values.dtype)  # (B, P, T, N, 1)
+            flow = (weights * values[:, None] if places else weights[:, 0] * values).flatten(-2)
+            flows.append(flow if matrix is None else apply_matrix(matrix, flow))
         return torch.cat(flows) if flows else None, torch.cat(means)
+
+
+def _head_scores(matrix: Tensor, values: Tensor) -> Tensor:
+    """(B, T, N, C) float32: what the blocks of a (C, A) matrix read off each head's values (B, T, N, D)."""
+    heads, width = values.shape[2:]
+    # (N C, A), a block for each head: one product, where N would each be small
+    by_head = torch.block_diag(*matrix.view(-1, heads, width).transpose(0, 1))
+    return apply_matrix(by_head, values.flatten(2)).unflatten(2, (heads, -1))
+
+
+def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
+    """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, T, N, C)."""
+    return (weights.permute(0, 3, 2, 1) @ head_scores).transpose(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +169,20 @@ class AttentionWeights:
         weights = torch.cat([inputs.weights(texts) for texts in inputs.cache_chunks()])
         if matrix is None:
             return cls(weights, None)
-        heads, width = inputs.query.shape[1], inputs.value.shape[-1]
-        # (N C, A), a block for each head: one product, where N would each be small
-        by_head = torch.block_diag(*matrix.view(-1, heads, width).transpose(0, 1))
-        head_scores = apply_matrix(by_head, inputs.values().flatten(2))
-        return cls(weights, head_scores.unflatten(2, (heads, -1)))
+        return cls(weights, _head_scores(matrix, inputs.values()))
 
     def flow(self, rollout: Tensor) -> tuple[Tensor | None, Tensor]:
         """What the matrix reads of u, (B, T, C) float32, `None` without one; and the mean over heads of w, (B, T).
 
-        w_h[t] = sum_s R[s] a_h[s, t] for the rollout R (B, T).
+        w_h[t] = sum_s R[s] a_h[s, t] for the rollout R (B, T), or (B, P, T): each then has an axis P after B.
         """
-        weights = (rollout[:, None, None] @ self.weights).squeeze(2)  # (B, N, T)
-        if self.head_scores is None:
-            return None, weights.mean(1)
-        return (weights.transpose(1, 2)[:, :, None] @ self.head_scores).squeeze(2), weights.mean(1)
+        rows = rollout if rollout.dim() == 3 else rollout[:, None]
+        weights = rows[:, None] @ self.weights  # (B, N, P, T)
+        read = None if self.head_scores is None else _read_by_head(weights, self.head_scores)
+        means = weights.mean(1)
+        if rollout.dim() == 3:
+            return read, means
+        return None if read is None else read.squeeze(1), means.squeeze(1)
 
 
 class AttentionLog:
@@ -211,8 +241,10 @@ def attention_flow(
 
     Args:
         layers: L of them.
-        start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding.
-        position: (B,) int64 where `start` is 1 at a single token a text: the last layer then needs that row alone.
+        start: (B, T) float32, where the label is read from: rows that add up to 1, zero on padding; or (B, P, T), a row
+            for each of several places, and the results have an axis P after B.
+        position: (B,), or (B, P), int64 where `start` is 1 at a single token: the last layer then needs those rows
+            alone.
         matrix: of a layer by its number, (C, A), or `None` where nothing reads it: the results are (B, T, C) float32 in
             place of u, which then is never held whole.
     """

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Equivalent matrices fitted to the model's own behaviour, one a depth, read off states and writes. Pure torch."""
+"""Equivalent matrices fitted to the model's own behaviour, one a depth, read off states and writes. Pure torch.
+
+Where labels are read at positions, the score of token t for place p is read off what attention carries from t to p, and
+for t = p off the place's own states: states of other tokens do not know p. Axes: B texts, P places, T tokens, C labels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +24,22 @@ class FeatureLayout:
 
     Args:
         depths: those that are read, ascending.
-        widths: the width H of each one's states.
+        widths: the width H of each one's states, 0 where they are not read.
         flow_widths: the width A of the attention flow into each one, 0 where they are not read.
+        at: "position": flow is that into a place, states are read at the place alone, where there is a one as well.
     """
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     flow_widths: tuple[int, ...]
+    at: Literal["text", "position"] = "text"
 
     @classmethod
     def of(cls, fit: Mapping[str, Any]) -> FeatureLayout:
         """From the record of a fit, `config.mhex_fit`; earlier ones say `write_widths`, the first ones neither."""
         depths, widths = tuple(fit["depths"]), tuple(fit["widths"])
-        return cls(depths, widths, tuple(fit.get("flow_widths") or fit.get("write_widths") or [0] * len(depths)))
+        flow_widths = tuple(fit.get("flow_widths") or fit.get("write_widths") or [0] * len(depths))
+        return cls(depths, widths, flow_widths, fit.get("at", "text"))
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -41,13 +48,14 @@ class FeatureLayout:
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Features of the constant, and of each depth's state and write, in order."""
+        """Features of the constants, and of each depth's state and write, in order."""
         pairs = zip(self.widths, self.flow_widths, strict=True)
-        return (1, *(size for pair in pairs for size in pair if size))
+        ones = (1,) if self.at == "text" else (1, 1)
+        return (*ones, *(size for pair in pairs for size in pair if size))
 
     @property
     def features(self) -> int:
-        """F: all of them, with the constant."""
+        """F: all of them, with the constants."""
         return sum(self.parts)
 
     def thinned(self, max_features: int) -> FeatureLayout:
@@ -56,17 +64,26 @@ class FeatureLayout:
         Raises:
             ValueError: not even those two fit.
         """
-        least = 1 + self.blocks[0] + self.blocks[-1]
+        ones = self.features - sum(self.blocks)
+        least = ones + self.blocks[0] + self.blocks[-1]
         if least > max_features:
             raise ValueError(f"max_features must be at least {least}, the first and last depth, got {max_features}.")
         for count in range(len(self.depths), 1, -1):
             chosen = sorted({round(i * (len(self.depths) - 1) / (count - 1)) for i in range(count)})
-            kept = FeatureLayout(
-                *(tuple(values[i] for i in chosen) for values in (self.depths, self.widths, self.flow_widths))
+            depths, widths, flow_widths = (
+                tuple(values[i] for i in chosen) for values in (self.depths, self.widths, self.flow_widths)
             )
+            kept = FeatureLayout(depths, widths, flow_widths, self.at)
             if kept.features <= max_features:
                 return kept
         raise AssertionError("two depths fit, as checked above")
+
+    def with_own_states(self, count: int) -> FeatureLayout:
+        """Of a place, the states of so many depths alone, evenly spread: nearby depths say nearly the same of it."""
+        last = len(self.depths) - 1
+        kept = {round(i * last / (count - 1)) for i in range(count)}
+        widths = tuple(width if index in kept else 0 for index, width in enumerate(self.widths))
+        return replace(self, widths=widths)
 
     def join(self, states: Sequence[Tensor], flows: Sequence[Tensor]) -> Tensor:
         """(..., F) float32 on the CPU, from the states of all depths and writes of all layers: (..., width) each."""
@@ -75,9 +92,22 @@ class FeatureLayout:
             parts += [states[depth], flows[depth - 1]] if flow_width else [states[depth]]
         return torch.cat([part.float().cpu() for part in parts], dim=-1)
 
+    def join_at(self, states: Sequence[Tensor], flows: Sequence[Tensor], start: Tensor) -> Tensor:
+        """(P, T, F) float32 on the CPU, of a text: states (T, H), flow into each place (P, T, A), start rows (P, T)."""
+        start = start[..., None].float()
+        parts = [torch.ones_like(start), start]
+        for depth, width, flow_width in zip(self.depths, self.widths, self.flow_widths, strict=True):
+            parts += [start * states[depth].float()] if width else []
+            parts += [flows[depth - 1].float()] if flow_width else []
+        return torch.cat(parts, dim=-1).cpu()
+
 
 class FittedReadout(nn.Module):
     """phi[t, c] = constant[c] + sum over depths of W_depth[c] . state[t] + U_depth[c] . write[t]: scores in logits.
+
+    At position p, phi[p, t, c] = constant[c] + sum over depths of U_depth[c] . write[t -> p] + start[p, t] (own[c] +
+    sum over depths of W_depth[c] . state[t]), where start[p] is the row that the rollout starts from: 1 at p alone, but
+    where the logits are less their mean over positions.
 
     The matrices are buffers: no optimiser moves them, and they are saved with the model.
 
@@ -93,10 +123,14 @@ class FittedReadout(nn.Module):
         self.layout = layout
         self.record: Mapping[str, Any] = {}
         self.constant: Tensor
+        self.own: Tensor
         # NaN, so that nobody takes matrices that were never filled for a fit
         self.register_buffer("constant", torch.full((num_labels,), torch.nan))
+        if layout.at == "position":
+            self.register_buffer("own", torch.full((num_labels, 1), torch.nan))
         for depth, width, flow_width in zip(layout.depths, layout.widths, layout.flow_widths, strict=True):
-            self.register_buffer(f"depth_{depth}", torch.full((num_labels, width), torch.nan))
+            if width:
+                self.register_buffer(f"depth_{depth}", torch.full((num_labels, width), torch.nan))
             if flow_width:
                 self.register_buffer(f"write_{depth}", torch.full((num_labels, flow_width), torch.nan))
 
@@ -123,10 +157,11 @@ class FittedReadout(nn.Module):
 
     def read(self, depth: int, state: Tensor) -> Tensor | None:
         """What one depth's states (B, T, H) say: (B, T, C) float32, `None` where that depth is not read."""
-        if depth not in self.layout.depths:
+        matrix = getattr(self, f"depth_{depth}", None)
+        if matrix is None:
             return None
-        score = apply_matrix(self.get_buffer(f"depth_{depth}"), state)
-        return score + self.constant.float() if depth == self.layout.depths[0] else score
+        score = apply_matrix(matrix, state)
+        return score + self.constant.float() if depth == self.layout.depths[0] and self.layout.at == "text" else score
 
     def flow_matrix(self, layer: int) -> Tensor | None:
         """What reads the writes of one layer, counted from 0: (C, A), `None` where they are not read."""
@@ -147,6 +182,30 @@ class FittedReadout(nn.Module):
                 score = score + flow
             by_depth.append(score)
         return torch.stack(by_depth, dim=2)
+
+    def combine_at(
+        self, scores: Sequence[Tensor | None], flow_scores: Sequence[Tensor | None], start: Tensor, scored: Tensor
+    ) -> Tensor:
+        """The scores of every token for every place, (B, P, T, depths read, C) float32; constants are in the first.
+
+        Args:
+            scores: what `read` gave for all depths, (B, T, C) each.
+            flow_scores: what the write matrices of all layers say of the flow into each place, (B, P, T, C) each.
+            start: (B, P, T) float32.
+            scored: (B, P, T) bool, false where there is no token or no place: zero.
+        """
+        by_depth: list[Tensor] = []
+        rows = start[..., None]
+        for depth, flow_width in zip(self.layout.depths, self.layout.flow_widths, strict=True):
+            score = flow_scores[depth - 1] if flow_width else None
+            if (states := scores[depth]) is not None:
+                own = rows * states[:, None]
+                score = own if score is None else score + own
+            if not by_depth:
+                ones = self.constant.float() + rows * self.own.float().squeeze(1)
+                score = ones if score is None else score + ones
+            by_depth.append(self.constant.new_zeros(*start.shape, len(self.constant)) if score is None else score)
+        return torch.where(scored[..., None, None], torch.stack(by_depth, dim=3).float(), 0.0)
 
     def forward(self, states: Sequence[Tensor], flows: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
 from ..heads.losses import IGNORE_INDEX, supervision_loss
+from . import token_classification
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
@@ -28,6 +30,35 @@ def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> Prob
 def is_exclusive(config: PretrainedConfig) -> bool:
     """Exactly one of several classes holds, so that evidence for all of them says nothing."""
     return problem_type(config) == "single_label_classification" and config.num_labels > 1
+
+
+def label_count(config: PretrainedConfig) -> int:
+    """C."""
+    return int(config.num_labels)
+
+
+def labels_in(arguments: Mapping[str, Any]) -> Tensor | None:
+    """The labels among the arguments of a forward pass."""
+    return arguments.get("labels")
+
+
+def take_labels(arguments: dict[str, Any], config: PretrainedConfig, shape: tuple[int, int] | None) -> Tensor | None:
+    """The labels, checked where the shape (B, T) of the inputs is given, in the dtype of the task.
+
+    Those in `arguments` become what the plain forward is given.
+    """
+    labels = arguments.get("labels")
+    if labels is None:
+        return None
+    if shape is not None:
+        check_labels(labels, config, shape[0])
+    task = problem_type(config, labels)
+    labels = labels.long() if task == "single_label_classification" else labels.float()
+    # The first labels tell which task it is, and a checkpoint must say so: transformers' own losses write it likewise.
+    config.problem_type = task
+    # several labels: our loss leaves out what is -100, transformers' would not
+    arguments["labels"] = None if task == "multi_label_classification" else labels
+    return labels
 
 
 def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> None:
@@ -71,24 +102,31 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
         raise ValueError("labels must be finite for regression, got NaN or infinity.")
 
 
-def task_loss(logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
-    """The loss of the model's own (B, C) logits as `deep_supervision_loss` computes it: () float32."""
-    return deep_supervision_loss(logits[:, None], labels, config)
+def supervision(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
+    """As `deep_supervision_loss`, of (B, L, C)."""
+    return supervision_loss(head_logits, labels, problem_type(config, labels))
 
 
 def _where(labels: Tensor, wrong: Tensor) -> Tensor:
     return labels[wrong] if labels.device.type == "cpu" else labels.new_empty(0)
 
 
+def task_loss(logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
+    """The loss of the model's own (B, C) logits as `deep_supervision_loss` computes it: () float32."""
+    return deep_supervision_loss(logits[:, None], labels, config)
+
+
 def deep_supervision_loss(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
     """Mean over the depths of the task's loss on each head's logits (paper: L_pred, one per block).
 
     Args:
-        head_logits: (B, L, C).
+        head_logits: (B, L, C), or (B, T, L, C) of a token classifier, where every labelled position counts alike.
         labels: as the model takes them, see `check_labels`; entries of -100 are left out of the mean.
         config: the model's config, for `problem_type` and `num_labels`.
 
     Returns:
         (), float32, before `loss_weight`; zero where every label is -100.
     """
-    return supervision_loss(head_logits, labels, problem_type(config, labels))
+    if head_logits.dim() == 4:
+        return token_classification.supervision(head_logits, labels, config)
+    return supervision(head_logits, labels, config)
