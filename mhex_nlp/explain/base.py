@@ -20,6 +20,7 @@ from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
 from ..models.devices import resolve
 from ..models.loading import check_trained
+from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
 from .evidence import EvidenceReader
 from .parts import ModelRef
@@ -34,11 +35,17 @@ from .request import (
 from .targets import ClassName, ClassTable
 
 R = TypeVar("R")
+EXPLAINERS: dict[Task, str] = {
+    "sequence_classification": "MhexExplainer",
+    "token_classification": "MhexEntityExplainer",
+    "question_answering": "MhexAnswerExplainer",
+}
 
 
 class ExplainerBase(ABC, Generic[R]):
     """An explainer whose result for one text is an R; options and errors as `MhexExplainer` tells them."""
 
+    task: ClassVar[Task]
     auto_class: ClassVar[Any]  # loads the models that it explains
     columns: ClassVar[tuple[str, str]] = ("texts", "text_pairs")  # what sentences call the two halves of many texts
 
@@ -57,6 +64,11 @@ class ExplainerBase(ABC, Generic[R]):
         changed_weights: Literal["refuse", "note"] = "refuse",
     ) -> None:
         self.model = inner_model(model)
+        if (task := task_of(self.model)) != self.task:
+            raise ValueError(
+                f"model must be {KINDS[self.task]} for {type(self).__name__}, got a {type(self.model).__name__}: "
+                f"{EXPLAINERS[task]}(model, tokenizer) explains it."
+            )
         check_tokenizer(tokenizer, self.model)
         check_language(language)
         self.tokenizer, self.language = tokenizer, language
@@ -149,6 +161,10 @@ class ExplainerBase(ABC, Generic[R]):
             more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
             warn(f"text {ids[cut[0]]}{more}: {items[cut[0]].cut_note()}")
 
+    def _check_ready(self, aggregation: str, passes: int) -> None:
+        """ValueError for heads that were never trained."""
+        check_trained(self.model, aggregation)
+
     def request(
         self,
         target: ClassName | None = None,
@@ -166,7 +182,7 @@ class ExplainerBase(ABC, Generic[R]):
         target_id, foil_id = table.resolve(target, foil)
         readout, config = self._readout, self.model.config  # once: another thread may fit anew
         aggregation = choose_aggregation(self._aggregation, self.model, readout)
-        check_trained(self.model, aggregation)
+        self._check_ready(aggregation, passes)
         revision = getattr(config, "_commit_hash", None)
         return Request(
             table=table,
@@ -179,7 +195,7 @@ class ExplainerBase(ABC, Generic[R]):
             seed=seed,
             contrast=self.contrast if foil_id is None else "foil",
             aggregation=aggregation,
-            causal=self._batcher.site.causal,
+            causal=self.task == "sequence_classification" and self._batcher.site.causal,
             readout=readout if aggregation == "fitted" else None,
             changed_weights=self.changed_weights,
             beta=self.model.mhex_config.beta,

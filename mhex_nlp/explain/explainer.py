@@ -48,6 +48,7 @@ class MhexExplainer(ExplainerBase[Explanation]):
             model, an unknown option.
     """
 
+    task = "sequence_classification"
     auto_class = AutoMhexModelForSequenceClassification
 
     @overload

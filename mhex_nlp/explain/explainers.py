@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which explainer a model needs, by its task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models.tasks.names import Task, task_of
+from .answers import MhexAnswerExplainer
+from .base import ExplainerBase
+from .entities import MhexEntityExplainer
+from .explainer import MhexExplainer
+
+CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
+    "sequence_classification": MhexExplainer,
+    "token_classification": MhexEntityExplainer,
+    "question_answering": MhexAnswerExplainer,
+}
+
+
+def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
+    """The explainer of a model with heads, by what it was trained for: of texts, of entities or of answers.
+
+    >>> explainer_for(model, tokenizer, stride=64)
+
+    Raises:
+        TypeError, ValueError: a model of none of these tasks; as the explainer's class.
+    """
+    return CLASSES[task_of(model)](model, tokenizer, **options)
