@@ -27,6 +27,13 @@ class Rows:
     values: Tensor  # (S, C), v(S) - v(empty)
     sizes: Tensor  # (S,), tokens in the subset
     target: int  # the predicted class
+    text: int | None = None  # its number, where a text has several: those of one place each
+    label: int | None = None  # the one that scores are judged by; None: all
+
+    @property
+    def columns(self) -> slice:
+        """The labels that scores are judged by."""
+        return slice(None) if self.label is None else slice(self.label, self.label + 1)
 
     def equations(self) -> tuple[Tensor, Tensor]:
         """(R, F) and (R, C) of the regression: each subset less its complement, and the whole text at weight 1.
@@ -69,9 +76,16 @@ def _residuals(
 
 
 def errors(weights: Tensor, held: Sequence[Rows], residuals: Residuals = paired_residuals) -> np.ndarray:
-    """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out."""
-    pairs = [residuals(weights, rows) for rows in _judgeable(held)]
-    return np.array([[float(ours.square().sum()), float(even.square().sum())] for ours, even in pairs])
+    """(texts, 2): squared errors of the scores and of the even spread; texts of a single token are left out.
+
+    Places of one text, which are not independent, count together.
+    """
+    by_text: dict[int, np.ndarray] = {}
+    for number, rows in enumerate(_judgeable(held)):
+        parts = [part[:, rows.columns].square().sum() for part in residuals(weights, rows)]
+        key = -1 - number if rows.text is None else rows.text
+        by_text[key] = by_text.get(key, 0) + np.array([float(part) for part in parts])
+    return np.array(list(by_text.values()))
 
 
 def ratio(errors: np.ndarray) -> float:
@@ -92,8 +106,8 @@ def interval(errors: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, f
 
 def r2(weights: Tensor, held: Sequence[Rows]) -> float:
     """The share of variance of the random subsets that the scores explain."""
-    missed = torch.cat([absolute_residuals(weights, rows)[0] for rows in _judgeable(held)])
-    values = torch.cat([rows.values[:-1].double() for rows in _judgeable(held)])
+    missed = torch.cat([absolute_residuals(weights, rows)[0][:, rows.columns] for rows in _judgeable(held)])
+    values = torch.cat([rows.values[:-1, rows.columns].double() for rows in _judgeable(held)])
     spread = (values - values.mean(0)).square().sum()
     return float(1 - missed.square().sum() / spread) if spread > 0 else 0.0
 

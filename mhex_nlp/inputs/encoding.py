@@ -52,6 +52,12 @@ class TokenisedText:
         positions = [i for i, sequence in enumerate(self.encoding.sequence_ids) if sequence is not None]
         return positions[:-1] if causal and positions and positions[-1] == len(self) - 1 else positions
 
+    def word_starts(self) -> list[int]:
+        """Positions of the first token of each word, where a token classifier says what the word is."""
+        words, sequences = self.encoding.word_ids, self.encoding.sequence_ids  # each access builds a new list
+        owners = list(zip(sequences, words, strict=True))
+        return [i for i, owner in enumerate(owners) if owner[0] is not None and (i == 0 or owners[i - 1] != owner)]
+
     def cut_note(self) -> str:
         """One sentence on how much of the text the model saw."""
         parts = []

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from .attention_hook import watch_attention
+from .eval_mode import run_in_eval_mode
 from .heads.attention_flow import AttentionLog, attention_flow, pooled_weights
 from .heads.readout import FittedReadout
 from .hooks import ForwardRecord, HeadLog
@@ -185,6 +186,23 @@ def reader_of(
     if positions is not None:
         raise ValueError(f"positions are for models with a label at each position, got {type(model).__name__}.")
     return FitReader(model, arguments, mask, readout, output_states)
+
+
+def refuse_unfollowed(model: Any) -> NoReturn:
+    """For models whose attention shows itself in no pass: what is said at a position could be explained by nothing."""
+    raise ValueError(
+        f"{type(model).__name__} cannot be explained at positions: attention in its family ({model.config.model_type}) "
+        "does not go through transformers' AttentionInterface, or reaches the position by a decoder, so that it cannot "
+        "be followed; its heads can be trained all the same."
+    )
+
+
+def follows_attention(model: Any, input_ids: Tensor) -> bool:
+    """Whether the attention of a model with a label at each position can be followed, seen in a pass over (T,) ids."""
+    options = {"output_states": True, "output_head_logits": False, "return_dict": True}
+    with torch.inference_mode():
+        inputs = {"input_ids": input_ids[None].to(model.device), "positions": torch.zeros(1, 1, dtype=torch.long)}
+        return bool(run_in_eval_mode(model, {**inputs, **options}).attention_flow)
 
 
 def _whole(arguments: Mapping[str, Any]) -> bool:

@@ -33,6 +33,14 @@ def position_logits(output: Any, mask: TokenMask, *, centred: bool = False) -> T
     return logits - real_mean(logits, mask.real) if centred else logits
 
 
+def best_span(logits: Tensor, longest: int = 30) -> tuple[int, int]:
+    """The first and the last token of the likeliest answer among (T, 2) logits, of `longest` tokens at the most."""
+    both = logits[:, 0, None] + logits[:, 1]  # (T, T): start, end
+    allowed = torch.ones_like(both, dtype=torch.bool).triu() & ~torch.ones_like(both, dtype=torch.bool).triu(longest)
+    best = int(both.masked_fill(~allowed, -torch.inf).argmax())
+    return best // len(logits), best % len(logits)
+
+
 def real_mean(values: Tensor, real: Tensor | None) -> Tensor:
     """(B, 1, C): the mean of (B, T, C) over the real positions, (B, T) bool, `None` for all."""
     if real is None:

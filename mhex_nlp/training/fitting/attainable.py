@@ -46,6 +46,7 @@ def attainable(
     *,
     passes: int,
     seed: int,
+    refined: EquationSource | None = None,
 ) -> Attainable | None:
     """Measures texts in order until `passes` forward passes are spent, four for each content token of a text.
 
@@ -55,6 +56,7 @@ def attainable(
         texts, pairs, numbers: held-out texts and their numbers, as for `EquationSource.rows`.
         passes: the most forward passes; a text that would need more is left out.
         seed: of the subsets.
+        refined: of the rows that a budget refines scores by, which the prior is of; by default `source`.
 
     Returns:
         `None` where fewer than two texts of two and more tokens were affordable.
@@ -72,6 +74,10 @@ def attainable(
         error, variance = _regressed(kept, rows)
         errors.append(error)
         variances.append(variance)
+        if refined is not None:
+            tokens = refined.content_sizes(text, pair)[0]
+            (rows,) = refined.rows(text, pair, [number], seed, masks)
+            kept = random_subsets(tokens, masks, [seed, number])[: masks // 2]
         examples.append(_example(kept, rows, weights))
     if len(errors) < 2:
         return None
@@ -102,7 +108,7 @@ def _regressed(kept: Tensor, rows: skill.Rows) -> tuple[tuple[float, float], tup
         rows: the answers to all subsets and to the whole text.
     """
     x = kept.numpy() * 2.0 - 1
-    _, even = (part.numpy() for part in skill.paired_residuals(None, rows))  # (P, C)
+    _, even = (part[:, rows.columns].numpy() for part in skill.paired_residuals(None, rows))  # (P, C)
     basis = np.linalg.svd(np.ones((1, x.shape[1])))[2][1:].T  # (N, N - 1): what adds up to 0
     design = x @ basis
     solution, _, rank, _ = np.linalg.lstsq(design, even)

@@ -47,6 +47,10 @@ class EquationSource:
         flows = [flow.shape[-1] for flow in output.attention_flow]  # of every layer, or of none
         return FeatureLayout(tuple(range(len(widths))), widths, (0, *flows, 0) if flows else (0,) * len(widths))
 
+    def described(self, judged: int) -> dict[str, Any]:
+        """What the report says of where rows are taken; `judged` are the rows' texts, or places, that were judged."""
+        return {}
+
     def content_sizes(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
         """How many tokens of each text can be removed."""
         return [len(item.content_positions(self.perturbed.causal)) for item in self.perturbed.tokenise(texts, pairs)]

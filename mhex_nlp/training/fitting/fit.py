@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from math import log10
 from typing import Any
@@ -35,96 +35,21 @@ from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
 from ...models.heads.readout import FeatureLayout
 from ...models.modeling import MhexMixin
+from ...models.tasks import module_of
 from .attainable import Attainable, attainable
 from .empty_texts import measure_empty_texts
 from .equations import EquationSource
+from .places import PositionKind, find_sources
+from .report import FitReport
 from .ridge import RidgeStream
 from .splits import Splits, split
 
 POWERS = range(-6, 1)  # of ten, of the strengths tried; wider where the best is at an end; then thirds and threefolds
 WIDEST = range(-12, 7)
 MIN_TEXTS = 20
+MIN_LEARNT = 5
 FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
 _CHUNK = 32  # texts whose rows are made together
-
-
-@dataclass(frozen=True, slots=True)
-class FitReport:
-    """How far the fitted scores can be trusted, on texts that were held out; kept in `config.mhex_fit`.
-
-    `skill`, the figure to trust a fit by, is the paired skill: 1 - SSE / SSE of spreading the text's total evenly over
-    its tokens, of v(S) - v(N - S), what the model says with a random half of the tokens less what it says with the
-    other. 0 says nothing about single tokens, 1 predicts every difference. No additive scores predict more than
-    `attainable`, the same figure of each text's own best scores (`attainable.py`). `absolute_skill` and `r2`, the plain
-    share of variance, are of v(S) - v(empty), which additive scores cannot predict where removal shifts all answers.
-    All are taken after adding to each content token the same share of what the scores miss of the whole text.
-    `base_error`: mean and 95th percentile of |base value - v(empty)|, and `misfit` its median and 90th percentile.
-    """
-
-    skill: float
-    skill_interval: tuple[float, float]  # 95 %, bootstrap over held-out texts
-    attainable: float | None  # None where it was not measured
-    attainable_interval: tuple[float, float] | None
-    attainable_reliability: float | None  # of the best scores: 1 where subsets were many enough
-    attainable_texts: int
-    refinement: dict[str, float] | None  # how far scores are off, the prior of a budget (`explain.refinement.Prior`)
-    absolute_skill: float
-    r2: float
-    base_error: tuple[float, float]
-    misfit: tuple[float, float]
-    empty: dict[str, Any] | None  # v(empty) by length (`empty_texts.py`)
-    depth_share: tuple[float, ...]  # of the mean absolute score, one value a depth read
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
-    flow_widths: tuple[int, ...]  # 0 where the flow into a depth is not read
-    strength: float
-    texts: int  # learnt from
-    chosen_on: int  # texts that the strength was chosen by
-    held_out: int  # texts that the figures are of
-    pairs: bool  # whether they were pairs of texts
-    longest: int  # tokens of the longest that was learnt from, without the template's
-    scripts: tuple[str, ...]  # the writing systems of more than a twentieth of the letters
-    masks: int
-    rows: int
-    removal: str
-    contrast: str
-    seed: int
-    seconds: float
-    weights: dict[str, str]  # hashes of the weights that it is of (`models.fit_weights`)
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the lower end of the skill's interval is above 0."""
-        return self.skill_interval[0] > 0
-
-    @property
-    def share_of_attainable(self) -> float | None:
-        """`skill` / `attainable`; None where that was not measured or is not above 0."""
-        return self.skill / self.attainable if self.attainable is not None and self.attainable > 0 else None
-
-    def __str__(self) -> str:
-        """How good the fit is, for people; `repr` has every figure."""
-
-        def figure(value: float, interval: tuple[float, float]) -> str:
-            return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
-
-        skill = figure(self.skill, self.skill_interval)
-        lines = [
-            f"skill: one pass explains {skill} of the model's answers to removals, on {self.held_out:,} held-out texts"
-        ]
-        if self.attainable is not None and self.attainable_interval is not None:
-            best = figure(self.attainable, self.attainable_interval)
-            lines.append(f"attainable by any scores of words: {best}, on {self.attainable_texts} of them")
-            if self.share_of_attainable is not None:
-                lines[-1] += f"; {self.share_of_attainable:.2f} of it is reached"
-        lines.append(f"absolute skill {self.absolute_skill:.2f}, R\u00b2 {self.r2:.2f}: of single answers")
-        if not self.trusted:
-            lines.append("The skill's interval reaches 0: do not trust single words; more texts may help.")
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def fit_equivalent_matrices(
@@ -133,6 +58,8 @@ def fit_equivalent_matrices(
     texts: Sequence[str],
     text_pairs: Sequence[str] | None = None,
     *,
+    positions: PositionKind = "predicted",
+    per_text: int = 5,
     masks: int = 8,
     held_out: float = 0.1,
     max_features: int = 8192,
@@ -151,7 +78,11 @@ def fit_equivalent_matrices(
         model: a model with heads, trained or not, gates on or off.
         tokenizer: its fast tokenizer.
         texts: some thousand texts of the kind to be explained.
-        text_pairs: second halves, one for each text.
+        text_pairs: second halves, one for each text; of question answering, the contexts of the questions.
+        positions: of token classification, the places that are learnt from: "predicted", those in predicted entities
+            (of other labels than "O"), or "all". Skill, attainable and strength are of predicted places either way, and
+            of the scores of the other tokens there. Of question answering, start and end of the answer.
+        per_text: places of a text, at the most.
         masks: random subsets per text, in complementary pairs.
         held_out: share of the texts on which the fit is judged, and of those by which the ridge strength is chosen;
             5 to 300 each, and near-duplicates of one text are kept on one side.
@@ -164,7 +95,8 @@ def fit_equivalent_matrices(
         progress: show a bar on a terminal.
 
     Raises:
-        ValueError: a model without heads, a slow tokenizer, too few texts that differ, an option out of range.
+        ValueError: a model without heads, a slow tokenizer, too few texts that differ, or in which something is
+            predicted, an option out of range, a family whose attention cannot be followed to a position.
         RuntimeError: somebody trained the model meanwhile.
         MemoryError: the features would not fit into half of the free memory.
     """
@@ -173,13 +105,15 @@ def fit_equivalent_matrices(
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     checked, pairs = _check(model, texts, text_pairs, held_out)
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
-    source = EquationSource(eval_view(model), tokenizer, removal, masks, batch_tokens)
+    settings = (eval_view(model), tokenizer, removal, masks, batch_tokens)
+    sources = find_sources(*settings, positions=positions, per_text=per_text, paired=pairs is not None)
+    source = sources.learn
     splits, weights_hashes = _split(checked, pairs, held_out, seed), fit_hashes(model)
 
     def chosen_texts(indices: Sequence[int]) -> tuple[list[str], list[str] | None]:
         return [checked[i] for i in indices], None if pairs is None else [pairs[i] for i in indices]
 
-    def rows(indices: Sequence[int], say: str) -> Iterator[Rows]:
+    def rows(indices: Sequence[int], say: str, source: EquationSource = source) -> Iterator[Rows]:
         starts = range(0, len(indices), _CHUNK)
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
@@ -187,29 +121,38 @@ def fit_equivalent_matrices(
             yield from source.rows(*chosen_texts(chosen), chosen, seed)
 
     with torch.inference_mode():
-        source.layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
-        stream = RidgeStream(source.layout.parts, model.config.num_labels)
-        longest = 0
-        for text_rows in rows(splits.learn, "Fitting"):
+        layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
+        for part in filter(None, sources):
+            part.layout = layout
+        stream = RidgeStream(layout.parts, module_of(model).label_count(model.config))
+        longest, learnt = 0, set[int]()
+        for number, text_rows in enumerate(rows(splits.learn, "Fitting")):
             stream.add(*text_rows.equations())
             longest = max(longest, int(text_rows.sizes[-1]))
-        weights, strength = _best(stream, list(rows(splits.choose, "Choosing")))
-        held = list(rows(splits.judge, "Judging"))
-        measured = splits.judge[:attainable_texts]
+            learnt.add(number if text_rows.text is None else text_rows.text)
+        chosen_on = list(rows(splits.choose, "Choosing", sources.judge))
+        held = list(rows(splits.judge, "Judging", sources.judge))
+        used = Splits(
+            sorted(learnt), *(_texts_of(*part) for part in ((splits.choose, chosen_on), (splits.judge, held)))
+        )
+        _check_enough(used, len(checked))
+        weights, strength = _best(stream, chosen_on)
+        measured = used.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
-        best = _attainable(attainable(source, weights, *chosen_texts(measured), measured, passes=passes, seed=seed))
-        empty = measure_empty_texts(source, checked, pairs)
+        asked = (weights, *chosen_texts(measured), measured)
+        best = attainable(sources.measure, *asked, passes=passes, seed=seed, refined=sources.refine)
+        empty = measure_empty_texts(source, checked, pairs) if layout.at == "text" else None
     report = FitReport(
-        **_judge(weights, held, source.layout, seed),
-        **best,
+        **_judge(weights, held, layout, seed),
+        **_attainable(best),
         empty=empty,
-        depths=source.layout.depths,
-        widths=source.layout.widths,
-        flow_widths=source.layout.flow_widths,
+        depths=layout.depths,
+        widths=layout.widths,
+        flow_widths=layout.flow_widths,
         strength=strength,
-        texts=len(splits.learn),
-        chosen_on=len(splits.choose),
-        held_out=len(splits.judge),
+        texts=len(used.learn),
+        chosen_on=len(used.choose),
+        held_out=len(used.judge),
         pairs=pairs is not None,
         longest=longest,
         scripts=common_scripts([*checked, *(pairs or [])]),
@@ -220,6 +163,9 @@ def fit_equivalent_matrices(
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
         weights=weights_hashes,
+        task=model.task,
+        at=layout.at,
+        **sources.learn.described(len(held)),
     )
     if fit_hashes(model) != weights_hashes:
         raise RuntimeError("the model's weights changed while it was fitted, so that the fit is of no weights at all.")
@@ -251,13 +197,28 @@ def _split(texts: Sequence[str], pairs: Sequence[str] | None, held_out: float, s
             f"texts must be at least {MIN_TEXTS} that differ, got {len(texts)} that are mostly near-duplicates of each "
             "other."
         )
-    if len(splits.judge) < FEW_JUDGED:
+    return splits
+
+
+def _texts_of(numbers: list[int], rows: Sequence[Rows]) -> list[int]:
+    """Those of the texts with these numbers that have rows."""
+    placed = {text_rows.text for text_rows in rows}
+    return [number for number in numbers if placed == {None} or number in placed]
+
+
+def _check_enough(used: Splits, given: int) -> None:
+    """ValueError where too few texts have a place that can be explained; UserWarning where few are left to judge on."""
+    if len(used.learn) < MIN_LEARNT or min(len(used.choose), len(used.judge)) < 2:
+        raise ValueError(
+            f"texts must be at least {MIN_TEXTS} of more than one token, in which the model predicts something (other "
+            f"than 'O' where it has that label), got {sum(map(len, used))} of {given}."
+        )
+    if len(used.judge) < FEW_JUDGED:
         warnings.warn(
-            f"the fit is judged on {len(splits.judge)} texts alone, so that the interval of its skill is itself "
+            f"the fit is judged on {len(used.judge)} texts alone, so that the interval of its skill is itself "
             f"uncertain; give more texts or a larger held_out for {FEW_JUDGED} and more.",
             stacklevel=3,
         )
-    return splits
 
 
 def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: int) -> dict[str, Any]:
@@ -278,8 +239,9 @@ def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: i
 
 def _depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
     """The share of each depth in the mean absolute score of whole texts."""
-    parts = weights[1:].split(list(widths))
-    sums = torch.stack([rows.sums[-1, 1:].double() for rows in held]).split(list(widths), dim=1)
+    ones = len(weights) - sum(widths)  # constants
+    parts = weights[ones:].split(list(widths))
+    sums = torch.stack([rows.sums[-1, ones:].double() for rows in held]).split(list(widths), dim=1)
     size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
     return tuple((size / size.sum().clamp(min=1e-12)).tolist())
 
