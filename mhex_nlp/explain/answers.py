@@ -277,10 +277,15 @@ class MhexAnswerExplainer(PlaceExplainer[Explanation]):
         batch_size: int = 64,
         ids: Iterable[str] | None = None,
         parts: Literal["both", "start", "end"] = "both",
+        target: ClassName | None = None,
         **options: Any,
     ) -> Iterator[Explanation]:
-        """Explains answers as questions and contexts come, as `MhexExplainer.stream` does texts."""
-        return self._streamed(questions, contexts, ids, batch_size, self.request(parts, **options))
+        """Explains answers as questions and contexts come, as `MhexExplainer.stream` does texts.
+
+        `target` is another name for `parts`, which explainers of all tasks take.
+        """
+        request = self.request(parts if target is None else target, **options)
+        return self._streamed(questions, contexts, ids, batch_size, request)
 
     def judge(self, questions: Iterable[str], contexts: Iterable[str], *, masks: int = 24, seed: int = 0) -> Judgement:
         """How far the scores can be trusted on these: the paired skill on the tokens outside of the answers.

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, overload
 
 from ..render.display import show_here, text_or_file
@@ -13,6 +15,7 @@ from .explanation import Explanation
 from .json_form import check_schema, dumps, loads
 
 SCHEMA = "mhex-positioned/1.0"
+_FAMILY = SCHEMA.partition("/")[0]
 TASKS = ("token_classification", "question_answering")
 _KEYS = ("schema", "id", "text", "text_pair", "task", "explanations", "notes")
 
@@ -102,40 +105,60 @@ class PositionedExplanation:
 
     def to_html(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
         """One self-contained page, where a place is picked to see its words: as a string, or written to `path`."""
-        return text_or_file(self._render("page", [self.to_dict()], unit=unit), path)
+        return text_or_file(draw("positioned_page", [self.to_dict()], unit=unit), path)
 
-    def to_markdown(self, words: int = 3) -> str:
-        """A table with a row a place: its text and label, its own score, the rest's, and the strongest other words."""
-        rows = ["| place | label | probability | own words | rest of the text | strongest other words |"]
-        rows.append("|---|---|---|---|---|---|")
-        for one in self.explanations:
-            assert one.place is not None
-            others = [word for word in one.words() if not set(word.tokens) & set(one.place.tokens)]
-            strongest = sorted(others, key=lambda word: -abs(word.score))[:words]
-            named = ", ".join(f"{_cell(word.text)} {word.score:+.2f}" for word in strongest)
-            chance = "" if one.probability is None else f"{one.probability:.1%}"
-            scores = f"{one.place_score:+.2f} | {one.rest_score:+.2f}"
-            rows.append(f"| {_cell(one.place.text)} | {_cell(one.target.label)} | {chance} | {scores} | {named} |")
-        return "\n".join([*rows, *(f"\n{note}" for note in self.notes)]) + "\n"
+    def to_figure(self, path: str | PathLike[str], **options: Any) -> None:
+        """Write the text once for each place, as SVG, PDF or PNG; options and errors as `Explanation.to_figure`."""
+        kind = Path(path).suffix.lower()
+        if kind not in (".svg", ".pdf", ".png"):
+            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+        Path(path).write_bytes(draw("positioned_figure", self.to_dict(), kind[1:], **options))
+
+    def to_markdown(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """A table with a row a place, its own words' score apart: as a string, or written to `path`."""
+        return text_or_file(draw("positioned_markdown", self.to_dict(), unit=unit), path)
+
+    def to_latex(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
+        """A LaTeX snippet that needs xcolor alone: as a string, or written to `path` for `input`."""
+        return text_or_file(draw("positioned_latex", self.to_dict(), unit=unit), path)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""
         form = self.to_dict()
-        show_here(lambda: self._render("fragment", form, unit=unit), lambda: self._render("terminal", form, unit=unit))
+        show_here(
+            lambda: draw("positioned_fragment", form, unit=unit), lambda: draw("positioned_terminal", form, unit=unit)
+        )
 
     def _repr_html_(self) -> str:
-        return str(self._render("fragment", self.to_dict()))
-
-    def _render(self, kind: str, *arguments: Any, **options: Any) -> Any:
-        from .. import render
-
-        return getattr(render, f"render_positioned_{kind}")(*arguments, **options)
+        return str(draw("positioned_fragment", self.to_dict()))
 
     def __repr__(self) -> str:
         places = [f"{one.place.text!r:.40} {one.target.label}" for one in self.explanations if one.place is not None]
         return f"<PositionedExplanation of {len(self)} places: {', '.join(places) or 'none'}>"
 
 
-def _cell(text: str) -> str:
-    """A piece of text as a cell of a Markdown table."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+def draw(name: str, *arguments: Any, **options: Any) -> Any:
+    """What `render_{name}` of `mhex_nlp.render` makes, which is imported when something is first drawn."""
+    from .. import render
+
+    return getattr(render, f"render_{name}")(*arguments, **options)
+
+
+def render_any_page(documents: Iterable[dict[str, Any]], *, title: str, unit: str = "words") -> str:
+    """A page of explanations in JSON form, of texts or of texts with places, but not of both."""
+    documents = list(documents)
+    places = bool(documents) and documents[0]["schema"] == SCHEMA
+    return str(draw("positioned_page" if places else "page", documents, title=title, unit=unit))
+
+
+def render_any_terminal(document: dict[str, Any], console: Any = None, *, unit: str = "words") -> None:
+    """Prints an explanation, or that of several places."""
+    draw("positioned_terminal" if document["schema"] == SCHEMA else "terminal", document, console, unit=unit)
+
+
+def read_any(source: str | bytes) -> Explanation | PositionedExplanation:
+    """The explanation, or that of several places, of a JSON string; errors as in `Explanation.from_json`."""
+    document = loads(source)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    family = PositionedExplanation if isinstance(schema, str) and schema.startswith(f"{_FAMILY}/") else Explanation
+    return family.from_dict(document)

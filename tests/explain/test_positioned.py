@@ -68,10 +68,18 @@ def test_other_documents_are_refused(changes, message):
         PositionedExplanation.from_dict(without)
 
 
-def test_the_table_tells_own_words_from_the_rest():
-    lines = positioned(notes=["One note."]).to_markdown(words=1).splitlines()
-    assert len(lines) == 6 and lines[2].startswith("| was | pos | 75.0% | +0.50 | ")
-    assert "superb" not in lines[3].split("|")[-2] and lines[-1] == "One note."
+def test_displays(tmp_path, capsys):
+    """Each asks `mhex_nlp.render` for what it shows of a document."""
+    pytest.importorskip("mhex_nlp.render.positioned")
+    whole = positioned(notes=["One note."])
+    assert "One note." in whole.to_html() and whole._repr_html_().startswith("<div")
+    assert "superb" in whole.to_markdown() and "superb" in whole.to_latex()
+    whole.to_figure(tmp_path / "places.svg")
+    assert (tmp_path / "places.svg").stat().st_size > 1000
+    with pytest.raises(ValueError, match="path must end in .svg, .pdf or .png"):
+        whole.to_figure(tmp_path / "places.gif")
+    whole.show()
+    assert "superb" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", [Place("was", 3, 7, 0, "PER", (2,)), Place("was", 3, 6, 0, "PER", (2, 1))])
