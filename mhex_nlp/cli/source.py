@@ -51,6 +51,8 @@ def check_columns(args: argparse.Namespace, task: Task) -> None:
     """ValueError for a task that needs a second text, or can have none."""
     if task == "question_answering" and args.text_pair_column is None:
         raise ValueError("--text-pair-column must name the contexts, since --text-column names the questions.")
+    if task == "question_answering" and getattr(args, "label_column", None) is not None:
+        raise ValueError("--label-column must be left out for answers, which are spans and no classes.")
     if task == "token_classification" and args.text_pair_column is not None:
         raise ValueError("--text-pair-column must be left out for entities.")
 

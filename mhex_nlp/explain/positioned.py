@@ -86,7 +86,8 @@ class PositionedExplanation:
         for name in ("explanations", "notes"):
             if not isinstance(document[name], list):
                 raise ValueError(f"explanation.{name} must be an array, got {document[name]!r:.60}")
-        strings = [document["id"], document["text"], document["text_pair"] or "", *document["notes"]]
+        strings = [document["id"], document["text"], *document["notes"]]
+        strings += [] if document["text_pair"] is None else [document["text_pair"]]
         if odd_values := [value for value in strings if not isinstance(value, str)]:
             raise ValueError(f"explanation must have strings for id, text and notes, got {odd_values[0]!r:.60}")
         explanations = tuple(map(Explanation.from_dict, document["explanations"]))

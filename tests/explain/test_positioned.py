@@ -56,6 +56,8 @@ def test_round_trip():
         ({"extra": 1}, "unknown key 'extra'"),
         ({"notes": "one"}, "notes must be an array"),
         ({"notes": [1]}, "must have strings"),
+        ({"text_pair": 0, "explanations": []}, "must have strings"),
+        ({"explanations": [1]}, "expected a JSON object, got a number"),
         ({"text": "another"}, r"explanations\[0\] must be of a place in this text"),
     ],
 )
