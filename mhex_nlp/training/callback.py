@@ -52,9 +52,9 @@ class MhexCallback(TrainerCallback):
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or value. At the begin of training ValueError for a model
-            without heads or with `config.return_dict=False`, for a text without any token, for `masked_words` with a
-            tokenizer without mask token, and for what makes Trainer keep the labels from the model, where the heads
-            would not learn.
+            without heads or with `config.return_dict=False`, for texts where labels are read at positions, for a text
+            without any token, for `masked_words` with a tokenizer without mask token, and for what makes Trainer keep
+            the labels from the model, where the heads would not learn.
     """
 
     def __init__(
@@ -117,6 +117,11 @@ class MhexCallback(TrainerCallback):
             )
         if (self.texts or self.masked_words) and self._tokenizer(kwargs) is None:
             raise ValueError("tokenizer must be given to MhexCallback or, as processing_class, to Trainer.")
+        if self.texts and model.task != "sequence_classification":
+            raise ValueError(
+                f"texts must be left out for {type(model).__name__}, whose heads say nothing of other tokens: fit the "
+                "model after training, and explain it then."
+            )
         if self.texts:
             check_highlights(model, self._tokenizer(kwargs), self.texts)
         self._written = -1

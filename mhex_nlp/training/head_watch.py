@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..models.heads.head import GateActivation
 from ..models.outputs import MhexOutput
+from ..models.tasks import module_of
 from .head_metrics import head_losses, head_scores, score_name
 from .optimizer import require_heads
 
@@ -79,6 +80,7 @@ class HeadWatch:
 
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = require_heads(model)
+        self._task = module_of(self.model)
         self._running = {True: RunningMeans(), False: RunningMeans()}  # of passes nobody has claimed yet
         self._means = {True: RunningMeans(), False: RunningMeans()}
         self._labelled, self._unlabelled = False, False  # passes of the step that runs now
@@ -138,14 +140,15 @@ class HeadWatch:
         means = self._running[module.training]
         if not isinstance(output, MhexOutput):  # return_dict=False
             return
-        labels = kwargs.get("labels")
+        labels = self._task.labels_in(kwargs)
         if labels is None or output.supervision_loss is None or output.head_logits is None:
             self._unlabelled |= module.training
             return
         self._labelled |= module.training
-        scores, count = head_scores(output.head_logits, labels, self.model.config)
+        said = (output.head_logits, labels, self.model.config, self._task)
+        scores, count = head_scores(*said)
         means.add("scores", scores, count)
-        means.add("losses", head_losses(output.head_logits, labels, self.model.config), count)
+        means.add("losses", head_losses(*said), count)
         means.add("supervision_loss", output.supervision_loss, count)
         if output.task_loss is not None:
             means.add("task_loss", output.task_loss, count)
@@ -157,7 +160,7 @@ class HeadWatch:
         """Means over the forward passes of one phase that count since the last call, by name; empty without any."""
         means = self._means[training].take()
         values: dict[str, float] = {name: means[name][0] for name in ("task_loss", "supervision_loss") if name in means}
-        score = score_name(self.model.config)
+        score = score_name(self.model.config, self._task)
         for depth, (one, loss) in enumerate(zip(means.get("scores", []), means.get("losses", []), strict=True)):
             values[f"layer_{depth}_{score}"] = one
             values[f"layer_{depth}_loss"] = loss

@@ -27,6 +27,7 @@ from ..inputs.checks import check_share
 from ..models.heads.losses import draw_part
 from ..models.modeling import forward_arguments
 from ..models.padding import token_mask
+from ..models.tasks import module_of, sequence_classification
 from .head_watch import IdleHook
 from .optimizer import require_heads
 
@@ -60,7 +61,7 @@ class MaskedWords:
                 "has none: leave it out, or use faithfulness_weight, which can hide tokens by the attention mask."
             )
         heads = require_heads(model)
-        self._config, self._site = heads.config, heads.mhex_site
+        self._config, self._site, self._task = heads.config, heads.mhex_site, module_of(heads)
         named = {getattr(tokenizer, name, None) for name in _TEMPLATE} - {None}
         unknown = {tokenizer.unk_token_id} - named
         self._special = torch.tensor(sorted(named | (set(tokenizer.all_special_ids) - unknown)))
@@ -72,7 +73,7 @@ class MaskedWords:
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The arguments of a forward pass, masked where it is one of training."""
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        if not module.training or arguments.get("labels") is None:
+        if not module.training or self._task.labels_in(arguments) is None:
             return None
         if arguments.get("input_ids") is None:
             raise ValueError("masked_words needs input_ids, got a batch without them: tokens must be masked.")
@@ -87,7 +88,7 @@ class MaskedWords:
         removable = ~torch.isin(ids, self._special.to(device))
         if real is not None:
             removable &= real
-        if self._site.causal:  # the label is read off the last token
+        if self._site.causal and self._task is sequence_classification:  # the label is read off the last token
             position = torch.arange(ids.shape[1], device=device)
             last = position if real is None else torch.where(real, position, -1)
             removable &= position < last.amax(-1, keepdim=True)

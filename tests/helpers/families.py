@@ -73,15 +73,17 @@ FAMILIES = sorted(CONFIGS)
 SEED = 7
 
 
-def plain_model(family: str, *, dropout: bool = True, **changes: Any) -> PreTrainedModel:
-    """A random classifier of the family, in eval mode, with weights large enough for every layer to matter."""
+def plain_model(
+    family: str, *, dropout: bool = True, auto: Any = AutoModelForSequenceClassification, **changes: Any
+) -> PreTrainedModel:
+    """A random model of the family, in eval mode, with weights large enough for every layer to matter."""
     torch.manual_seed(SEED)
     config = AutoConfig.for_model(family, **{**_COMMON, **CONFIGS[family], **changes})
     if not dropout:
         for name, value in config.to_dict().items():
             if "drop" in name and isinstance(value, float):
                 setattr(config, name, 0.0)
-    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model = auto.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)

@@ -88,6 +88,12 @@ def _check(name: str, value: Any, shape: tuple[int, int]) -> None:
         raise ValueError(f"{name} must be positions from 0 (or -100 for no answer), got {bad[0].item()}.")
 
 
+def choices(head_logits: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What heads choose among, as single-label problems: ((B, L, T) logits, (B,) labels) of start and of end."""
+    labels = labels.masked_fill(labels >= head_logits.shape[1], IGNORE_INDEX)
+    return [(head_logits[..., label].transpose(1, 2), labels[:, label]) for label in range(2)]
+
+
 def supervision(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
     """Mean over depths, start and end of the cross-entropy over positions of each head's logits (paper: L_pred).
 
@@ -99,11 +105,7 @@ def supervision(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -
     Returns:
         () float32; zero where every label is ignored.
     """
-    labels = labels.masked_fill(labels >= head_logits.shape[1], IGNORE_INDEX)
-    parts = [
-        supervision_loss(head_logits[..., label].transpose(1, 2), labels[:, label], "single_label_classification")
-        for label in range(2)
-    ]
+    parts = [supervision_loss(*one, "single_label_classification") for one in choices(head_logits, labels)]
     return torch.stack(parts).mean()
 
 

@@ -78,6 +78,11 @@ def check_labels(labels: Tensor, config: PretrainedConfig, shape: tuple[int, int
             )
 
 
+def choices(head_logits: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What heads choose among, as single-label problems: ((R, L, C) logits, (R,) labels), each position a row."""
+    return [(head_logits.flatten(0, 1), labels.flatten())]
+
+
 def supervision(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -> Tensor:
     """Mean over depths and labelled positions of the cross-entropy of each head's logits (paper: L_pred, by position).
 
@@ -89,7 +94,8 @@ def supervision(head_logits: Tensor, labels: Tensor, config: PretrainedConfig) -
     Returns:
         () float32; zero where every label is ignored.
     """
-    return supervision_loss(head_logits.flatten(0, 1), labels.flatten(), "single_label_classification")
+    ((logits, flat),) = choices(head_logits, labels)
+    return supervision_loss(logits, flat, "single_label_classification")
 
 
 def head_logits(evidence: Tensor, biases: Tensor, mask: TokenMask) -> Tensor:
