@@ -17,6 +17,7 @@ from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText, Window
 from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts
 from ..models.auto import AutoMhexModelForQuestionAnswering
+from ..models.tasks.question_answering import best_span
 from .assemble import align_item
 from .budget import check_same_model
 from .entity_finder import check_at
@@ -89,12 +90,9 @@ class AnswerFinder:
             return float(start[first] + end[last]), first, last
         if not context:
             return None
-        positions = torch.tensor(sorted(context))
-        both = start[positions][:, None] + end[positions]
-        reach = positions[None] - positions[:, None]
-        both = both.masked_fill((reach < 0) | (reach >= self.longest), -torch.inf)
-        best = int(both.argmax())
-        return float(both.max()), int(positions[best // len(positions)]), int(positions[best % len(positions)])
+        positions = sorted(context)  # which stand together
+        first, last = (positions[index] for index in best_span(logits[positions], self.longest))
+        return float(start[first] + end[last]), first, last
 
     def wanted(self, number: int, logits: Tensor) -> list[int]:
         """The ends of the best answer in this input."""

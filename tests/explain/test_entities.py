@@ -242,8 +242,10 @@ def test_refine_is_a_call_with_the_budget(explainer):
         explainer.refine(one, budget=0)
 
 
-def test_without_a_fit_a_budget_explains():
-    model = placed_model("token")
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+def test_without_a_fit_a_budget_explains(family):
+    """Also where attention cannot be followed, so that there can be no fit."""
+    model = placed_model("token", family=family)
     explainer = MhexEntityExplainer(model, TOKENIZER)
     with pytest.raises(ValueError, match="the model is not fitted: fit_equivalent_matrices.* or give a budget"):
         explainer(TEXT)
