@@ -129,10 +129,13 @@ class AttentionInputs:
             means.append(weights.mean(1))  # of (B, N, P, T)
             if not needed:
                 continue
-            values = self.values(texts)
             if places and matrix is not None:
-                flows.append(_read_by_head(weights, _head_scores(matrix, values)))
+                # the matrix first: what it reads is much narrower than the values, and the same for all places
+                by_head = matrix.view(len(matrix), weights.shape[1], -1).permute(1, 2, 0)  # (N, D, C)
+                read = (self._spread(self.value[texts]).to(matrix.dtype) @ by_head).float()  # (B, N, T, C)
+                flows.append(_read_by_head(weights, read.transpose(1, 2)))
                 continue
+            values = self.values(texts)
             weights = weights.permute(0, 2, 3, 1)[..., None].to(values.dtype)  # (B, P, T, N, 1)
             flow = (weights * values[:, None] if places else weights[:, 0] * values).flatten(-2)
             flows.append(flow if matrix is None else apply_matrix(matrix, flow))

@@ -205,7 +205,9 @@ class FittedReadout(nn.Module):
                 ones = self.constant.float() + rows * self.own.float().squeeze(1)
                 score = ones if score is None else score + ones
             by_depth.append(self.constant.new_zeros(*start.shape, len(self.constant)) if score is None else score)
-        return torch.where(scored[..., None, None], torch.stack(by_depth, dim=3).float(), 0.0)
+        # depths apart in memory: to put them between tokens and labels would be the main cost of many places
+        whole = torch.stack(by_depth).float().masked_fill_(~scored[..., None], 0.0)
+        return whole.permute(1, 2, 3, 0, 4)
 
     def forward(self, states: Sequence[Tensor], flows: Sequence[Tensor] = ()) -> Tensor:
         """Scores by depth, which add up to phi.
