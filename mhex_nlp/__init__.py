@@ -21,6 +21,10 @@ _HOMES = {
     "get_mhex_model": "models.conversion",
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
+    "MhexEntityExplainer": "explain.entities",
+    "MhexAnswerExplainer": "explain.answers",
+    "PositionedExplanation": "explain.positioned",
+    "explainer_for": "explain.explainers",
     "fit_equivalent_matrices": "training.fitting.fit",
     "ScoredText": "evaluation.scored_text",
     "compare_explanations": "evaluation.comparison",
@@ -38,8 +42,12 @@ if TYPE_CHECKING:
     from .evaluation.comparison import compare_explanations as compare_explanations
     from .evaluation.head_collaboration import head_collaboration as head_collaboration
     from .evaluation.scored_text import ScoredText as ScoredText
+    from .explain.answers import MhexAnswerExplainer as MhexAnswerExplainer
+    from .explain.entities import MhexEntityExplainer as MhexEntityExplainer
     from .explain.explainer import MhexExplainer as MhexExplainer
+    from .explain.explainers import explainer_for as explainer_for
     from .explain.explanation import Explanation as Explanation
+    from .explain.positioned import PositionedExplanation as PositionedExplanation
     from .models.auto import AutoMhexModelForQuestionAnswering as AutoMhexModelForQuestionAnswering
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .models.auto import AutoMhexModelForTokenClassification as AutoMhexModelForTokenClassification

@@ -9,11 +9,14 @@ import operator
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
+from .source import FILES, add_columns, check_columns, load_classifier, read_rows, texts_and_pairs
+
+if TYPE_CHECKING:
+    from ..models.tasks.names import Task
 
 HELP = "compare MHEX with other explanation methods on one model"
 EXAMPLE = """examples:
@@ -56,9 +59,13 @@ def run(args: argparse.Namespace) -> int:
     """Compares, writes the files and prints the table; 0."""
     from ..evaluation.benchmark.run import evaluate_explanations
     from ..evaluation.benchmark.tables import check_output, summary_table, write_evaluation
+    from ..explain.explainers import task_of_checkpoint
 
     check_output(args.output)
-    texts, pairs, rationales = _sample(args)
+    task = task_of_checkpoint(args.model)
+    texts, pairs, rationales = _sample(args, task)
+    if task != "sequence_classification":
+        return _judge_places(args, texts, pairs)
     model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
     options = {name: getattr(args, name) for name in ("removal", "unit", "seed", "batch_tokens")}
     options |= {"methods": _methods(args.methods), "reference_permutations": args.permutations}
@@ -74,16 +81,44 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _judge_places(args: argparse.Namespace, texts: list[str], pairs: list[str] | None) -> int:
+    """The skill of a fit at entities and answers on these texts, which the comparison of methods does not know."""
+    from dataclasses import asdict
+
+    from ..corpus.judged import figures_of
+    from ..evaluation.benchmark.results import SCHEMA
+    from ..explain.explainers import explainer_for
+    from ..render.judged import describe_judgement
+
+    if args.methods is not None or args.rationale_column is not None:
+        raise ValueError(
+            "methods and rationale_column are for text classifiers; entities and answers are judged by skill."
+        )
+    model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
+    explainer = explainer_for(model, tokenizer, batch_tokens=args.batch_tokens)
+    judgement = explainer.judge(texts, *([] if pairs is None else [pairs]), seed=args.seed)
+    args.output.mkdir(parents=True, exist_ok=True)
+    document = {"schema": SCHEMA, "task": explainer.task, **asdict(judgement)}
+    (args.output / "evaluation.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for line in describe_judgement({**figures_of(judgement), "drawn": len(texts)}):
+        say(line)
+    say(args.output / "evaluation.json")
+    return 0
+
+
 def _methods(names: str | None) -> Any:
     if names is None or names.strip() == "all":
         return names and "all"
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def _sample(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[Any] | None]:
+def _sample(args: argparse.Namespace, task: Task) -> tuple[list[str], list[str] | None, list[Any] | None]:
     """Texts, second halves and rationales, at most `--limit` of them."""
     if args.limit < 2:
         raise ValueError(f"limit must be at least 2, got {args.limit}.")
+    if args.corpus and task != "sequence_classification":
+        raise ValueError("--corpus is for text classifiers: give --data.")
+    check_columns(args, task)
     texts, pairs, rationales = _corpus(args) if args.corpus else _data(args)
     if len(texts) <= args.limit:
         return texts, pairs, rationales

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, load_classifier, read_rows, texts_and_pairs
+from .source import FILES, add_columns, check_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
 EXAMPLE = """examples:
   mhex fit --model demo-output/model --data reviews.csv --text-column review --output fitted
+  mhex fit --model dslim/bert-base-NER --data sentences.txt --output explained-entities
   mhex fit --model distilbert-base-uncased-finetuned-sst-2-english --data reviews.jsonl --output explained
 """
 
@@ -20,7 +21,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex fit`."""
     add = parser.add_argument
-    add("--model", required=True, help="folder or hub name of a fine-tuned classifier, with heads or not")
+    add("--model", required=True, help="folder or hub name of a fine-tuned model, with heads or not")
     add("--data", required=True, help=f"{FILES}, or name of a dataset")
     add("--output", type=Path, required=True, help="folder for the fitted model")
     add_columns(parser)
@@ -29,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attainable-texts", type=int, default=30, help="texts that show what is attainable (default: %(default)s)")
     add("--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)")
     add("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
+    add(
+        "--positions",
+        default="predicted",
+        choices=["predicted", "all"],
+        help="of a token classifier, what is learnt from",
+    )
+    add("--per-text", type=int, default=5, help="of these, in a text at most (default: %(default)s)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     add("--device", help="such as cuda:0 (default: cpu)")
 
@@ -36,13 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @quiet_libraries()
 def run(args: argparse.Namespace) -> int:
     """Fits, saves model and tokenizer, prints how good the fit is; 0."""
+    from ..explain.explainers import task_of_checkpoint
     from ..models.checkpoint import check_output
     from ..training.fitting.fit import fit_equivalent_matrices
 
     check_output(args.output)
+    check_columns(args, task_of_checkpoint(args.model))
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
-    names = ("masks", "held_out", "attainable_texts", "max_features", "removal", "seed")
+    names = ("positions", "per_text", "masks", "held_out", "attainable_texts", "max_features", "removal", "seed")
     options = {name: getattr(args, name) for name in names}
     report = fit_equivalent_matrices(model, tokenizer, texts, pairs, **options)
     model.save_pretrained(args.output)

@@ -11,7 +11,7 @@ from typing import Any
 from ..inputs.checks import as_integer
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, open_source
+from .source import FILES, add_columns, check_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
 EXAMPLE = """examples:
@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-format", choices=["text", "jsonl", "csv", "tsv"], help="of standard input, or in place of the suffix")
     add_columns(parser)
     add("--id-column", help="column of the ids; by default the row's number")
-    add("--label-column", help="column of the right label, to count errors")
+    add("--label-column", help="column of the right label, or of gold tags, to count errors")
     add("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
     add("--format", default="jsonl,html", help="some of jsonl, parquet, html (default: %(default)s)")
     add("--overwrite", action="store_true", help="remove what an earlier run left in the folder, and begin anew")
     add("--allow-errors", action="store_true", help="exit with 0 also where some rows could not be explained")
     add("--part-rows", type=int, default=1000, help="rows of the input in a part file (default: %(default)s)")
-    add("--target", help="class to explain, by name or id; by default the predicted one")
+    add("--target", help="class to explain, by name or id, or start or end of answers; by default the predicted one")
     add("--foil", help="class to compare with; needs --target where there are many texts")
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
     add("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
@@ -103,9 +103,10 @@ def _show_rows(args: argparse.Namespace) -> int:
     """Rows of a source on the terminal; those that cannot be explained are named and passed over."""
     from ..corpus.judging import Sample, judge_rows
     from ..corpus.labelled_rows import labelled_rows
+    from ..explain.explainers import task_of_checkpoint
     from .texts import show_explanations
 
-    source = open_source(args)
+    source = open_source(args, task_of_checkpoint(args.model))
     explainer = _explainer(args, args.device)
     request = _request(args, explainer)
     status, sample = 0, None if args.judge is None else Sample(args.judge, args.seed)
@@ -114,9 +115,9 @@ def _show_rows(args: argparse.Namespace) -> int:
         if sample is not None:
             sample.add([row])
         if problem is None:
-            pairs = None if row.text_pair is None else [row.text_pair]
+            pairs = [] if row.text_pair is None else [[row.text_pair]]
             try:
-                show_explanations(explainer.stream([row.text], pairs, ids=[row.id], **request), unit=args.unit)
+                show_explanations(explainer.stream([row.text], *pairs, ids=[row.id], **request), unit=args.unit)
             except ValueError as error:
                 problem = str(error)
         if problem is not None:
@@ -139,7 +140,6 @@ def _run_job(args: argparse.Namespace) -> int:
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
     _check_job(args, formats)
-    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget != 0)
     state = Accelerator()
     if args.num_processes is not None and state.num_processes != args.num_processes:
         raise ValueError(
@@ -147,9 +147,10 @@ def _run_job(args: argparse.Namespace) -> int:
         )
     if args.data == "-" and state.num_processes > 1:
         raise ValueError("data must be a file or a dataset where several processes share the work, got standard input.")
-    source = open_source(args)
     explainer = _explainer(args, args.device or state.device)
+    source = open_source(args, explainer.task)
     request = explainer.request(**_request(args, explainer))
+    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget != 0, task=explainer.task)
     report = run_job(
         explainer,
         source,
@@ -203,10 +204,14 @@ def _say_judgement(judgement: Any) -> None:
 
 
 def _explainer(args: argparse.Namespace, device: Any) -> Any:
-    from ..explain.explainer import MhexExplainer
+    from ..explain.explainers import CLASSES, task_of_checkpoint
 
     names = ("dtype", "aggregation", "non_negative", "batch_tokens", "max_length", "stride")
-    return MhexExplainer.from_pretrained(args.model, device=device, **{name: getattr(args, name) for name in names})
+    task = task_of_checkpoint(args.model)
+    if args.text and task == "question_answering":
+        raise ValueError("--text cannot be a question with its context: give --data with a column for each.")
+    check_columns(args, task)
+    return CLASSES[task].from_pretrained(args.model, device=device, **{name: getattr(args, name) for name in names})
 
 
 def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .say import say
 
 if TYPE_CHECKING:
-    from ..explain.explanation import Explanation
+    from ..corpus.jsonl import AnyExplanation
 
 HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--title", default="Highlighted texts", help="(default: %(default)s)")
     add("--unit", default="words", choices=["words", "tokens"], help="what is highlighted (default: %(default)s)")
     add("--page-texts", type=int, default=50, help="texts on a page (default: %(default)s)")
-    add("--labels", help="file or dataset with the right labels, usually what was highlighted")
+    add("--labels", help="file or dataset with the right labels or gold tags, usually what was highlighted")
     add("--label-column", default="label", help="its column of the label (default: %(default)s)")
     add("--id-column", help="its column of the ids; by default ids are row numbers")
     add("--split", default="train", help="split of a dataset (default: %(default)s)")
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from ..corpus.judged import judgement_of_job
     from ..corpus.report import write_report
 
-    explanations: Iterator[Explanation] = read_explanations(args.source)
+    explanations = read_explanations(args.source)
     options = {"title": args.title, "unit": args.unit, "page_texts": args.page_texts}
     options["judgement"] = judgement_of_job(args.source)
     if args.labels is not None and (first := next(explanations, None)) is not None:
@@ -51,21 +50,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _labels(args: argparse.Namespace, example: Explanation) -> dict[str, str | int | None]:
-    """The label of each id; ValueError for a row that cannot be read, and for an id with two labels."""
+def _labels(args: argparse.Namespace, example: AnyExplanation) -> dict[str, Any]:
+    """The label, or the gold tags, of each id; ValueError for a row that cannot be read, and for an id with two."""
     from ..corpus import open_rows
     from ..corpus.report.pages import classes_of_model
+    from ..explain.explanation import Explanation
     from ..explain.gold_labels import classes_of_names
 
     # any column will do for the text, which is not looked at
     columns = {"text_column": args.label_column, "label_column": args.label_column, "id_column": args.id_column}
     source = open_rows(args.labels, split=args.split, **columns)
-    declared = classes_of_names(source.label_names, classes_of_model(example))
-    labels: dict[str, str | int | None] = {}
+    declared = {}
+    if texts := isinstance(example, Explanation):
+        declared = classes_of_names(source.label_names, classes_of_model(example))
+    labels: dict[str, Any] = {}
     for number, entry in enumerate(source.entries()):
         if isinstance(entry, str):
             raise ValueError(f"labels, row {number} (counted from 0): {entry}.")
         row = source.columns.row(number, entry)
+        if not texts:
+            labels.setdefault(row.id, entry.get(args.label_column))
+            continue
         label = row.label if isinstance(row.label, int) else declared.get(row.label or "", row.label)
         if labels.setdefault(row.id, label) != label:
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..corpus.readers.rows import Row, RowSource
+    from ..models.tasks.names import Task
 
 FILES = "CSV, TSV, JSON, JSONL, Parquet or text file"
 
@@ -25,12 +26,17 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_source(args: argparse.Namespace) -> RowSource:
-    """The rows of `--data`, with those of the columns that the verb has options for."""
+def open_source(args: argparse.Namespace, task: Task = "sequence_classification") -> RowSource:
+    """The rows of `--data`, with those of the columns that the verb has options for.
+
+    Gold tags of entities are no label of a text: they are read as rationales are, as they stand.
+    """
     from ..corpus.readers.opening import open_rows
 
     options = {name: value for name, value in vars(args).items() if name.endswith("_column")}
     options["max_characters"] = args.max_characters
+    if task == "token_classification":
+        options["rationale_column"] = options.pop("label_column", None)
     return open_rows(args.data, split=args.split, kind=getattr(args, "data_format", None), **options)
 
 
@@ -41,6 +47,16 @@ def read_rows(args: argparse.Namespace) -> list[Row]:
     return list(complete_rows(open_source(args), args.split))
 
 
+def check_columns(args: argparse.Namespace, task: Task) -> None:
+    """ValueError for a task that needs a second text, or can have none."""
+    if task == "question_answering" and args.text_pair_column is None:
+        raise ValueError("--text-pair-column must name the contexts, since --text-column names the questions.")
+    if task == "question_answering" and getattr(args, "label_column", None) is not None:
+        raise ValueError("--label-column must be left out for answers, which are spans and no classes.")
+    if task == "token_classification" and args.text_pair_column is not None:
+        raise ValueError("--text-pair-column must be left out for entities.")
+
+
 def texts_and_pairs(rows: list[Row]) -> tuple[list[str], list[str] | None]:
     """The texts, and their second halves where they have some."""
     pairs = [row.text_pair for row in rows if row.text_pair is not None]
@@ -48,26 +64,28 @@ def texts_and_pairs(rows: list[Row]) -> tuple[list[str], list[str] | None]:
 
 
 def load_classifier(name: str, device: str | None, add_heads: bool) -> tuple[Any, Any]:
-    """A fine-tuned classifier as it stands in its folder, with heads where it has some, and its tokenizer.
+    """A fine-tuned model as it stands in its folder, with heads where it has some, and its tokenizer.
 
     `add_heads` gives one without heads some that only read, so that no prediction changes.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    import transformers
 
+    from ..explain.explainers import task_of_checkpoint
     from ..inputs.tokenizer import load_tokenizer
-    from ..models.auto import AutoMhexModelForSequenceClassification
+    from ..models import auto
     from ..models.config import MhexConfig
     from ..models.devices import resolve
     from ..models.loading import HEAD_PREFIXES, check_task, readable
+    from ..models.tasks.names import auto_class
 
     target, _ = resolve(device, None)
+    task = task_of_checkpoint(name)
     with readable(name):
-        config = AutoConfig.from_pretrained(name)
-    check_task(config, name)
+        config = transformers.AutoConfig.from_pretrained(name)
+    check_task(config, name, task)
     plain = getattr(config, "mhex", None) is None
-    loader: Any = AutoMhexModelForSequenceClassification
-    if plain and not add_heads:
-        loader = AutoModelForSequenceClassification
+    ours = auto_class(task)
+    loader = getattr(transformers, ours.replace("Mhex", "")) if plain and not add_heads else getattr(auto, ours)
     options = {"mhex": MhexConfig(gate=False)} if plain and add_heads else {}
     with readable(name):
         model, info = loader.from_pretrained(name, output_loading_info=True, **options)

@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from ..corpus.atomic_files import durable
-from ..corpus.jsonl import write_jsonl
-from ..explain.explanation import Explanation
-from ..explain.json_form import SCHEMA
+from ..corpus.jsonl import AnyExplanation, write_jsonl
+from ..explain.positioned import render_any_page, render_any_terminal
 from ..inputs.folders import check_replaced
-from ..render import render_page, render_terminal
 
 FORMATS = ("jsonl", "html")
 
@@ -28,17 +26,17 @@ def check_formats(names: str, known: Sequence[str] = FORMATS) -> list[str]:
     return formats
 
 
-def show_explanations(explanations: Iterable[Explanation], unit: str = "words") -> None:
+def show_explanations(explanations: Iterable[AnyExplanation], unit: str = "words") -> None:
     """Highlights on the terminal, one after the other."""
     console = Console()
     for explanation in explanations:
-        render_terminal(explanation.to_dict(), console, unit=unit)
+        render_any_terminal(explanation.to_dict(), console, unit=unit)
         console.print()
 
 
 def check_output(directory: Path, formats: Sequence[str]) -> None:
     """Refuses a folder whose files of the names that are written are none that were written here."""
-    marks = {"explanations.jsonl": f'"{SCHEMA}"'.encode(), "report.html": b"mhex"}
+    marks = {"explanations.jsonl": b'{"schema": "mhex-', "report.html": b"mhex"}
     check_replaced(directory, marks, True)
     for name, mark in marks.items():
         if name.rpartition(".")[2] in formats and (directory / name).exists():
@@ -48,7 +46,7 @@ def check_output(directory: Path, formats: Sequence[str]) -> None:
 
 
 def write_explanations(
-    explanations: Iterable[Explanation],
+    explanations: Iterable[AnyExplanation],
     directory: Path,
     formats: Sequence[str] = FORMATS,
     *,
@@ -70,7 +68,7 @@ def write_explanations(
         write_jsonl(documents, paths[-1])
     if "html" in formats:
         paths.append(directory / "report.html")
-        page = render_page((explanation.to_dict() for explanation in documents), title=title, unit=unit)
+        page = render_any_page((explanation.to_dict() for explanation in documents), title=title, unit=unit)
         with durable(paths[-1]) as file:
             file.write(page.encode())
     return paths

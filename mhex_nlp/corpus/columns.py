@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..inputs.checks import as_integer
+from ..models.tasks.names import Task
 from ..render.errors import span_error
-from .explained_rows import ExplainedText
+from .explained_rows import ExplainedRow, ExplainedText
 
 UNITS = ("words", "tokens")
 PREFIX = "mhex_"
@@ -41,10 +42,23 @@ _TYPES: dict[str, pa.DataType] = {
     "truncated": pa.bool_(),
     "windows": pa.int32(),
     "notes": pa.list_(pa.string()),
+    "answer": pa.string(),  # question answering: the answer, and its place in the context
+    "answer_start": pa.int32(),
+    "answer_end": pa.int32(),
     "skill": pa.float32(),  # with judge: the same in all rows
     "skill_interval": pa.list_(pa.float32()),
     "error": pa.string(),  # why there is nothing else in this row
 }
+# Of token classification: a list a row, with an entry an entity; the others above hold lists of what they hold there.
+_ENTITY_TYPES: dict[str, pa.DataType] = {
+    "entities": pa.list_(pa.string()),  # as they stand in the text
+    "entity_types": pa.list_(pa.string()),  # PER for B-PER
+    "entity_starts": pa.list_(pa.int32()),
+    "entity_ends": pa.list_(pa.int32()),
+    "own_scores": pa.list_(pa.float32()),  # the sum over the entity's own tokens
+    "rest_scores": pa.list_(pa.float32()),  # over the text's other tokens
+}
+_OF_TEXT = ("truncated", "windows", "notes", "skill", "skill_interval", "error")  # one a row in any task
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class ColumnOptions:
         all_classes: every class's scores as well.
         errors: those of the scores, which a budget of passes tells.
         judged: how far the scores can be trusted on these rows.
+        task: of the model.
     """
 
     unit: str = "words"
@@ -64,6 +79,7 @@ class ColumnOptions:
     all_classes: bool = False
     errors: bool = False
     judged: bool = False
+    task: Task = "sequence_classification"
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -76,11 +92,22 @@ class ColumnOptions:
         """The columns by name, with their types."""
         asked_for = {"class_scores": self.all_classes, "score_errors": self.errors}
         asked_for |= {"skill": self.judged, "skill_interval": self.judged}
-        return {PREFIX + name: kind for name, kind in _TYPES.items() if asked_for.get(name, True)}
+        asked_for |= dict.fromkeys(("answer", "answer_start", "answer_end"), self.task == "question_answering")
+        types = {name: kind for name, kind in _TYPES.items() if asked_for.get(name, True)}
+        if self.task == "token_classification":
+            types = {
+                **_ENTITY_TYPES,
+                **{
+                    name: kind if name in _OF_TEXT else pa.list_(kind)
+                    for name, kind in types.items()
+                    if name not in ("labels", "values")
+                },
+            }
+        return {PREFIX + name: kind for name, kind in types.items()}
 
 
 def to_columns(
-    rows: Sequence[ExplainedText | str], options: ColumnOptions, of_all: Mapping[str, Any] = MappingProxyType({})
+    rows: Sequence[ExplainedRow | str], options: ColumnOptions, of_all: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, pa.Array]:
     """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null.
 
@@ -89,15 +116,45 @@ def to_columns(
     names = options.types
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
-        values = {"error": row} if isinstance(row, str) else _values(row, options)
+        values = {"error": row} if isinstance(row, str) else _of_row(row, options)
         for name, column in columns.items():
             column.append(values.get(name[len(PREFIX) :], of_all.get(name[len(PREFIX) :])))
     return {name: pa.array(column, names[name]) for name, column in columns.items()}
 
 
+def _of_row(row: ExplainedRow, options: ColumnOptions) -> dict[str, Any]:
+    if isinstance(row, ExplainedText):
+        return _values(row, options)
+    values: dict[str, Any] = {name.removeprefix(PREFIX): [] for name in options.types}
+    values |= {"error": None, "skill": None, "skill_interval": None}
+    for entity in row.entities:
+        for name, value in (_values(entity, options) | _entity(entity)).items():
+            if name in values and name not in _OF_TEXT:
+                values[name].append(value)
+    of_text = {"truncated": row.item.truncated, "windows": row.item.window_count, "notes": row.notes()}
+    return {name: value for name, value in (values | of_text).items() if value is not None}
+
+
+def _entity(row: ExplainedText) -> dict[str, Any]:
+    """What the columns of entities say of one."""
+    place, scores = row.place, row.scores.tolist()
+    assert place is not None
+    rest = [i for i, token in enumerate(row.tokens) if not token.special and i not in row.item.own]
+    return {
+        "entities": place.text,
+        "entity_types": place.label,
+        "entity_starts": place.start,
+        "entity_ends": place.end,
+        "own_scores": math.fsum(scores[i] for i in place.tokens),
+        "rest_scores": math.fsum(scores[i] for i in rest),
+    }
+
+
 def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
     table, item, numbers = row.request.table, row.item, row.numbers
     values: dict[str, Any] = _spans(row, options)
+    if row.place is not None:
+        values |= {"answer": row.place.text, "answer_start": row.place.start, "answer_end": row.place.end}
     if row.probabilities is None:
         values["values"] = numbers.logits[row.row].tolist()
     else:
@@ -108,12 +165,12 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
             values["labels"] = table.labels_above_half(row.probabilities)
     return values | {
         "target": table.labels[row.target],
-        "foil": None if row.request.foil is None else table.labels[row.request.foil],
+        "foil": None if numbers.foils is None else table.labels[numbers.foils[row.row]],
         "sum": numbers.sums[row.row],
         "base_value": numbers.bases[row.row],
         "misfit": None if math.isnan(numbers.misfits[row.row]) else numbers.misfits[row.row],
         "truncated": item.truncated,
-        "windows": max(1, len(item.windows)),
+        "windows": item.window_count,
         "notes": row.notes(),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
-from ..explain.explainer import MhexExplainer
+from ..explain.base import ExplainerBase
 from ..explain.request import Budget, Request
 from ..explain.targets import ClassName
 from ..inputs.checks import as_integer
@@ -30,7 +30,7 @@ D = TypeVar("D", Dataset, IterableDataset)
 
 def highlight_dataset(
     dataset: D,
-    explainer: MhexExplainer,
+    explainer: ExplainerBase[Any],
     *,
     text_column: str = "text",
     text_pair_column: str | None = None,
@@ -59,7 +59,7 @@ def highlight_dataset(
 
     Args:
         dataset: a dataset whose `text_column` holds strings.
-        explainer: how to explain; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
+        explainer: of any task; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
         text_column, text_pair_column: the columns of the text and of a pair's second half.
         batch_size: rows that are sorted by length together, then cut into batches.
         target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer.
@@ -74,7 +74,9 @@ def highlight_dataset(
     Returns:
         the dataset, with the columns `mhex_label`, `mhex_probability`, `mhex_spans`, `mhex_starts`, `mhex_ends`,
         `mhex_scores`, `mhex_sum`, `mhex_error` and more, with a budget `mhex_score_errors`; scores are float32, offsets
-        count Unicode code points.
+        count Unicode code points. Of answers also `mhex_answer` and its place in the context. Of entities each column
+        is a list with an entry an entity, beside `mhex_entities`, `mhex_entity_types`, their places, and the scores of
+        their own words and of the rest.
 
     Raises:
         TypeError: not a dataset, or a column that does not hold strings.
@@ -85,7 +87,8 @@ def highlight_dataset(
     request = explainer.request(
         target, foil, classes, budget=budget, tolerance=tolerance, max_budget=max_budget, seed=seed
     )
-    options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None)
+    options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None, explainer.task)
+    _check_pair(explainer, text_pair_column)
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
     explain = _Explain(explainer, request, columns, options, errors, None if judge is None else (dataset, judge))
@@ -106,8 +109,8 @@ def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any,
     if not isinstance(dataset, Dataset | IterableDataset):
         advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
-    if not isinstance(explainer, MhexExplainer):
-        raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+    if not isinstance(explainer, ExplainerBase):
+        raise TypeError(f"explainer must be a MhexExplainer or one of another task, got {type(explainer).__name__}.")
     if judge is not None:
         as_integer(judge, "judge", at_least=1)
         if not isinstance(dataset, Dataset):
@@ -116,6 +119,14 @@ def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any,
         raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+
+
+def _check_pair(explainer: ExplainerBase[Any], text_pair_column: str | None) -> None:
+    """ValueError for a task that needs a second text, or can have none."""
+    if explainer.task == "question_answering" and text_pair_column is None:
+        raise ValueError("text_pair_column must name the contexts, since text_column names the questions, got None.")
+    if explainer.task == "token_classification" and text_pair_column is not None:
+        raise ValueError(f"text_pair_column must be left out for entities, got {text_pair_column!r}.")
 
 
 def _explain_stored(dataset: Dataset, explain: _Explain, how: Mapping[str, Any]) -> Dataset:
@@ -134,7 +145,7 @@ def _explain_stored(dataset: Dataset, explain: _Explain, how: Mapping[str, Any])
 class _Explain:
     """Adds the columns to a chunk of the dataset."""
 
-    explainer: MhexExplainer
+    explainer: ExplainerBase[Any]
     request: Request
     columns: RowColumns
     options: ColumnOptions

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..explain.assemble import align_item, assemble, notes_of
+from ..explain.base import ExplainerBase
+from ..explain.entities import MhexEntityExplainer
 from ..explain.explainer import MhexExplainer
-from ..explain.explanation import Explanation
+from ..explain.explanation import Explanation, Place
+from ..explain.place_explainer import PlaceExplainer
+from ..explain.place_reader import TextPlaces
+from ..explain.positioned import PositionedExplanation
 from ..explain.request import Request
 from ..explain.scores import Scores
 from ..inputs.alignment import AlignedToken
@@ -35,6 +40,7 @@ class ExplainedText:
     predicted: int  # the class with the largest logit
     probabilities: tuple[float, ...] | None  # (C,), `None` for regression
     request: Request
+    place: Place | None = None  # what of the text the scores are of, where it is not all
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -67,7 +73,33 @@ class ExplainedText:
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""
         one = _row(self.numbers, self.row)
-        return next(assemble([self.item], [name], one, self.request, [self.tokens]))
+        places = None if self.place is None else [self.place]
+        return next(assemble([self.item], [name], one, self.request, [self.tokens], places))
+
+
+@dataclass(frozen=True)
+class ExplainedEntities:
+    """One text with its entities explained, each as a text is."""
+
+    item: TokenisedText
+    entities: tuple[ExplainedText, ...]
+    notes_of_text: tuple[str, ...]
+
+    def notes(self) -> tuple[str, ...]:
+        """Those of the text and those of its entities, each once."""
+        return tuple(dict.fromkeys([*self.notes_of_text, *(note for one in self.entities for note in one.notes())]))
+
+    def explanation(self, name: str) -> PositionedExplanation:
+        """The whole of it, with that id for all of its explanations."""
+        return PositionedExplanation(
+            id=name,
+            text=self.item.text,
+            explanations=tuple(entity.explanation(name) for entity in self.entities),
+            notes=self.notes_of_text,
+        )
+
+
+ExplainedRow = ExplainedText | ExplainedEntities
 
 
 def _row(numbers: Scores, row: int) -> Scores:
@@ -77,7 +109,7 @@ def _row(numbers: Scores, row: int) -> Scores:
     return Scores(**values)
 
 
-def tokenise_rows(explainer: MhexExplainer, rows: Sequence[Row]) -> list[TokenisedText | str]:
+def tokenise_rows(explainer: ExplainerBase[Any], rows: Sequence[Row]) -> list[TokenisedText | str]:
     """Texts tokenised; for one that has a problem, or that cannot be tokenised, the reason."""
     paired = any(row.text_pair is not None for row in rows)
     items: list[TokenisedText | str] = [row.problem or "" for row in rows]
@@ -93,15 +125,21 @@ def tokenise_rows(explainer: MhexExplainer, rows: Sequence[Row]) -> list[Tokenis
 
 
 def explain_rows(
-    explainer: MhexExplainer, request: Request, items: Sequence[TokenisedText | str]
-) -> list[ExplainedText | str]:
+    explainer: ExplainerBase[Any], request: Request, items: Sequence[TokenisedText | str]
+) -> list[ExplainedRow | str]:
     """The items explained, in their order, in batches of like length; reasons stay where they are.
 
     A text that the model or the request cannot explain alone (logits that are not finite, a foil that is predicted)
     gives a reason as well, and does not keep the others of its batch from being explained.
     """
-    rows: list[ExplainedText | str] = [item if isinstance(item, str) else "" for item in items]
+    rows: list[ExplainedRow | str] = [item if isinstance(item, str) else "" for item in items]
     texts = {index: item for index, item in enumerate(items) if not isinstance(item, str)}
+
+    if isinstance(explainer, PlaceExplainer):
+        for index, placed in _together_or_alone(partial(_places, explainer, request, texts), list(texts), rows):
+            rows[index] = _explained_places(placed, request)
+        return rows
+    assert isinstance(explainer, MhexExplainer)
 
     def attribute(indices: Sequence[int]) -> list[tuple[list[int], Scores]]:
         batches = explainer.attribute([texts[index] for index in indices], request)
@@ -116,6 +154,34 @@ def explain_rows(
             tokens = align_item(item, request.language)
             rows[index] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, request)
     return rows
+
+
+def summary_labels(explainer: ExplainerBase[Any]) -> tuple[str, ...]:
+    """What texts are counted under: the model's classes, or the types of its entities."""
+    return explainer.tags.types if isinstance(explainer, MhexEntityExplainer) else explainer.classes.labels
+
+
+def _places(
+    explainer: PlaceExplainer[Any], request: Request, texts: Mapping[int, TokenisedText], indices: Sequence[int]
+) -> list[tuple[int, TextPlaces]]:
+    return [(indices[p.index], p) for p in explainer.places([texts[index] for index in indices], request)]
+
+
+def _explained_places(placed: TextPlaces, request: Request) -> ExplainedRow:
+    """The entities of a text, or the one answer in it."""
+    explained = []
+    if (numbers := placed.numbers) is not None:
+        chances = request.table.probabilities(numbers.logits) or []
+        for row, (item, place, answer) in enumerate(
+            zip(placed.rows, placed.places, numbers.answers or [], strict=True)
+        ):
+            of_row = tuple(answer.chances or chances[row])
+            explained.append(
+                ExplainedText(item, placed.aligned, numbers, row, answer.predicted, of_row, request, place)
+            )
+    if request.table.task == "span":
+        return explained[0]
+    return ExplainedEntities(placed.item, tuple(explained), placed.notes)
 
 
 def _together_or_alone(call: Callable[[Sequence[int]], list[T]], indices: Sequence[int], results: list[Any]) -> list[T]:

@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from .._version import __version__
-from ..explain.explainer import MhexExplainer
+from ..explain.base import ExplainerBase
 from ..explain.request import Request
 from ..inputs.tokenizer import tokenizer_hash
 from ..models.weights_hash import model_hash
 
 
-def identity_of(explainer: MhexExplainer, request: Request) -> dict[str, Any]:
+def identity_of(explainer: ExplainerBase[Any], request: Request) -> dict[str, Any]:
     """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, the request."""
     labels = request.table.labels
     return {

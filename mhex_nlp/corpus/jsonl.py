@@ -9,12 +9,15 @@ from os import PathLike
 from pathlib import Path
 
 from ..explain.explanation import Explanation
+from ..explain.positioned import PositionedExplanation, read_any
 from ..inputs.folders import odd_kind
 from .atomic_files import content_hash, durable
 from .job.folder import MANIFEST, files_of_parts, read_manifest
 
+AnyExplanation = Explanation | PositionedExplanation
 
-def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) -> int:
+
+def write_jsonl(explanations: Iterable[AnyExplanation], path: str | PathLike[str]) -> int:
     """Write one JSON line for each explanation and return how many; the file appears only once it is complete."""
     count = 0
     with durable(Path(path)) as file:
@@ -24,19 +27,19 @@ def write_jsonl(explanations: Iterable[Explanation], path: str | PathLike[str]) 
     return count
 
 
-def read_jsonl(path: str | PathLike[str]) -> Iterator[Explanation]:
+def read_jsonl(path: str | PathLike[str]) -> Iterator[AnyExplanation]:
     """The explanations of a JSONL file, one by one; blank lines are skipped, errors name file and line."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                yield Explanation.from_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                yield read_any(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from error
 
 
-def read_explanations(source: Path) -> Iterator[Explanation]:
+def read_explanations(source: Path) -> Iterator[AnyExplanation]:
     """Explanations one by one; that there is a file, or a finished job that wrote JSONL, is checked at once.
 
     ValueError at the end where a job counts more of them, or fewer.
@@ -46,7 +49,7 @@ def read_explanations(source: Path) -> Iterator[Explanation]:
     return _read_all(*_files_of_job(source), source)
 
 
-def _read_all(files: dict[Path, str | None], expected: int | None, source: Path) -> Iterator[Explanation]:
+def _read_all(files: dict[Path, str | None], expected: int | None, source: Path) -> Iterator[AnyExplanation]:
     count = 0
     for file, content in files.items():
         if content is not None and content_hash(file) != content:

@@ -9,9 +9,9 @@ from typing import Any
 
 import xxhash
 
-from ..explain.explainer import MhexExplainer
+from ..explain.base import ExplainerBase
 from ..inputs.texts import warn
-from .explained_rows import explain_rows, tokenise_rows
+from .explained_rows import ExplainedEntities, explain_rows, tokenise_rows
 from .judged import SampleJudgement
 from .readers.rows import Row
 
@@ -45,7 +45,7 @@ class Sample:
 
 
 def judge_rows(
-    explainer: MhexExplainer, rows: Sequence[Row], asked: int, seed: int, tied_to: Mapping[str, Any] | None = None
+    explainer: ExplainerBase[Any], rows: Sequence[Row], asked: int, seed: int, tied_to: Mapping[str, Any] | None = None
 ) -> SampleJudgement | None:
     """What `explainer.judge` says of rows that were drawn; None, with a warning, where it can judge none of them.
 
@@ -62,6 +62,8 @@ def judge_rows(
     for row, result in zip(rows, explain_rows(explainer, request, items), strict=True):
         if isinstance(result, str):
             reasons[row.number] = result
+        elif isinstance(result, ExplainedEntities) and not result.entities:
+            reasons[row.number] = "the model finds no entity in it"
         elif all(len(part.content_positions(request.causal)) < 2 for part in result.item.inputs):
             reasons[row.number] = "the text has a single token"
     judged = [row for row in rows if row.number not in reasons]
@@ -70,7 +72,9 @@ def judge_rows(
         warn(f"judge: none of the {len(rows)} rows that were drawn can be judged{first}.")
         return None
     pairs = None if judged[0].text_pair is None else [row.text_pair or "" for row in judged]
-    judgement = explainer.judge([row.text for row in judged], pairs, seed=seed)
+    halves = () if pairs is None else (pairs,)
+    judges: Any = explainer  # each class takes texts by names of its own
+    judgement = judges.judge([row.text for row in judged], *halves, seed=seed)
     figures: dict[str, Any] = {name: getattr(judgement, name) for name in judgement.__slots__}
     return SampleJudgement(
         **{**figures, "texts": len(judged)},

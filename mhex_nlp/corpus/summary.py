@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..explain.tags import OUTSIDE
 from ..render.errors import span_error
+from .gold_tags import GoldEntity, compared
 
 if TYPE_CHECKING:
-    from .explained_rows import ExplainedText
+    from .explained_rows import ExplainedEntities, ExplainedRow
 
 WORDS_OF_A_PART = 400  # for each class; weaker ones of a part are not counted
 _KEPT = 50_000  # for each class: so memory does not grow with the corpus
@@ -36,12 +38,18 @@ class CorpusSummary:
         self.mass = {"all": 0.0, "special tokens": 0.0, "punctuation": 0.0}
         self.confusion: dict[str, Counter[str]] = {}  # gold label: predicted label
 
-    def add(self, row: ExplainedText, gold: str | None) -> None:
-        """Counts one text that was just explained."""
+    def add(self, row: ExplainedRow, gold: Any) -> None:
+        """Counts one text that was just explained; `gold` is its right class, or its right entities (`gold_tags`)."""
+        from .explained_rows import ExplainedEntities  # here, for it needs torch, which a report does not
+
+        if isinstance(row, ExplainedEntities):
+            self._add_entities(row, gold)
+            return
         scores, sources = row.scores.tolist(), [row.item.text, row.item.text_pair or ""]
+        labels = row.request.table.labels
         self.count_text(
-            target=self.labels[row.target],
-            predicted=None if row.probabilities is None else self.labels[row.predicted],
+            target=labels[row.target],
+            predicted=None if row.probabilities is None else labels[row.predicted],
             gold=gold,
             words=(
                 (
@@ -57,6 +65,34 @@ class CorpusSummary:
             windowed=bool(row.item.windows),
         )
 
+    def _add_entities(self, row: ExplainedEntities, gold: Sequence[GoldEntity] | None) -> None:
+        """Counts a text, and under the type of each of its entities the words beside it."""
+        places = [entity.place for entity in row.entities if entity.place is not None]
+        types, missed = compared(places, gold or ())
+        for entity, place, right in zip(row.entities, places, types, strict=True):
+            scores, own = entity.scores.tolist(), set(place.tokens)
+            same = entity.target == entity.predicted
+            self.count_text(
+                target=place.label if same else entity.request.table.labels[entity.target],
+                predicted=place.label,
+                gold=None if gold is None else right,
+                words=(
+                    (row.item.text[word.start : word.end], sum(scores[i] for i in word.tokens), word.tokens)
+                    for word in entity.words
+                    if not own & set(word.tokens)
+                ),
+                covariance=None if entity.numbers.covariances is None else entity.numbers.covariances[entity.row],
+                special=sum(abs(score) for score, token in zip(scores, entity.tokens, strict=True) if token.special),
+                truncated=False,
+                windowed=False,
+                texts=0,
+            )
+        for _, _, kind in missed:
+            self.confusion.setdefault(kind, Counter())[OUTSIDE] += 1
+        self.texts += 1
+        self.truncated += row.item.truncated
+        self.windowed += bool(row.item.windows)
+
     def count_text(
         self,
         *,
@@ -68,13 +104,14 @@ class CorpusSummary:
         special: float,
         truncated: bool,
         windowed: bool,
+        texts: int = 1,
     ) -> None:
         """Counts one text, explained for the class `target`; `predicted` is `None` for regression.
 
         `gold` is the right class, where it is known, `words` are (text, score, tokens), `covariance` is the lower
         triangle of that of the tokens' scores or None, and `special` the sum of magnitudes on special tokens.
         """
-        self.texts += 1
+        self.texts += texts
         self.truncated += truncated
         self.windowed += windowed
         if predicted is not None:
@@ -141,7 +178,8 @@ class CorpusSummary:
         labelled = sum(sum(row.values()) for row in self.confusion.values())
         right = sum(row[gold] for gold, row in self.confusion.items())
         classes = {}
-        for label in self.labels:
+        labels = [*self.labels, *([OUTSIDE] if any(OUTSIDE in row for row in self.confusion.values()) else [])]
+        for label in dict.fromkeys(labels):
             words = self.words.get(label, {})
             order = sorted(words.items(), key=lambda entry: (-entry[1][1], entry[0]))
             classes[label] = {
@@ -165,7 +203,7 @@ class CorpusSummary:
     def _word(self, word: str, values: Sequence[float]) -> dict[str, Any]:
         count, score, _, variance = values
         entry = {"word": word, "count": int(count), "sum": score, "mean": score / count}
-        return entry | ({"error": variance**0.5} if self.refined and self.refined == self.texts else {})
+        return entry | ({"error": variance**0.5} if self.refined and self.refined == self.explained.total() else {})
 
 
 def _count(

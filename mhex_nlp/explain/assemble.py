@@ -11,7 +11,7 @@ from .._version import __version__
 from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
 from ..inputs.scripts import foreign_script
-from .explanation import Explanation, HeadsChoice, Method, Token
+from .explanation import Explanation, HeadsChoice, Method, Place, Token
 from .request import Request
 from .scores import Scores
 
@@ -22,19 +22,24 @@ def assemble(
     scores: Scores,
     request: Request,
     aligned: Sequence[Sequence[AlignedToken]] | None = None,
+    places: Sequence[Place] | None = None,
 ) -> Iterator[Explanation]:
-    """The explanations of a batch, in its order; `aligned` are the tokens of each text where they are known already."""
+    """The explanations of a batch, in its order.
+
+    `aligned` are the tokens of each text where they are known already, `places` what of the texts is explained.
+    """
     table, method = request.table, describe_method(request, scores.fit_holds)
     for row, (item, id) in enumerate(zip(items, ids, strict=True)):
         heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.of_heads else None
+        answer = None if scores.answers is None else scores.answers[row]
         tokens = _tokens(align_item(item, request.language) if aligned is None else aligned[row], scores, row)
         yield Explanation(
             id=id,
             text=item.text,
             text_pair=item.text_pair,
-            prediction=table.prediction(scores.logits[row]),
+            prediction=table.prediction(scores.logits[row], *((answer.predicted, answer.chances) if answer else ())),
             target=table.class_ref(scores.targets[row]),
-            foil=None if request.foil is None else table.class_ref(request.foil),
+            foil=None if scores.foils is None else table.class_ref(scores.foils[row]),
             method=method,
             model=request.model,
             library=f"mhex_nlp {__version__}",
@@ -44,12 +49,13 @@ def assemble(
             base_value=float(scores.bases[row]),
             classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
-            windows=max(1, len(item.windows)),
+            windows=item.window_count,
             notes=notes_of(item, heads, request.fit, scores, row),
             passes=1 + request.budget if scores.passes is None else scores.passes[row],
             covariance=_covariance(scores, row, len(tokens)),
             settled=None if scores.settled is None else scores.settled[row],
             misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
+            place=None if places is None else places[row],
         )
 
 
@@ -127,6 +133,8 @@ def notes_of(
         notes += _other_kind(item, fit)
     if scores.settled is not None and scores.passes is not None and not scores.settled[row]:
         notes.append(f"After {scores.passes[row] - 1} further passes the ranking of the leading words is still open.")
+    if scores.answers is not None:
+        notes += scores.answers[row].notes
     if heads is not None and not heads.agrees:
         notes.append(f"The heads choose {heads.label}, the model does not: the scores explain the heads.")
     return tuple(notes)

@@ -69,14 +69,22 @@ def ask_gradients(
     mix = Prior.of(request.fit).mix
     if mix is None:
         return gradients
-    targets = [request.target] * len(items) if request.target is not None else evidence.logits.argmax(-1).tolist()
-    weights = [contrast_weights(target, request) for target in targets]
+    weights = [contrast_weights(target, request, foil) for target, foil in _compared(evidence, request)]
     rows = [row for row, p in enumerate(positions) if mix.pays(len(p), request.budget) and weights[row].any()]
     chosen = torch.from_numpy(np.array([weights[row] for row in rows]))
     scores_of_rows = integrated_gradients(perturbed, [items[row] for row in rows], chosen, mix.steps) if rows else None
     for row, scores in zip(rows, scores_of_rows or (), strict=False):
         gradients[row] = Gradients(weights[row], scores.numpy(), mix.passes)
     return gradients
+
+
+def _compared(evidence: Evidence, request: Request) -> list[tuple[int, int | None]]:
+    """The target, and where there is one the foil, of each input."""
+    if evidence.answers is not None:
+        return [(answer.target, answer.foil) for answer in evidence.answers]
+    named = [request.target] * len(evidence.logits)
+    targets = evidence.logits.argmax(-1).tolist() if request.target is None else named
+    return [(target, request.foil) for target in targets]
 
 
 def posterior_evidence(

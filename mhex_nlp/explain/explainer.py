@@ -3,45 +3,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Unpack, overload
 
-import torch
-
-from ..inputs.batching import token_batches, usual_batch_tokens
 from ..inputs.checks import as_integer
-from ..inputs.encoding import TokenisedText, check_max_length, tokenise
-from ..inputs.segmentation import check_language
-from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, warn, zip_rows
-from ..inputs.tokenizer import check_tokenizer, load_tokenizer
-from ..inputs.windows import check_stride, tokenise_in_windows
+from ..inputs.encoding import TokenisedText
+from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, zip_rows
 from ..models.auto import AutoMhexModelForSequenceClassification
-from ..models.batches import InputBatcher
-from ..models.checkpoint import shown_name
-from ..models.devices import resolve
-from ..models.loading import check_trained
-from ..models.unwrap import inner_model
 from .assemble import assemble
+from .base import ExplainerBase
 from .budget import refine_explanations
-from .evidence import EvidenceReader
-from .explanation import Explanation, ModelRef
+from .explanation import Explanation
 from .judgement import Judgement, judge
-from .request import (
-    Budget,
-    CallOptions,
-    Request,
-    RequestOptions,
-    check_call,
-    check_changed_weights,
-    choose_aggregation,
-    choose_contrast,
-)
+from .request import Budget, CallOptions, Request, RequestOptions
 from .scores import Scores, attribute
-from .targets import ClassName, ClassTable
+from .targets import ClassName
 
 
-class MhexExplainer:
+class MhexExplainer(ExplainerBase[Explanation]):
     """Explains a classifier with trained MHEX heads: which tokens made it decide, and for what.
 
     >>> explainer = MhexExplainer(model, tokenizer)
@@ -69,73 +48,8 @@ class MhexExplainer:
             model, an unknown option.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        *,
-        aggregation: str = "auto",
-        contrast: str = "auto",
-        non_negative: bool = False,
-        batch_tokens: int | None = None,
-        max_length: int | None = None,
-        stride: int | None = None,
-        language: str | None = None,
-        changed_weights: Literal["refuse", "note"] = "refuse",
-    ) -> None:
-        self.model = inner_model(model)
-        check_tokenizer(tokenizer, self.model)
-        check_language(language)
-        self.tokenizer, self.language = tokenizer, language
-        self.non_negative, self.changed_weights = non_negative, check_changed_weights(changed_weights)
-        self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
-        self._batcher = InputBatcher(self.model, tokenizer)
-        self._evidence = EvidenceReader(self.model, tokenizer, self._batcher, self.batch_tokens)
-        self._aggregation, self._contrast = aggregation, contrast
-        _ = self.aggregation, self.contrast  # refuses a bad name, or class names, here rather than at the first text
-        token_batches([], self.batch_tokens)
-        self.max_length = check_max_length(max_length, tokenizer, self._batcher.longest)
-        self.stride = check_stride(stride, tokenizer, self.max_length)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str,
-        *,
-        revision: str | None = None,
-        dtype: str | torch.dtype | None = None,
-        device: str | torch.device | None = None,
-        **options: Any,
-    ) -> MhexExplainer:
-        """Loads model and tokenizer from a folder or the hub; `options` are those of the class.
-
-        Raises:
-            ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
-        """
-        torch_device, torch_dtype = resolve(device, dtype)
-        loading = {} if torch_dtype is None else {"dtype": torch_dtype}
-        model = AutoMhexModelForSequenceClassification.from_pretrained(name, revision=revision, **loading)
-        return cls(model.to(torch_device).eval(), load_tokenizer(name, revision), **options)
-
-    @property
-    def classes(self) -> ClassTable:
-        """The model's classes as its config has them now: a first batch of labels may tell what task it is."""
-        return ClassTable(self.model.config)
-
-    @property
-    def aggregation(self) -> str:
-        """What explains now: "fitted", "mean", "last" or "ema"."""
-        return choose_aggregation(self._aggregation, self.model, self._readout)
-
-    @property
-    def _readout(self) -> Any:
-        """The fitted matrices that the model has now, with the record of their fit."""
-        return None if self.model.fit_record is None else self.model.mhex_fit
-
-    @property
-    def contrast(self) -> str:
-        """How scores are compared where no foil is given: "centred" or "none"."""
-        return choose_contrast(self._contrast, self.classes, self.aggregation)
+    task = "sequence_classification"
+    auto_class = AutoMhexModelForSequenceClassification
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
@@ -238,18 +152,6 @@ class MhexExplainer:
         size = as_integer(batch_size, "batch_size", at_least=1)
         return self._stream(rows, size, self.request(**options))
 
-    def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[Explanation]:
-        start, surrogates = 0, SurrogateWarnings()
-        while chunk := list(itertools.islice(rows, batch_size)):
-            texts = check_texts((row["texts"] for row in chunk), "texts", start=start, surrogates=surrogates)
-            halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
-            pairs = check_pairs(texts, halves, "text_pairs", start=start, surrogates=surrogates)
-            surrogates.emit()
-            names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
-            items = self.tokenise(texts, pairs, name="texts", start=start)
-            yield from self._explain(items, names, request)
-            start += len(chunk)
-
     def judge(
         self, texts: Iterable[str], text_pairs: Iterable[str] | None = None, *, masks: int = 24, seed: int = 0
     ) -> Judgement:
@@ -270,23 +172,6 @@ class MhexExplainer:
         inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
         return judge(inputs, self._evidence, request, masks, seed)
 
-    def tokenise(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
-    ) -> list[TokenisedText]:
-        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`.
-
-        `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
-
-        Raises:
-            ValueError: a text of which the tokenizer makes no token at all.
-        """
-        accepts = self._batcher.accepts
-        if self.stride is None or self.max_length is None:
-            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, name=name, start=start)
-        return tokenise_in_windows(
-            self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, name=name, start=start
-        )
-
     def attribute(self, items: Sequence[TokenisedText], request: Request) -> list[tuple[list[int], Scores]]:
         """The numbers that explain the items, by batch of like length, with the indices of its items.
 
@@ -304,47 +189,5 @@ class MhexExplainer:
         for indices, scores in self.attribute(items, request):
             texts, names = [items[index] for index in indices], [ids[index] for index in indices]
             explanations.update(zip(indices, assemble(texts, names, scores, request), strict=True))
-        cut = [index for index, item in enumerate(items) if item.truncated]
-        if cut:
-            more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
-            warn(f"text {ids[cut[0]]}{more}: {items[cut[0]].cut_note()}")
+        self._warn_of_cuts(items, ids)
         return [explanations[index] for index in range(len(items))]
-
-    def request(
-        self,
-        target: ClassName | None = None,
-        foil: ClassName | None = None,
-        classes: str = "target",
-        layers: bool = False,
-        budget: Budget = 0,
-        tolerance: float | None = None,
-        max_budget: int | None = None,
-        seed: int = 0,
-    ) -> Request:
-        """The options of a call, checked; errors as there."""
-        passes, tolerance, seed = check_call(classes, layers, budget, tolerance, max_budget, seed)
-        table = self.classes
-        target_id, foil_id = table.resolve(target, foil)
-        readout, config = self._readout, self.model.config  # once: another thread may fit anew
-        aggregation = choose_aggregation(self._aggregation, self.model, readout)
-        check_trained(self.model, aggregation)
-        revision = getattr(config, "_commit_hash", None)
-        return Request(
-            table=table,
-            target=target_id,
-            foil=foil_id,
-            all_classes=classes == "all",
-            layers=layers,
-            budget=passes,
-            tolerance=tolerance,
-            seed=seed,
-            contrast=self.contrast if foil_id is None else "foil",
-            aggregation=aggregation,
-            causal=self._batcher.site.causal,
-            readout=readout if aggregation == "fitted" else None,
-            changed_weights=self.changed_weights,
-            beta=self.model.mhex_config.beta,
-            non_negative=self.non_negative,
-            language=self.language,
-            model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
-        )

@@ -16,20 +16,18 @@ from numpy.typing import NDArray
 
 from ..inputs.segmentation import segment_sentences, word_spans
 from ..inputs.syntax import parsed_sentences
-from ..inputs.texts import SURROGATE_PAIR
 from ..render.display import show_here, text_or_file
 from ..render.errors import span_error, with_error
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
-from .parts import ClassRef, HeadsChoice, Method, ModelRef, Prediction, Span, Token
+from .parts import ClassRef, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
 from .sums import check_count, check_no_language, highest, segment_owners, sum_by_owner, sum_by_segment
+from .validity import check_parts
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-__all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Prediction", "Span", "Token"]
-
-_LARGEST = float(np.finfo(np.float32).max)  # of scores, which are handed out in 32 bits; no sum of them overflows 64
+__all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Place", "Prediction", "Span", "Token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -61,71 +59,14 @@ class Explanation:
     covariance: tuple[tuple[float, ...], ...] | None = None  # of refined token scores: row i has i + 1 entries
     settled: bool | None = None  # whether budget="auto" settled the ranking of the leading words; None: not asked
     misfit: float | None = None  # logits that the scores miss of the whole text less the empty one, where it is known
+    place: Place | None = None  # what of the text the scores explain; None: all of it
 
     def __post_init__(self) -> None:
         for name in ("tokens", "notes", "classes"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        for name, count in (("windows", self.windows), ("passes", self.passes)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        self._check_errors()
-        for name, number in (("sum", self.sum), ("base_value", self.base_value), ("misfit", self.misfit or 0.0)):
-            if not abs(number) <= _LARGEST:
-                raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
-        known = self.prediction.probabilities or self.classes
-        for name, part in (("prediction", self.prediction), ("target", self.target), ("foil", self.foil)):
-            label = getattr(part, "label", None)
-            if known and label is not None and label not in known:
-                raise ValueError(f"{name}.label must be one of the classes that are named, got {label!r:.60}")
-        for name, source in (("text", self.text), ("text_pair", self.text_pair or "")):
-            if SURROGATE_PAIR.search(source):
-                raise ValueError(f"{name} holds a character split in two surrogates, which JSON would join again")
-        depths = {None if token.layers is None else len(token.layers) for token in self.tokens}
-        if len(depths) > 1:
-            raise ValueError("tokens must all have layers of one length, or none of them any")
-        for index, token in enumerate(self.tokens):
-            self._check_token(f"tokens[{index}]", token)
-        total = math.fsum(token.score for token in self.tokens)
-        tolerance = 1e-4 * (1 + math.fsum(abs(token.score) for token in self.tokens))
-        if not self.method.non_negative and abs(total - self.sum) > tolerance:
-            raise ValueError(f"sum must be the sum of the token scores, {total:.6g}, got {self.sum:.6g}")
-
-    def _check_errors(self) -> None:
-        if any((token.error is None) != (self.covariance is None) for token in self.tokens):
-            raise ValueError("tokens must all have an error where there is a covariance, and none otherwise")
-        if self.covariance is None:
-            return
-        if [len(row) for row in self.covariance] != list(range(1, len(self.tokens) + 1)):
-            raise ValueError(f"covariance must be {len(self.tokens)} rows of 1, 2, 3, ... numbers, one a token")
-        for index, (token, row) in enumerate(zip(self.tokens, self.covariance, strict=True)):
-            if not (all(map(math.isfinite, (token.error or 0.0, *row))) and (token.error or 0.0) >= 0):
-                raise ValueError(f"tokens[{index}] has an error or a covariance that is not a finite number, 0 or more")
-
-    def _check_token(self, name: str, token: Token) -> None:
-        if not all(abs(score) <= _LARGEST for score in (token.score, *(token.scores or ()), *(token.layers or ()))):
-            raise ValueError(f"{name} has a score that is not finite, or above {_LARGEST:.3g} in magnitude")
-        if (token.scores is None) != (self.classes is None):
-            raise ValueError(f"{name}.scores and classes must be given together or not at all")
-        if token.scores is not None and self.classes is not None and len(token.scores) != len(self.classes):
-            raise ValueError(f"{name} must have {len(self.classes)} scores, one a class, got {len(token.scores)}")
-        if token.special:
-            if token.text or (token.start, token.end, token.sequence, token.word) != (None,) * 4:
-                raise ValueError(f"{name} is special and so must have no text, start, end, sequence or word")
-            return
-        start, end, sequence = token.start, token.end, token.sequence
-        if start is None or end is None or sequence is None or token.word is None:
-            raise ValueError(f"{name} is not special and so must have start, end, sequence and word")
-        if sequence not in (0, 1) or (sequence == 1 and self.text_pair is None):
-            raise ValueError(f"{name}.sequence must be 0, or 1 where there is a text_pair, got {sequence}")
-        source = self._sources[sequence]
-        if not 0 <= start <= end <= len(source):
-            raise ValueError(f"{name} has offsets {start} to {end} outside its text of {len(source)} characters")
-        if token.text != source[start:end]:
-            raise ValueError(f"{name}.text must be the source's {source[start:end]!r:.60}, got {token.text!r:.60}")
-        if token.word < 0:
-            raise ValueError(f"{name}.word must be 0 or more, got {token.word}")
+        check_parts(self, self._sources)
 
     @property
     def _sources(self) -> tuple[str, ...]:
@@ -179,6 +120,23 @@ class Explanation:
         mass = math.fsum(abs(token.score) for token in self.tokens)
         special = math.fsum(abs(token.score) for token in self.tokens if token.special)
         return special / mass if mass else 0.0
+
+    @property
+    def place_score(self) -> float:
+        """The sum of the scores of the place's own tokens. Raises ValueError for an explanation of a whole text."""
+        return math.fsum(self.tokens[index].score for index in self._own_tokens())
+
+    @property
+    def rest_score(self) -> float:
+        """The sum of the scores of the text's other tokens. Raises ValueError as `place_score`."""
+        own = set(self._own_tokens())
+        rest = (token for index, token in enumerate(self.tokens) if index not in own and not token.special)
+        return math.fsum(token.score for token in rest)
+
+    def _own_tokens(self) -> tuple[int, ...]:
+        if self.place is None:
+            raise ValueError("this explanation is of the whole text, not of a place in it")
+        return self.place.tokens
 
     def words(self, language: str | None = None) -> tuple[Span, ...]:
         """The words that have tokens, in order; with the special tokens they add up to all tokens' scores.

@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 _Converter = Callable[[Any], Any]
 
-SCHEMA = "mhex-explanation/1.1"
-_FAMILY, _VERSION = "mhex-explanation", (1, 1)
+SCHEMA = "mhex-explanation/1.2"
+_VERSION = re.compile(r"([1-9][0-9]{0,8})(?:\.(0|[1-9][0-9]{0,8}))?")
 _SHOWN = 60  # characters of a value in a sentence
 
 
@@ -53,22 +53,22 @@ def loads(source: str | bytes) -> Any:
         raise ValueError(f"not an explanation: not valid JSON ({error})") from error
 
 
-def check_schema(document: Any) -> dict[str, Any]:
+def check_schema(document: Any, known: str = SCHEMA) -> dict[str, Any]:
     """`document` in the form of this version, if it is an object that names one that is read, else ValueError.
 
-    Explanations of 1.0 call `skill` what is `absolute_skill` now.
+    Explanations of 1.0 call `skill` what is `absolute_skill` now. `known` is the newest form that is read.
     """
     if not isinstance(document, dict):
         raise ValueError(f"not an explanation: expected a JSON object, got {_kind(document)}")
     if "schema" not in document:
-        raise ValueError(f'not an explanation: the key "schema" is missing, expected "{SCHEMA}"')
+        raise ValueError(f'not an explanation: the key "schema" is missing, expected "{known}"')
     schema = document["schema"]
     family, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-    if family != _FAMILY or not (match := re.fullmatch(r"([1-9][0-9]{0,8})(?:\.(0|[1-9][0-9]{0,8}))?", version)):
-        raise ValueError(f'not an explanation: "schema" must be "{SCHEMA}", got {_brief(schema)}')
+    if family != known.partition("/")[0] or not (match := _VERSION.fullmatch(version)):
+        raise ValueError(f'not an explanation: "schema" must be "{known}", got {_brief(schema)}')
     number = int(match[1]), int(match[2] or 0)
-    if number > _VERSION:
-        raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({SCHEMA}): upgrade mhex_nlp')
+    if number > tuple(map(int, known.partition("/")[2].split("."))):
+        raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({known}): upgrade mhex_nlp')
     method = document.get("method")
     if number == (1, 0) and isinstance(method, dict) and "skill" in method and "absolute_skill" not in method:
         absolute = {} if method["skill"] is None else {"absolute_skill": method["skill"]}

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..inputs.encoding import TokenisedText
 from ..inputs.removal import random_subsets
 from . import skill
 from .evidence import EvidenceReader
+from .place_reader import PlaceReader
 from .request import Request
 from .skill import Rows
 
@@ -76,20 +79,84 @@ def judge(
             fit_holds = fit_holds and bool(part.fit_holds)
             scores = part.per_depth.sum(2)  # (B, T, C)
             for row, index in enumerate(batch):
-                phi, said = scores[row, positions[index]], answers[index]  # (N, C), (S + 1, C)
-                if request.contrast == "centred":
-                    phi, said = (values - values.mean(-1, keepdim=True) for values in (phi, said))
-                kept = subsets[index].to(phi.dtype)
-                rows.append(Rows(kept @ phi, said[:-1] - said[-1], kept.sum(1), int(part.logits[row].argmax())))
+                target = int(part.logits[row].argmax())
+                rows.append(_rows(scores[row, positions[index]], answers[index], subsets[index], target, request))
+    return _judgement(rows, None, request, masks, perturbed.removal, seed, fit_holds)
+
+
+def judge_places(
+    items: Sequence[TokenisedText], reader: PlaceReader, request: Request, masks: int, seed: int
+) -> Judgement:
+    """The same of the places that a model finds in texts, by the tokens outside of each, which stays as it is.
+
+    A place's own tokens decide most of what is said of it, which any scores would tell. Texts, of which the places are
+    parts, are what the interval is drawn from.
+
+    Raises:
+        ValueError: no place with two tokens and more outside of it.
+    """
+    model, rows, owners, fit_holds = reader.placed_model(request), list[Rows](), list[int](), True
+    for batch in reader.batches(reader.finders(items, request), request):
+        if batch.evidence is None:
+            continue
+        fit_holds = fit_holds and bool(batch.evidence.fit_holds)
+        parts: list[Any] = [part for of_text in batch.rows for row in of_text for part in row.inputs]
+        texts = [
+            text for text, of_text in zip(batch.texts, batch.rows, strict=True) for row in of_text for _ in row.inputs
+        ]
+        positions = [part.content_positions(request.causal) for part in parts]
+        outside = [
+            [rank for rank, p in enumerate(places) if int(part.positions[p]) not in part.own]
+            for part, places in zip(parts, positions, strict=True)
+        ]
+        subsets = [random_subsets(len(others), masks, [seed, n]) for n, others in enumerate(outside)]
+        kept = []
+        for places, others, subset in zip(positions, outside, subsets, strict=True):
+            kept.append(torch.ones(len(subset) + 1, len(places), dtype=torch.bool))
+            kept[-1][:, others] = torch.cat([subset, torch.zeros_like(subset[:1])])
+        answers = model.kept_logits(parts, kept)
+        scores, of_places = batch.evidence.per_depth.sum(2), batch.evidence.answers or ()
+        for row, (text, places, others) in enumerate(zip(texts, positions, outside, strict=True)):
+            if len(others) > 1:
+                phi = scores[row, [places[rank] for rank in others]]
+                rows.append(_rows(phi, answers[row], subsets[row], of_places[row].predicted, request))
+                owners.append(text)
+    return _judgement(rows, owners, request, masks, model.removal, seed, fit_holds)
+
+
+def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Request) -> Rows:
+    """(N, C) scores against what the model says (S + 1, C) of subsets (S, N) and of none."""
+    if request.contrast == "centred":
+        phi, said = (values - values.mean(-1, keepdim=True) for values in (phi, said))
+    kept = subset.to(phi.dtype)
+    return Rows(kept @ phi, said[:-1] - said[-1], kept.sum(1), target)
+
+
+def _judgement(
+    rows: Sequence[Rows],
+    owners: Sequence[int] | None,
+    request: Request,
+    masks: int,
+    removal: str,
+    seed: int,
+    fit_holds: bool,
+) -> Judgement:
+    """The figures of rows, one a text, or with `owners` several a text."""
     identity = torch.eye(len(request.table), dtype=torch.float64)
-    errors = skill.errors(identity, rows)
+    errors, absolute = (
+        skill.errors(identity, rows, kind) for kind in (skill.paired_residuals, skill.absolute_residuals)
+    )
+    if owners is not None:
+        errors, absolute = (
+            np.stack([of[np.equal(owners, text)].sum(0) for text in dict.fromkeys(owners)]) for of in (errors, absolute)
+        )
     return Judgement(
         skill=skill.ratio(errors),
         skill_interval=skill.interval(errors, seed),
-        absolute_skill=skill.ratio(skill.errors(identity, rows, skill.absolute_residuals)),
+        absolute_skill=skill.ratio(absolute),
         texts=len(errors),
         masks=masks,
-        removal=perturbed.removal,
+        removal=removal,
         seed=seed,
         **(_of_fit(request.fit) if fit_holds else {}),
     )

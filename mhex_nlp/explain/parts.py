@@ -103,3 +103,19 @@ class Span:
     score: float
     tokens: tuple[int, ...]
     error: float | None = None  # standard deviation of the score, where the tokens' were refined
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What of a text an explanation is of: an entity, a word, or the answer to a question.
+
+    `text` is the source slice [start, end) in code points of text (`sequence` 0) or pair (1), `label` the entity's type
+    ("PER"), "O", or "answer", `tokens` the indices of all tokens of the place.
+    """
+
+    text: str
+    start: int
+    end: int
+    sequence: int
+    label: str
+    tokens: tuple[int, ...]

@@ -19,17 +19,22 @@ Budget = int | Literal["auto"]
 MOST = 128  # passes that budget="auto" spends on a text, where nothing else is said
 
 
-class RequestOptions(TypedDict, total=False):
+class Further(TypedDict, total=False):
+    """Keyword options that say how many further passes there may be, and what they ask about."""
+
+    budget: Budget
+    tolerance: float | None
+    max_budget: int | None
+    seed: int
+
+
+class RequestOptions(Further, total=False):
     """Keyword options of `MhexExplainer` that say what to explain, and at what cost."""
 
     target: ClassName | None
     foil: ClassName | None
     classes: Literal["target", "all"]
     layers: bool
-    budget: Budget
-    tolerance: float | None
-    max_budget: int | None
-    seed: int
 
 
 class CallOptions(RequestOptions, total=False):
@@ -59,6 +64,8 @@ class Request:
     budget: int = 0  # further passes over each text, at the most
     tolerance: float | None = None  # of doubt in the ranking of the leading words; None: all of the budget is spent
     seed: int = 0  # of what they are asked about
+    at: Any = None  # the places explained: "all", [start, end) of some, or those that the model finds
+    types: tuple[str | None, str | None] = (None, None)  # target and foil, where they are types of entities
 
     @property
     def fit(self) -> Mapping[str, Any] | None:

@@ -89,7 +89,7 @@ def refine_in_rounds(
     rows = iter(range(len(inputs)))
     rows_of = [[next(rows) for _ in text.inputs] for text in texts]
     asked = [[_Asked.of(inputs[row], gradients[row], request) for row in of_text] for of_text in rows_of]
-    words = [[token.word for token in align_item(text, request.language)] for text in texts]
+    words = [_rivals(text, request) for text in texts]
     results, waiting, passes = dict[int, Evidence](), list(range(len(texts))), FIRST_ROUND
     while waiting:
         _ask([one for number in waiting for one in asked[number]], passes, perturbed)
@@ -135,6 +135,12 @@ def ranking_chance(scores: Array, covariance: Array, freedom: float, seed: int) 
     return float(ahead[:, :leading].all(1).mean())
 
 
+def _rivals(text: TokenisedText, request: Request) -> list[int | None]:
+    """(T,): the word of each token, `None` for those of the template, and of the place explained, which would lead."""
+    words = [token.word for token in align_item(text, request.language)]
+    return [None if index in text.own else word for index, word in enumerate(words)]
+
+
 def _ask(asked: Sequence[_Asked], passes: int, perturbed: PerturbedModel) -> None:
     """Asks about inputs until each has had so many passes."""
     subsets = [one.next_subsets(one.pairs_within(passes)) for one in asked]
@@ -157,6 +163,8 @@ def _is_settled(text: TokenisedText, words: Sequence[int | None], parts: Evidenc
     tokens = replace(request, non_negative=False, all_classes=False)
     numbers = attribute(whole, [text.name], tokens)
     names = sorted({word for word in words if word is not None})
+    if not names:
+        return True
     members = np.array([[word == name for word in words] for name in names], dtype=np.float64)  # (W, T)
     assert numbers.covariances is not None and parts.sureness is not None
     size = len(words)

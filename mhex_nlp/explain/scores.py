@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,16 @@ from ..models.heads.attribution import aggregate, contrast, depth_weights
 from .misfit import empty_answers
 from .refinement import Sureness
 from .request import Request
+
+
+class Answer(NamedTuple):
+    """What a row that is of a place in a text is explained for, which was chosen when the place was."""
+
+    predicted: int
+    target: int
+    foil: int | None = None
+    chances: tuple[float, ...] | None = None  # (C,) probabilities, where logits do not tell them
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Evidence:
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
     fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
     settled: tuple[bool, ...] | None = None  # of a budget that is spent as needed: whether the leading words are
+    answers: tuple[Answer, ...] | None = None  # where rows are of places, and not of texts
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
@@ -51,6 +62,7 @@ class Evidence:
             empty=None if self.empty is None else self.empty[index],
             sureness=None if self.sureness is None else tuple(self.sureness[row] for row in rows),
             settled=None if self.settled is None else tuple(self.settled[row] for row in rows),
+            answers=None if self.answers is None else tuple(self.answers[row] for row in rows),
         )
 
 
@@ -67,6 +79,7 @@ def stack(parts: Sequence[Evidence]) -> Evidence:
         None if parts[0].sureness is None else tuple(row for part in parts for row in part.sureness or ()),
         parts[0].fit_holds,
         None if parts[0].settled is None else tuple(row for part in parts for row in part.settled or ()),
+        None if parts[0].answers is None else tuple(row for part in parts for row in part.answers or ()),
     )
 
 
@@ -94,6 +107,8 @@ class Scores:
     fit_holds: bool | None = None
     passes: list[int] | None = None  # of each text, where a budget was spent as needed
     settled: list[bool] | None = None
+    foils: list[int] | None = None
+    answers: list[Answer] | None = None
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
@@ -131,8 +146,7 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
         ValueError: a foil that the model predicts, or scores that are not finite; names the text.
     """
     table, kind = request.table, request.contrast
-    targets = table.targets(evidence.logits, request.target, request.foil, names)  # (B,)
-    foils = None if request.foil is None else torch.full_like(targets, request.foil)
+    targets, foils = _compared(evidence, names, request)  # (B,)
     phi = evidence.per_depth.sum(2)  # (B, T, C)
     for name, finite in zip(names, phi.isfinite().flatten(1).all(1).tolist(), strict=True):
         if not finite:
@@ -165,11 +179,23 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
         logits=evidence.logits,
         explained=evidence.explained,
         misfits=misfits.numpy(),
-        covariances=_covariances(evidence, targets, request),
+        covariances=_covariances(evidence, targets, foils, request),
         fit_holds=evidence.fit_holds,
         passes=_passes(evidence) if evidence.settled else None,
         settled=list(evidence.settled) if evidence.settled else None,
+        foils=None if foils is None else foils.tolist(),
+        answers=None if evidence.answers is None else list(evidence.answers),
     )
+
+
+def _compared(evidence: Evidence, names: Sequence[str], request: Request) -> tuple[Tensor, Tensor | None]:
+    """The target, and where there is one the foil, of each row: (B,) int64."""
+    if evidence.answers is not None:
+        targets = torch.tensor([answer.target for answer in evidence.answers], dtype=torch.long)
+        foils = [answer.foil for answer in evidence.answers]
+        return targets, None if request.contrast != "foil" else torch.tensor(foils, dtype=torch.long)
+    targets = request.table.targets(evidence.logits, request.target, request.foil, names)
+    return targets, None if request.foil is None else torch.full_like(targets, request.foil)
 
 
 def _passes(evidence: Evidence) -> list[int]:
@@ -177,22 +203,25 @@ def _passes(evidence: Evidence) -> list[int]:
     return [1 + max(part.posterior.passes for part in parts) for parts in evidence.sureness or ()]
 
 
-def _covariances(evidence: Evidence, targets: Tensor, request: Request) -> list[NDArray[np.float64]] | None:
+def _covariances(
+    evidence: Evidence, targets: Tensor, foils: Tensor | None, request: Request
+) -> list[NDArray[np.float64]] | None:
     if evidence.sureness is None:
         return None
     covariances, tokens = [], evidence.per_depth.shape[1]
-    for parts, target in zip(evidence.sureness, targets.tolist(), strict=True):
-        weights = contrast_weights(target, request)
+    foil_of: list[int | None] = [None] * len(targets) if foils is None else foils.tolist()
+    for parts, target, foil in zip(evidence.sureness, targets.tolist(), foil_of, strict=True):
+        weights = contrast_weights(target, request, foil)
         covariances.append(sum((part.covariance(tokens, weights) for part in parts), np.zeros((tokens, tokens))))
     return covariances
 
 
-def contrast_weights(target: int, request: Request) -> NDArray[np.float64]:
+def contrast_weights(target: int, request: Request, foil: int | None) -> NDArray[np.float64]:
     """(C,) the weights of the labels in what the scores of a target are of."""
     weights = np.zeros(len(request.table))
     weights[target] = 1
     if request.contrast == "centred":
         weights -= 1 / len(weights)
-    elif request.foil is not None:
-        weights[request.foil] -= 1
+    elif foil is not None:
+        weights[foil] -= 1
     return weights

@@ -98,16 +98,18 @@ class ClassTable:
                 )
         return targets
 
-    def prediction(self, logits: Tensor) -> Prediction:
-        """What the (C,) logits of one text predict."""
+    def prediction(
+        self, logits: Tensor, predicted: int | None = None, chances: Sequence[float] | None = None
+    ) -> Prediction:
+        """What the (C,) logits of one text predict: `predicted`, and with these `chances`, where they are known."""
         batch = self.probabilities(logits[None])
         if batch is None:
             values = tuple(logits.tolist())
             return Prediction(None, None, None, None, value=values[0] if len(values) == 1 else values)
-        probabilities = batch[0]
+        probabilities = batch[0] if chances is None else list(chances)
         by_label = dict(zip(self.labels, probabilities, strict=True))
         labels = self.labels_above_half(probabilities) if self.task == "multi_label_classification" else None
-        best = int(logits.argmax())
+        best = int(logits.argmax()) if predicted is None else predicted
         return Prediction(self.labels[best], best, probabilities[best], by_label, labels)
 
     def probabilities(self, logits: Tensor) -> list[list[float]] | None:

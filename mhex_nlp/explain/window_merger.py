@@ -62,6 +62,7 @@ def join_windows(parts: Evidence, item: TokenisedText) -> Evidence:
         empty=None if parts.empty is None else parts.empty.mean(0, keepdim=True),
         sureness=_placed(parts, item),
         settled=parts.settled and parts.settled[:1],
+        answers=parts.answers and parts.answers[:1],
     )
 
 

@@ -27,6 +27,7 @@ class TokenisedText:
     truncated: bool
     name: str = "text"  # what to call it in a sentence
     windows: tuple[Window, ...] = ()  # those it is read in, where it is longer than the model takes
+    own: frozenset[int] = frozenset()  # the tokens of the place that is explained, where it is not all of the text
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -37,6 +38,11 @@ class TokenisedText:
     def inputs(self) -> Sequence[TokenisedText]:
         """What goes through the model for it: its windows, or itself."""
         return self.windows or (self,)
+
+    @property
+    def window_count(self) -> int:
+        """How many windows the text is read in; 1 where it is not longer than the model takes."""
+        return max(1, len(self.windows))
 
     def __len__(self) -> int:
         return len(self.encoding)

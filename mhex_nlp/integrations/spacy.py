@@ -15,7 +15,7 @@ from .spacy_doc import annotate, displacy_options, register_extensions, to_doc
 __all__ = ["MhexComponent", "annotate", "displacy_options", "make_mhex", "register_extensions", "to_doc"]
 
 
-@Language.factory("mhex", assigns=["doc._.mhex", "doc.cats", "doc.spans", "span._.mhex", "token._.mhex"])
+@Language.factory("mhex", assigns=["doc._.mhex", "doc.cats", "doc.ents", "doc.spans", "span._.mhex", "token._.mhex"])
 def make_mhex(
     nlp: Language,
     name: str,

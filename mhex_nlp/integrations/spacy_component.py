@@ -22,7 +22,7 @@ from .spacy_doc import annotate, clear, register_extensions
 
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
-    from ..explain.explanation import Explanation
+    from .spacy_doc import AnyExplanation
 
 _MODELS = "mhex_models"  # key of nlp.meta: the models that were read for this pipeline, which to_disk puts inside
 _READ_HERE: WeakKeyDictionary[Language, set[str]] = WeakKeyDictionary()
@@ -38,7 +38,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     Args:
         nlp: the pipeline; its Docs are explained.
-        explainer: a `MhexExplainer`.
+        explainer: a `MhexExplainer`, or a `MhexEntityExplainer`.
         name: of the component in the pipeline.
         target, foil, classes, layers: as in a call of the explainer.
         top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest; by default all.
@@ -109,13 +109,18 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
 
     @explainer.setter
     def explainer(self, explainer: MhexExplainer) -> None:
+        from ..explain.entities import MhexEntityExplainer
         from ..explain.explainer import MhexExplainer
 
-        if not isinstance(explainer, MhexExplainer):
-            raise TypeError(f"explainer must be a MhexExplainer, got {type(explainer).__name__}.")
+        if not isinstance(explainer, MhexExplainer | MhexEntityExplainer):
+            raise TypeError(
+                f"explainer must be a MhexExplainer or a MhexEntityExplainer, got {type(explainer).__name__}."
+            )
         self._use(explainer, in_code=True)
 
-    def _use(self, explainer: MhexExplainer, *, in_code: bool) -> None:
+    def _use(self, explainer: Any, *, in_code: bool) -> None:
+        if explainer.task == "question_answering":
+            raise ValueError("a pipeline reads texts alone, got a model that answers questions.")
         explainer.request(**self._request)  # an unknown class is an error here, not at the first text
         self._explainer, self._in_code = explainer, in_code
 
@@ -141,7 +146,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         _ = self.explainer  # a missing model is an error of the component, not of a Doc
         handle, done = self.get_error_handler(), 0
         for docs in minibatch(stream, size=batch_size):
-            explanations: list[Explanation | None] | None = None
+            explanations: list[AnyExplanation | None] | None = None
             if len(docs) > 1:
                 with suppress(Exception):  # explaining each Doc alone shows which one fails
                     explanations = self._explain(docs)
@@ -158,14 +163,14 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
                     yield doc
             done += len(docs)
 
-    def _explain(self, docs: list[Doc]) -> list[Explanation | None]:
+    def _explain(self, docs: list[Doc]) -> list[AnyExplanation | None]:
         explainer = self.explainer
         texts = [doc.text for doc in docs if doc.text.strip()]
         # One id for all texts: an explanation must not depend on the batch that its Doc was in.
         explanations = iter(explainer(texts, ids=["0"] * len(texts), **self._request) if texts else ())
         return [next(explanations) if doc.text.strip() else None for doc in docs]
 
-    def _annotate(self, doc: Doc, explanation: Explanation | None) -> Doc:
+    def _annotate(self, doc: Doc, explanation: AnyExplanation | None) -> Doc:
         return clear(doc) if explanation is None else annotate(doc, explanation, self.top_k)
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:

@@ -14,9 +14,13 @@ from typing import Any, Literal
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span, Token
+from spacy.util import filter_spans
 
 from ..explain.explanation import Explanation
+from ..explain.positioned import PositionedExplanation, read_any
+from ..explain.tags import OUTSIDE
 
+AnyExplanation = Explanation | PositionedExplanation
 KEY = "mhex"
 Half = Literal["text", "text_pair"]
 
@@ -44,16 +48,21 @@ def register_extensions() -> None:
         kind.set_extension(name, force=True, **options)
 
 
-def annotate(doc: Doc, explanation: Explanation, top_k: int | None = None, half: Half = "text") -> Doc:
+def annotate(doc: Doc, explanation: AnyExplanation, top_k: int | None = None, half: Half = "text") -> Doc:
     """Puts an explanation of the text of `doc` on it, and returns it.
 
     Sets `doc._.mhex`, `doc.spans["mhex"]` (one span for each token that holds scores, labelled with its score; with
     `top_k` the strongest alone) and `doc.cats` (label: probability; left as it is for regression).
 
+    Of entities it sets `doc.ents`, of whole tokens, and the `_.mhex` of each is its Explanation; `doc.spans["mhex"]`
+    holds all places explained, also those that overlap.
+
     Raises:
         ValueError: an explanation of another text.
     """
     register_extensions()
+    if isinstance(explanation, PositionedExplanation):
+        return _annotate_entities(doc, explanation)
     text = explanation.text if half == "text" else explanation.text_pair
     if doc.text != text:
         raise ValueError(f"explanation must be of the text of doc, {doc.text[:40]!r}, got one of {text!r:.42}.")
@@ -62,6 +71,25 @@ def annotate(doc: Doc, explanation: Explanation, top_k: int | None = None, half:
     if explanation.prediction.probabilities is not None:
         doc.cats = {**doc.cats, **explanation.prediction.probabilities}
     return doc
+
+
+def _annotate_entities(doc: Doc, explanation: PositionedExplanation) -> Doc:
+    if doc.text != explanation.text:
+        raise ValueError(
+            f"explanation must be of the text of doc, {doc.text[:40]!r}, got one of {explanation.text!r:.42}."
+        )
+    doc._.mhex_json, doc._.mhex_half = explanation.to_json(), "text"
+    spans = [span for one in explanation if (span := _span_of(doc, one)) is not None]
+    doc.spans[KEY] = spans
+    doc.ents = filter_spans([span for span in spans if span.label_ != OUTSIDE])
+    return doc
+
+
+def _span_of(doc: Doc, explanation: Explanation) -> Span | None:
+    """The tokens of a Doc that a place touches, with its label."""
+    place = explanation.place
+    assert place is not None
+    return doc.char_span(place.start, place.end, label=place.label, alignment_mode="expand")
 
 
 def clear(doc: Doc) -> Doc:
@@ -152,23 +180,28 @@ class _Anchored:
 
 
 @lru_cache(maxsize=32)
-def _read(document: str, half: str) -> tuple[Explanation, _Anchored]:
+def _read(document: str, half: str) -> tuple[AnyExplanation, _Anchored | None]:
     """Cached, since every token of a Doc calls it."""
-    explanation = Explanation.from_json(document)
-    return explanation, _Anchored(explanation, half)
+    explanation = read_any(document)
+    return explanation, _Anchored(explanation, half) if isinstance(explanation, Explanation) else None
 
 
-def _explanation(doc: Doc) -> Explanation | None:
+def _explanation(doc: Doc) -> AnyExplanation | None:
     return None if doc._.mhex_json is None else _read(doc._.mhex_json, doc._.mhex_half)[0]
 
 
-def _score(part: Span | Token) -> float | None:
-    """The score of a span or token; None where the Doc has no explanation."""
+def _score(part: Span | Token) -> float | Explanation | None:
+    """The score of a span or token; None where the Doc has no explanation. Of an entity's span its Explanation."""
     doc = part.doc
     if doc._.mhex_json is None:
         return None
     start, end = (part.i, part.i + 1) if isinstance(part, Token) else (part.start, part.end)
-    return math.fsum(_read(doc._.mhex_json, doc._.mhex_half)[1].of(doc, start, end))
+    explanation, scores = _read(doc._.mhex_json, doc._.mhex_half)
+    if scores is not None:
+        return math.fsum(scores.of(doc, start, end))
+    assert isinstance(explanation, PositionedExplanation)
+    ends = ((one, _span_of(doc, one)) for one in explanation)
+    return next((one for one, span in ends if span is not None and (span.start, span.end) == (start, end)), None)
 
 
 def _mark(doc: Doc, scores: _Anchored, top_k: int | None) -> None:

@@ -22,11 +22,11 @@ _SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_len
 
 
 def load(model: str, revision: str | None, dtype: str | None, device: str | None, settings: dict[str, Any]) -> Any:
-    """`MhexExplainer.from_pretrained`, but a model that is not there is a ValueError."""
-    from ..explain.explainer import MhexExplainer  # torch and transformers come with the first model, not with spaCy
+    """`load_explainer`, but a model that is not there is a ValueError."""
+    from ..explain.explainers import load_explainer  # torch and transformers come with the first model, not with spaCy
 
     try:
-        return MhexExplainer.from_pretrained(model, revision=revision, dtype=dtype, device=device, **settings)
+        return load_explainer(model, revision=revision, dtype=dtype, device=device, **settings)
     except OSError as error:
         # transformers would take the path of a missing folder for a name on the hub
         missing = Path(model).is_absolute() and not Path(model).exists()

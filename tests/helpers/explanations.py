@@ -16,6 +16,7 @@ from mhex_nlp.explain.explanation import (
     HeadsChoice,
     Method,
     ModelRef,
+    Place,
     Prediction,
     Token,
 )
@@ -140,6 +141,8 @@ EXAMPLES: dict[str, Callable[[], Explanation]] = {
     "clamped": lambda: make(
         score=lambda i: max(0.0, (-1.0) ** i), sum=-2.0, method=dataclasses.replace(METHOD, non_negative=True)
     ),
+    "place": lambda: make(place=Place("was", 3, 6, 0, "PER", (2,))),
+    "place of a pair": lambda: make(place=Place(PAIR[3:9], 3, 9, 1, "answer", (13,))),
     "surrogate": lambda: make("a \ud800 b", None),
     "line separators": lambda: make('a\u2028b\u0085c\r\n"d"\\ </script>\x00', None),
     "numpy numbers": lambda: make(score=lambda i: np.float32(i) / np.float32(3), base_value=np.float64(1), windows=1),

@@ -340,7 +340,7 @@ def test_an_extension_name_that_is_taken(nlp):
 def test_bad_input_of_the_component(tmp_path):
     with pytest.raises(TypeError, match="nlp must be a spaCy pipeline"):
         MhexComponent("en", None)
-    with pytest.raises(TypeError, match="explainer must be a MhexExplainer, got str"):
+    with pytest.raises(TypeError, match="explainer must be a MhexExplainer or a MhexEntityExplainer, got str"):
         MhexComponent(spacy.blank("en"), "model")
     with pytest.raises(ValueError, match="path must be a folder that the mhex component wrote"):
         MhexComponent(spacy.blank("en"), None).from_disk(tmp_path)
@@ -355,3 +355,21 @@ def test_bad_input_of_the_component(tmp_path):
 def test_bytes_of_something_else_are_refused(data):
     with pytest.raises(ValueError, match="bytes must be those that the mhex component wrote"):
         MhexComponent(spacy.blank("en"), None).from_bytes(data)
+
+
+def test_entities_on_docs(tmp_path):
+    """Each entity of a Doc has its explanation, also when the Doc was saved and read again."""
+    from helpers.placed import TEXT, TOKENIZER, fitted, placed_model
+    from mhex_nlp.explain.entities import MhexEntityExplainer
+
+    explainer, pipeline = MhexEntityExplainer(fitted(placed_model("token")), TOKENIZER), spacy.blank("en")
+    pipeline.add_pipe("mhex", config={"model": None}).explainer = explainer
+    doc, whole = pipeline(TEXT), explainer(TEXT)
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [(one.place.text, one.place.label) for one in whole]
+    assert [ent._.mhex.place for ent in doc.ents] == [one.place for one in whole] and len(doc._.mhex) == len(whole)
+    again = Doc(pipeline.vocab).from_bytes(doc.to_bytes())
+    assert [ent._.mhex for ent in again.ents] == [ent._.mhex for ent in doc.ents]
+    assert len(list(pipeline.pipe([TEXT, " ", "film"]))) == 3
+    pipeline.to_disk(tmp_path / "pipeline")
+    read = spacy.load(tmp_path / "pipeline")
+    assert [ent.label_ for ent in read(TEXT).ents] == [ent.label_ for ent in doc.ents]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._version import __version__
-from ...explain.explainer import MhexExplainer
+from ...explain.base import ExplainerBase
 from ...explain.json_form import dumps
 from ...explain.request import Request
 from ...inputs.encoding import TokenisedText
@@ -29,7 +29,8 @@ from ...models.weights_hash import model_hash
 from ...render import render_summary
 from ..atomic_files import durable
 from ..columns import ColumnOptions
-from ..explained_rows import ExplainedText, explain_rows, tokenise_rows
+from ..explained_rows import ExplainedRow, explain_rows, summary_labels, tokenise_rows
+from ..gold_tags import tagged_rows
 from ..judged import SampleJudgement, figures_of, kept_judgement, write_judgement
 from ..judging import Sample, judge_rows
 from ..labelled_rows import labelled_rows
@@ -62,7 +63,7 @@ class _Part:
 
 
 def run_job(
-    explainer: MhexExplainer,
+    explainer: ExplainerBase[Any],
     source: RowSource,
     output: Path,
     *,
@@ -105,6 +106,8 @@ def run_job(
             goes on from there.
     """
     rows = labelled_rows(_read(source), source, request.table.gold, part_rows)
+    if source.columns.rationale is not None:
+        rows = tagged_rows(rows, request.table.labels)
     ledger = Ledger(output, state.process_index, settings, formats)
     try:
         if state.is_main_process:
@@ -147,7 +150,7 @@ def _read(source: RowSource) -> Iterator[Row]:
 
 
 def _parts(
-    explainer: MhexExplainer,
+    explainer: ExplainerBase[Any],
     rows: Iterator[Row],
     size: int,
     finished: Mapping[int, Mapping[str, Any]],
@@ -224,28 +227,29 @@ def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:
 def _digest(rows: Sequence[Row]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
-        cells = (row.id, row.text, row.text_pair, row.label, row.problem)
+        cells = [row.id, row.text, row.text_pair, row.label, row.problem]
+        cells += [] if row.rationale is None else [repr(row.rationale)]
         digest.update(json.dumps(cells).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _explain_part(
     part: _Part,
-    explainer: MhexExplainer,
+    explainer: ExplainerBase[Any],
     request: Request,
     formats: Sequence[str],
     columns: ColumnOptions,
     ledger: Ledger,
 ) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
-    summary, rows, explained, errors = CorpusSummary(request.table.labels), [], [], []
+    summary, rows, explained, errors = CorpusSummary(summary_labels(explainer)), [], [], []
     for row, result in zip(part.rows, explain_rows(explainer, request, part.items), strict=True):
         if isinstance(result, str):
             errors.append({"row": row.number, "id": row.id, "reason": result})
         else:
             rows.append(row)
             explained.append(result)
-            summary.add(result, None if row.label is None else str(row.label))
+            summary.add(result, row.rationale if row.label is None else str(row.label))
     _warn_of_cuts(rows, explained)
     return {
         "part": part.index,
@@ -258,7 +262,7 @@ def _explain_part(
     }
 
 
-def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> None:
+def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedRow]) -> None:
     """Warns of the first text of a part that was cut; the closing line counts them all."""
     cut = [(row.number, text.item) for row, text in zip(rows, explained, strict=True) if text.item.truncated]
     if cut:
@@ -269,7 +273,7 @@ def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedText]) -> No
 
 def _finish(
     ledger: Ledger,
-    explainer: MhexExplainer,
+    explainer: ExplainerBase[Any],
     settings: Mapping[str, Any],
     digests: Sequence[str],
     sample: Sample | None,
@@ -280,7 +284,7 @@ def _finish(
         if finished.get(index, {}).get("digest") != digest:
             raise ValueError(f"output must keep what is written there, got {ledger.folder} without part {index}.")
     ledger.remove_leftovers(finished)
-    summary, parts, errors, rows = CorpusSummary(explainer.classes.labels), [], 0, 0
+    summary, parts, errors, rows = CorpusSummary(summary_labels(explainer)), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
         for record in ledger.records(finished):
             for error in record["errors"]:
@@ -307,7 +311,7 @@ def _finish(
 
 
 def _judged(
-    folder: Path, explainer: MhexExplainer, settings: Mapping[str, Any], rows_hash: str, sample: Sample | None
+    folder: Path, explainer: ExplainerBase[Any], settings: Mapping[str, Any], rows_hash: str, sample: Sample | None
 ) -> SampleJudgement | None:
     """What is kept in the folder of these weights, settings and rows, or else measured now, where it is asked for."""
     weights = settings.get("weights") or model_hash(explainer.model)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...explain.json_form import dumps
-from ...render import render_page
+from ...explain.positioned import render_any_page
 from ..atomic_files import content_hash, durable
 from ..columns import ColumnOptions, to_columns
-from ..explained_rows import ExplainedText
+from ..explained_rows import ExplainedRow
 from ..readers.rows import Row
 
 FORMATS = ("jsonl", "parquet", "html")
@@ -24,7 +24,7 @@ def write_part(
     folder: Path,
     name: str,
     rows: Sequence[Row],
-    explained: Sequence[ExplainedText],
+    explained: Sequence[ExplainedRow],
     formats: Sequence[str],
     options: ColumnOptions,
 ) -> dict[str, str]:
@@ -41,7 +41,7 @@ def write_part(
                     file.write(f"{dumps(document)}\n".encode())
             elif kind == "html":
                 title = f"Rows {rows[0].number:,} to {rows[-1].number:,}" if rows else "No rows"
-                page = render_page(documents, title=title, unit=options.unit)
+                page = render_any_page(documents, title=title, unit=options.unit)
                 file.write(page.encode())
             else:
                 pq.write_table(_table(rows, explained, options), file, compression="zstd")
@@ -49,7 +49,7 @@ def write_part(
     return hashes
 
 
-def _table(rows: Sequence[Row], explained: Sequence[ExplainedText], options: ColumnOptions) -> pa.Table:
+def _table(rows: Sequence[Row], explained: Sequence[ExplainedRow], options: ColumnOptions) -> pa.Table:
     labels = [None if row.label is None else str(row.label) for row in rows]
     columns = {
         "id": pa.array([row.id for row in rows], pa.string()),

@@ -37,21 +37,24 @@ class Gathering:
         """Counts a text, by its number in the input and its right label, that stands on the page of that number."""
         of_values = explanation.prediction.value is not None
         self.of_values = of_values if self.of_values is None else self.of_values
-        for name in (explanation.label, explanation.target.label):
+        label, target = shown_label(explanation), explanation.target.label
+        if explanation.place is not None and explanation.target.id == explanation.prediction.id:
+            target = explanation.place.label
+        for name in (label, target):
             if name is not None and (of_values != self.of_values or self.labels and name not in self.labels):
                 first = "values" if self.of_values else ", ".join(map(repr, self.labels))
                 raise ValueError(
                     f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
                     f"first has {first}."
                 )
-        words = [(word.text, word.score, word.tokens) for word in explanation.words()]
-        target = explanation.target.label
-        for name in (explanation.label, target):
+        own = set() if explanation.place is None else set(explanation.place.tokens)
+        words = [(word.text, word.score, word.tokens) for word in explanation.words() if not own & set(word.tokens)]
+        for name in (label, target):
             if name is not None and name not in self.summary.labels:
                 self.summary.labels = (*self.summary.labels, name)
         self.summary.count_text(
             target=target,
-            predicted=explanation.label,
+            predicted=label,
             gold=gold,
             words=words,
             covariance=explanation.covariance,
@@ -83,11 +86,12 @@ class Gathering:
         value = explanation.prediction.value
         answer = explanation.probability if value is None else value if isinstance(value, float) else None
         texts = [explanation.text] if explanation.text_pair is None else [explanation.text, explanation.text_pair]
+        texts = texts if explanation.place is None else [explanation.place.text, *texts]
         beginning = " | ".join(" ".join(text[: 4 * _SNIPPET].split()) for text in texts)
         return [
             number,
             explanation.id,
-            explanation.label,
+            shown_label(explanation),
             _rounded(answer),
             gold,
             beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
@@ -105,6 +109,11 @@ class Gathering:
                     texts = sorted(self.examples.get((label, word["word"]), []), key=lambda text: sign * text[0])
                     word["examples"] = [(number, page) for score, number, page in texts[:EXAMPLES] if score * sign < 0]
         return summary
+
+
+def shown_label(explanation: Explanation) -> str | None:
+    """The predicted label that a text is counted under: of a place the type."""
+    return explanation.label if explanation.place is None else explanation.place.label
 
 
 def _rounded(number: float | None) -> float | None:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...explain.explanation import Explanation
 from ...explain.gold_labels import class_of
+from ...explain.positioned import PositionedExplanation
 from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
+from ..jsonl import AnyExplanation
 from ..judged import SampleJudgement, figures_of
-from .counts import Gathering
+from .counts import Gathering, shown_label
+from .entities import write_entities
 from .folder import INDEX, ReportFolder, page_name
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
 
 def write_report(
-    explanations: Iterable[Explanation],
+    explanations: Iterable[AnyExplanation],
     output_dir: str | os.PathLike[str],
     *,
     labels: Labels | None = None,
@@ -42,11 +45,12 @@ def write_report(
     (Long because of its many arguments.)
 
     Args:
-        explanations: those of one model, in any number; they are read once and not kept.
+        explanations: those of one model, in any number; they are read once and not kept. Texts with
+            entities get a page of their types, with the words that decide them and mistakes against gold tags.
         output_dir: a new folder, an empty one, or that of an earlier report, which is replaced.
         labels: the right classes by name or id (see `class_of`), None or NaN where one is not known: as many as
             explanations, or a mapping from the ids of explanations. Unless they are a stream, all are checked before
-            anything is written.
+            anything is written. For entities the gold tags of each text (`mhex_nlp.corpus.gold_tags`).
         title: of all pages.
         unit: what is highlighted, "words" or "tokens".
         page_texts: texts on a page.
@@ -64,8 +68,14 @@ def write_report(
     example = next(stream, None)
     if example is None:
         raise ValueError("explanations must hold at least one, got none.")
+    if isinstance(example, PositionedExplanation):
+        texts: Any = _of_kind(chain([example], stream), PositionedExplanation)
+        folder = ReportFolder(output_dir)
+        write_entities(texts, folder, labels=labels, title=title, unit=unit, page_texts=page_texts, judged=judged)
+        folder.finish()
+        return folder.path / INDEX
     classes = classes_of_model(example)
-    pairs = _with_labels(chain([example], stream), labels, classes)
+    pairs = _with_labels(chain([example], _of_kind(stream, Explanation)), labels, classes)
     first = next(pairs)
     folder = ReportFolder(output_dir)
     pages = _Pages(folder, unit, page_texts, title)
@@ -129,7 +139,7 @@ class _Pages:
 
     def add(self, explanation: Explanation, number: int, gold: str | None) -> int:
         """Puts a text on a page; the number of that page among `names`."""
-        key = (gold, explanation.label)
+        key = (gold, shown_label(explanation))
         group = self.groups.setdefault(key, _Group(len(self.groups), *key))
         if group.count % self.size == 0:
             if group.pages:
@@ -163,15 +173,26 @@ class _Pages:
 
 
 def classes_of_model(explanation: Explanation) -> list[str]:
-    """The classes of the model that an explanation is of, in id order; none for regression."""
-    return list(explanation.prediction.probabilities or explanation.classes or ())
+    """The classes of the model that an explanation is of, in id order; none for regression, and for places in texts."""
+    return (
+        [] if explanation.place is not None else list(explanation.prediction.probabilities or explanation.classes or ())
+    )
 
 
-def _checked(explanations: Iterable[Any]) -> Iterator[Explanation]:
+def _checked(explanations: Iterable[Any]) -> Iterator[AnyExplanation]:
     for index, explanation in enumerate(iter_rows(explanations, "explanations", "an iterable of explanations")):
-        if not isinstance(explanation, Explanation):
+        if not isinstance(explanation, Explanation | PositionedExplanation):
             raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
         yield explanation
+
+
+def _of_kind(explanations: Iterable[Any], kind: type) -> Iterator[Any]:
+    for one in explanations:
+        if not isinstance(one, kind):
+            raise ValueError(
+                f"explanations must be of texts, or all of their entities, got a {type(one).__name__} after others."
+            )
+        yield one
 
 
 def _with_labels(

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all explainers share: a model with its tokenizer, the checks of a call, texts on their way into it."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+
+import torch
+
+from ..inputs.batching import token_batches, usual_batch_tokens
+from ..inputs.encoding import TokenisedText, check_max_length, tokenise
+from ..inputs.segmentation import check_language
+from ..inputs.texts import SurrogateWarnings, check_pairs, check_texts, warn
+from ..inputs.tokenizer import check_tokenizer, load_tokenizer
+from ..inputs.windows import check_stride, tokenise_in_windows
+from ..models.batches import InputBatcher
+from ..models.checkpoint import shown_name
+from ..models.devices import resolve
+from ..models.loading import check_trained
+from ..models.tasks.names import KINDS, Task, task_of
+from ..models.unwrap import inner_model
+from .evidence import EvidenceReader
+from .parts import ModelRef
+from .request import (
+    Budget,
+    Request,
+    check_call,
+    check_changed_weights,
+    choose_aggregation,
+    choose_contrast,
+)
+from .targets import ClassName, ClassTable
+
+R = TypeVar("R")
+EXPLAINERS: dict[Task, str] = {
+    "sequence_classification": "MhexExplainer",
+    "token_classification": "MhexEntityExplainer",
+    "question_answering": "MhexAnswerExplainer",
+}
+
+
+class ExplainerBase(ABC, Generic[R]):
+    """An explainer whose result for one text is an R; options and errors as `MhexExplainer` tells them."""
+
+    task: ClassVar[Task]
+    auto_class: ClassVar[Any]  # loads the models that it explains
+    columns: ClassVar[tuple[str, str]] = ("texts", "text_pairs")  # what sentences call the two halves of many texts
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        aggregation: str = "auto",
+        contrast: str = "auto",
+        non_negative: bool = False,
+        batch_tokens: int | None = None,
+        max_length: int | None = None,
+        stride: int | None = None,
+        language: str | None = None,
+        changed_weights: Literal["refuse", "note"] = "refuse",
+    ) -> None:
+        self.model = inner_model(model)
+        if (task := task_of(self.model)) != self.task:
+            raise ValueError(
+                f"model must be {KINDS[self.task]} for {type(self).__name__}, got a {type(self.model).__name__}: "
+                f"{EXPLAINERS[task]}(model, tokenizer) explains it."
+            )
+        check_tokenizer(tokenizer, self.model)
+        check_language(language)
+        self.tokenizer, self.language = tokenizer, language
+        self.non_negative, self.changed_weights = non_negative, check_changed_weights(changed_weights)
+        self.batch_tokens = usual_batch_tokens(self.model.device) if batch_tokens is None else batch_tokens
+        self._batcher = InputBatcher(self.model, tokenizer)
+        self._evidence = EvidenceReader(self.model, tokenizer, self._batcher, self.batch_tokens)
+        self._aggregation, self._contrast = aggregation, contrast
+        _ = self.aggregation, self.contrast  # refuses a bad name, or class names, here rather than at the first text
+        token_batches([], self.batch_tokens)
+        self.max_length = check_max_length(max_length, tokenizer, self._batcher.longest)
+        self.stride = check_stride(stride, tokenizer, self.max_length)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Self:
+        """Loads model and tokenizer from a folder or the hub; `options` are those of the class.
+
+        Raises:
+            ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
+        """
+        torch_device, torch_dtype = resolve(device, dtype)
+        loading = {} if torch_dtype is None else {"dtype": torch_dtype}
+        model = cls.auto_class.from_pretrained(name, revision=revision, **loading)
+        return cls(model.to(torch_device).eval(), load_tokenizer(name, revision), **options)
+
+    @property
+    def classes(self) -> ClassTable:
+        """The model's classes as its config has them now: a first batch of labels may tell what task it is."""
+        return ClassTable(self.model.config)
+
+    @property
+    def aggregation(self) -> str:
+        """What explains now: "fitted", "mean", "last" or "ema"."""
+        return choose_aggregation(self._aggregation, self.model, self._readout)
+
+    @property
+    def _readout(self) -> Any:
+        """The fitted matrices that the model has now, with the record of their fit."""
+        return None if self.model.fit_record is None else self.model.mhex_fit
+
+    @property
+    def contrast(self) -> str:
+        """How scores are compared where no foil is given: "centred" or "none"."""
+        return choose_contrast(self._contrast, self.classes, self.aggregation)
+
+    def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[R]:
+        start, surrogates = 0, SurrogateWarnings()
+        while chunk := list(itertools.islice(rows, batch_size)):
+            texts = check_texts((row["texts"] for row in chunk), self.columns[0], start=start, surrogates=surrogates)
+            halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
+            pairs = check_pairs(texts, halves, self.columns[1], start=start, surrogates=surrogates)
+            surrogates.emit()
+            names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
+            items = self.tokenise(texts, pairs, name=self.columns[0], start=start)
+            yield from self._explain(items, names, request)
+            start += len(chunk)
+
+    def tokenise(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
+    ) -> list[TokenisedText]:
+        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`.
+
+        `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
+
+        Raises:
+            ValueError: a text of which the tokenizer makes no token at all.
+        """
+        accepts = self._batcher.accepts
+        if self.stride is None or self.max_length is None:
+            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, name=name, start=start)
+        return tokenise_in_windows(
+            self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, name=name, start=start
+        )
+
+    @abstractmethod
+    def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[R]:
+        """The results of all items, in their order."""
+
+    def _warn_of_cuts(self, items: Sequence[TokenisedText], ids: Sequence[str]) -> None:
+        cut = [index for index, item in enumerate(items) if item.truncated]
+        if cut:
+            more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
+            warn(f"text {ids[cut[0]]}{more}: {items[cut[0]].cut_note()}")
+
+    def _check_ready(self, aggregation: str, passes: int) -> None:
+        """ValueError for heads that were never trained."""
+        check_trained(self.model, aggregation)
+
+    def request(
+        self,
+        target: ClassName | None = None,
+        foil: ClassName | None = None,
+        classes: str = "target",
+        layers: bool = False,
+        budget: Budget = 0,
+        tolerance: float | None = None,
+        max_budget: int | None = None,
+        seed: int = 0,
+    ) -> Request:
+        """The options of a call, checked; errors as there."""
+        passes, tolerance, seed = check_call(classes, layers, budget, tolerance, max_budget, seed)
+        table = self.classes
+        target_id, foil_id = table.resolve(target, foil)
+        readout, config = self._readout, self.model.config  # once: another thread may fit anew
+        aggregation = choose_aggregation(self._aggregation, self.model, readout)
+        self._check_ready(aggregation, passes)
+        revision = getattr(config, "_commit_hash", None)
+        return Request(
+            table=table,
+            target=target_id,
+            foil=foil_id,
+            all_classes=classes == "all",
+            layers=layers,
+            budget=passes,
+            tolerance=tolerance,
+            seed=seed,
+            contrast=self.contrast if foil_id is None else "foil",
+            aggregation=aggregation,
+            causal=self.task == "sequence_classification" and self._batcher.site.causal,
+            readout=readout if aggregation == "fitted" else None,
+            changed_weights=self.changed_weights,
+            beta=self.model.mhex_config.beta,
+            non_negative=self.non_negative,
+            language=self.language,
+            model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
+        )

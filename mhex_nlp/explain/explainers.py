@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which explainer a model needs, by its task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig
+
+from ..models.loading import readable
+from ..models.tasks.names import Task, task_named, task_of
+from .answers import MhexAnswerExplainer
+from .base import ExplainerBase
+from .entities import MhexEntityExplainer
+from .explainer import MhexExplainer
+
+CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
+    "sequence_classification": MhexExplainer,
+    "token_classification": MhexEntityExplainer,
+    "question_answering": MhexAnswerExplainer,
+}
+
+
+def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
+    """The explainer of a model with heads, by what it was trained for: of texts, of entities or of answers.
+
+    >>> explainer_for(model, tokenizer, stride=64)
+
+    Raises:
+        TypeError, ValueError: a model of none of these tasks; as the explainer's class.
+    """
+    return CLASSES[task_of(model)](model, tokenizer, **options)
+
+
+def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
+    """What the model of a folder, or of the hub, is for, by its config; texts where that names no task of ours."""
+    with readable(name):
+        named = getattr(AutoConfig.from_pretrained(name, revision=revision), "architectures", None) or [""]
+    return task_named(str(named[0])) or "sequence_classification"
+
+
+def load_explainer(name: str, *, revision: str | None = None, **options: Any) -> Any:
+    """The explainer of a saved model, by its task; options and errors as `MhexExplainer.from_pretrained`."""
+    return CLASSES[task_of_checkpoint(name, revision)].from_pretrained(name, revision=revision, **options)
