@@ -82,9 +82,8 @@ def _compared(evidence: Evidence, request: Request) -> list[tuple[int, int | Non
     """The target, and where there is one the foil, of each input."""
     if evidence.answers is not None:
         return [(answer.target, answer.foil) for answer in evidence.answers]
-    named = [request.target] * len(evidence.logits)
-    targets = evidence.logits.argmax(-1).tolist() if request.target is None else named
-    return [(target, request.foil) for target in targets]
+    predicted: list[int] = evidence.logits.argmax(-1).tolist()
+    return [(label if request.target is None else request.target, request.foil) for label in predicted]
 
 
 def posterior_evidence(
