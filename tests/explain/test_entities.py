@@ -249,7 +249,7 @@ def test_without_a_fit_a_budget_explains(family):
     explainer = MhexEntityExplainer(model, TOKENIZER)
     with pytest.raises(ValueError, match="the model is not fitted: fit_equivalent_matrices.* or give a budget"):
         explainer(TEXT)
-    one = explainer("film was dull", budget=6)[0]
+    one = explainer("film was dull", at=(0, 4), budget=6)[0]
     logits = own_logits(model, one)
     assert one.base_value + one.sum == pytest.approx(float(logits.max() - logits.mean()), abs=1e-4)
     assert not one.method.fitted and one.method.explains == "model" and one.heads is None
