@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,21 @@ from ..inputs.encoding import TokenisedText
 from ..models.path_gradients import integrated_gradients
 from ..models.perturbed import PerturbedModel
 from .explanation import Explanation
+from .places import PlacedModel
 from .refinement import Array, Mix, Prior, Sureness, chosen_pairs, refine
 from .request import CallOptions, Request, RequestOptions
 from .scores import Evidence, contrast_weights
+
+
+class PlaceAlone(NamedTuple):
+    """What the words of a place say alone: where its tokens are in an input, and the answer (C,) without even them.
+
+    A place is never removed: without it a model's answer there is of another kind. Its own score is what it adds to the
+    empty text, v(place) - v(empty), and the other tokens share the rest, v(N) - v(place).
+    """
+
+    positions: list[int]
+    empty: Array
 
 
 class Gradients(NamedTuple):
@@ -41,7 +54,7 @@ def refine_evidence(
     Raises:
         ValueError: logits that are not finite.
     """
-    positions = [item.content_positions(request.causal) for item in items]
+    positions = [item.removable_positions(request.causal) for item in items]
     gradients = ask_gradients(items, positions, evidence, request, perturbed)
     pairs = [
         chosen_pairs(len(p), (request.budget - (one.passes if one else 0)) // 2, request.seed)
@@ -51,7 +64,17 @@ def refine_evidence(
         torch.from_numpy(np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)])) for kept in pairs
     ]
     logits = [values.double().numpy() for values in perturbed.kept_logits(items, subsets)]
-    return posterior_evidence(evidence, request, positions, pairs, logits, gradients)
+    return posterior_evidence(evidence, request, positions, pairs, logits, gradients, ask_places(items, perturbed))
+
+
+def ask_places(items: Sequence[TokenisedText], perturbed: PerturbedModel) -> list[PlaceAlone | None]:
+    """What the place of each input is beside its other tokens; None where it is explained as a whole."""
+    if not isinstance(perturbed, PlacedModel):
+        return [None] * len(items)
+    answers = perturbed.empty_logits(items)
+    return [
+        PlaceAlone(item.own_positions(), empty.double().numpy()) for item, empty in zip(items, answers, strict=True)
+    ]
 
 
 def ask_gradients(
@@ -72,7 +95,8 @@ def ask_gradients(
     weights = [contrast_weights(target, request, foil) for target, foil in _compared(evidence, request)]
     rows = [row for row, p in enumerate(positions) if mix.pays(len(p), request.budget) and weights[row].any()]
     chosen = torch.from_numpy(np.array([weights[row] for row in rows]))
-    scores_of_rows = integrated_gradients(perturbed, [items[row] for row in rows], chosen, mix.steps) if rows else None
+    ask = perturbed.gradients if isinstance(perturbed, PlacedModel) else partial(integrated_gradients, perturbed)
+    scores_of_rows = ask([items[row] for row in rows], chosen, mix.steps) if rows else None
     for row, scores in zip(rows, scores_of_rows or (), strict=False):
         gradients[row] = Gradients(weights[row], scores.numpy(), mix.passes)
     return gradients
@@ -93,22 +117,23 @@ def posterior_evidence(
     pairs: Sequence[NDArray[np.bool_]],
     logits: Sequence[Array],
     gradients: Sequence[Gradients | None],
+    places: Sequence[PlaceAlone | None],
 ) -> Evidence:
     """The evidence of a batch, refined by answers that are there.
 
     Args:
         evidence: of the one pass.
         request: of the call.
-        positions: (N,) of each input's content tokens.
+        positions: (N,) of each input's tokens that are removed.
         pairs: (P, N) of each input, one subset of each pair.
-        logits: (2 P + 1, C) of each input: of these subsets, of their complements, of the empty text.
-        gradients: of each input, or None.
+        logits: (2 P + 1, C) of each input: of these subsets, of their complements, of none of these tokens.
+        gradients, places: of each input, or None.
     """
     centred = request.table.exclusive and request.contrast != "none"
     phi = evidence.per_depth.sum(2).double().numpy()  # (B, T, C)
-    scores, sureness = np.zeros_like(phi), []
+    scores, sureness, empty = np.zeros_like(phi), [], []
     prior = Prior.of(request.fit)
-    for row, (kept, said, gradient) in enumerate(zip(pairs, logits, gradients, strict=True)):
+    for row, (kept, said, gradient, place) in enumerate(zip(pairs, logits, gradients, places, strict=True)):
         start, whole = phi[row, positions[row]], evidence.logits[row].double().numpy()
         if centred:
             start, said, whole = (values - values.mean(-1, keepdims=True) for values in (start, said, whole))
@@ -122,12 +147,17 @@ def posterior_evidence(
             posterior = replace(posterior, gradient_passes=gradient.passes)
         scores[row, positions[row]] = posterior.scores
         sureness.append((Sureness(positions[row], posterior),))
-    per_depth, empty = torch.from_numpy(scores).float()[:, :, None], np.stack([said[-1] for said in logits])
+        empty.append(logits[row][-1] if place is None else place.empty)
+        if place is not None:
+            nothing = place.empty - place.empty.mean() if centred else place.empty
+            missed = said[-1] - nothing - phi[row, place.positions].sum(0)
+            scores[row, place.positions] = phi[row, place.positions] + missed / len(place.positions)
+    per_depth = torch.from_numpy(scores).float()[:, :, None]
     return replace(
         evidence,
         per_depth=per_depth,
         explained=evidence.logits,
-        empty=torch.from_numpy(empty),
+        empty=torch.from_numpy(np.stack(empty)),
         sureness=tuple(sureness),
     )
 

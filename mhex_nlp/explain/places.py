@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText, Window
+from ..models.path_gradients import integrated_gradients
 from ..models.perturbed import PerturbedModel
 from .parts import Place
 from .scores import Answer
@@ -97,7 +98,28 @@ class PlacedModel:
         self._perturbed, self.removal = perturbed, perturbed.removal
 
     def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]) -> list[Tensor]:
-        """The logits of places, `PlacedPart`s, when only some content tokens of their texts are kept: (S, K) each."""
+        """The logits of places, `PlacedPart`s, when they and only some other tokens of their texts stay: (S, K) each.
+
+        `subsets` are (S, N) bool of the tokens beside the place.
+        """
+        return self._logits(items, [_with_place(item, kept) for item, kept in zip(items, subsets, strict=True)])
+
+    def empty_logits(self, items: Sequence[TokenisedText]) -> list[Tensor]:
+        """The logits of places when nothing stays, not even they: (K,) each."""
+        nothing = [torch.zeros(1, len(item.content_positions(False)), dtype=torch.bool) for item in items]
+        return [logits[0] for logits in self._logits(items, nothing)]
+
+    def gradients(self, items: Sequence[TokenisedText], weights: Tensor, steps: int) -> list[Tensor] | None:
+        """(N,) integrated gradients of what each place's labels, weighted by (B, K), say; the place itself stays."""
+        parts = [item for item in items if isinstance(item, PlacedPart)]
+        longest, labels = max(map(len, parts)), parts[0].mix.shape[1]
+        by_token = torch.zeros(len(parts), longest, labels, dtype=torch.float64)
+        for row, part in enumerate(parts):
+            by_token[row, list(part.reads)] += part.mix.double() @ weights[row]
+        return integrated_gradients(self._perturbed, parts, by_token, steps)
+
+    def _logits(self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]) -> list[Tensor]:
+        """The logits of places when only some content tokens, (S, content tokens) bool, are kept: (S, K) each."""
         parts = [item for item in items if isinstance(item, PlacedPart)]
         groups: dict[tuple[int, bytes], list[int]] = {}
         for index, (part, kept) in enumerate(zip(parts, subsets, strict=True)):
@@ -114,6 +136,15 @@ class PlacedModel:
                 rows = [positions.index(read) for read in parts[index].reads]
                 results[index] = mixed(values[:, rows].transpose(0, 1), parts[index].mix)
         return [results[index] for index in range(len(items))]
+
+
+def _with_place(item: TokenisedText, kept: Tensor) -> Tensor:
+    """(S, content tokens) bool of (S, N) without the place, which stays."""
+    place = set(item.own_positions())
+    content = item.content_positions(False)
+    whole = torch.ones(len(kept), len(content), dtype=torch.bool)
+    whole[:, [index for index, position in enumerate(content) if position not in place]] = kept
+    return whole
 
 
 def mixed(values: Tensor, mix: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..inputs.encoding import TokenisedText
 from ..models.perturbed import PerturbedModel
 from .assemble import align_item
-from .budget import Gradients, ask_gradients, posterior_evidence
+from .budget import Gradients, PlaceAlone, ask_gradients, ask_places, posterior_evidence
 from .refinement import Array, chosen_pairs
 from .request import Request
 from .scores import Evidence, attribute, stack
@@ -42,17 +42,18 @@ class _Asked:
     positions: list[int]
     pairs: NDArray[np.bool_]
     gradients: Gradients | None
+    place: PlaceAlone | None
     spent: int = 0  # pairs
     firsts: list[Array] = field(default_factory=list)  # (p, C) of each round: of these subsets
     seconds: list[Array] = field(default_factory=list)  # of their complements
     empty: list[Array] = field(default_factory=list)  # (1, C), once it was asked for
 
     @classmethod
-    def of(cls, item: TokenisedText, gradients: Gradients | None, request: Request) -> _Asked:
-        """Nothing yet but gradients."""
-        positions = item.content_positions(request.causal)
+    def of(cls, item: TokenisedText, gradients: Gradients | None, place: PlaceAlone | None, request: Request) -> _Asked:
+        """Nothing yet but gradients and the place alone."""
+        positions = item.removable_positions(request.causal)
         most = (request.budget - (gradients.passes if gradients else 0)) // 2
-        return cls(item, positions, nested_pairs(len(positions), most, request.seed), gradients)
+        return cls(item, positions, nested_pairs(len(positions), most, request.seed), gradients, place)
 
     def pairs_within(self, passes: int) -> int:
         """How many pairs so many passes buy beside the gradients."""
@@ -84,11 +85,12 @@ def refine_in_rounds(
         ValueError: logits that are not finite, or a foil that the model predicts.
     """
     inputs = [part for text in texts for part in text.inputs]
-    positions = [part.content_positions(request.causal) for part in inputs]
+    positions = [part.removable_positions(request.causal) for part in inputs]
     gradients = ask_gradients(inputs, positions, evidence, request, perturbed)
+    places = ask_places(inputs, perturbed)
     rows = iter(range(len(inputs)))
     rows_of = [[next(rows) for _ in text.inputs] for text in texts]
-    asked = [[_Asked.of(inputs[row], gradients[row], request) for row in of_text] for of_text in rows_of]
+    asked = [[_Asked.of(inputs[row], gradients[row], places[row], request) for row in of_text] for of_text in rows_of]
     words = [_rivals(text, request) for text in texts]
     results, waiting, passes = dict[int, Evidence](), list(range(len(texts))), FIRST_ROUND
     while waiting:
@@ -154,7 +156,8 @@ def _refined(asked: Sequence[_Asked], evidence: Evidence, request: Request) -> E
     pairs = [one.pairs[: one.spent] for one in asked]
     logits = [np.concatenate([*one.firsts, *one.seconds, *one.empty]) for one in asked]
     gradients = [one.gradients for one in asked]
-    return posterior_evidence(evidence, request, [one.positions for one in asked], pairs, logits, gradients)
+    positions, places = [one.positions for one in asked], [one.place for one in asked]
+    return posterior_evidence(evidence, request, positions, pairs, logits, gradients, places)
 
 
 def _is_settled(text: TokenisedText, words: Sequence[int | None], parts: Evidence, request: Request) -> bool:

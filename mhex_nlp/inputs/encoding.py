@@ -52,6 +52,15 @@ class TokenisedText:
         positions = [i for i, sequence in enumerate(self.encoding.sequence_ids) if sequence is not None]
         return positions[:-1] if causal and positions and positions[-1] == len(self) - 1 else positions
 
+    def own_positions(self) -> list[int]:
+        """Positions of the place's tokens, where one is explained."""
+        return sorted(self.own)
+
+    def removable_positions(self, causal: bool) -> list[int]:
+        """Positions of what is removed to see what the text does: its content tokens, but for a place explained."""
+        place = set(self.own_positions())
+        return [position for position in self.content_positions(causal) if position not in place]
+
     def word_starts(self) -> list[int]:
         """Positions of the first token of each word, where a token classifier says what the word is."""
         words, sequences = self.encoding.word_ids, self.encoding.sequence_ids  # each access builds a new list
@@ -84,6 +93,10 @@ class Window(TokenisedText):
     """A part of a longer text as an input of its own; `positions` (T,) int64 are its tokens' places in the whole."""
 
     positions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+
+    def own_positions(self) -> list[int]:
+        """As of a text, counted in this window."""
+        return [index for index, position in enumerate(self.positions.tolist()) if position in self.own]
 
 
 def tokenise(

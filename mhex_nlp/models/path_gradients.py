@@ -17,7 +17,9 @@ from torch import Tensor
 from ..inputs.encoding import TokenisedText
 from .eval_mode import eval_view
 from .modeling import MhexMixin
+from .padding import TokenMask
 from .perturbed import PerturbedModel
+from .tasks import module_of
 
 BATCH_TOKENS = 1024  # a backward pass keeps every activation, so its batches are smaller than others
 
@@ -65,7 +67,7 @@ def path_gradients(
         perturbed: whose model is differentiated; its weights get no gradient.
         items: B texts tokenised by it.
         fixed: (T,) bool of each, true for tokens that always stay.
-        weights: (B, C) of the labels.
+        weights: (B, C) of the labels, or (B, T, C) where labels are read at positions.
         points: S places on the path.
         shifts: for each text (T, H), added to its embeddings.
 
@@ -87,7 +89,8 @@ def path_gradients(
             moved = None if shifts is None else [shifts[index] for index in indices]
             probe = _Probe(torch.tensor(places), [fixed[index] for index in indices], blank, moved)
             inputs = perturbed.batcher.collate([items[index].features for index in indices])
-            gradient = probe.gradient(model, inputs, weights[list(indices)])
+            lengths = torch.tensor([len(items[index]) for index in indices], device=model.device)
+            gradient = probe.gradient(model, inputs, weights[list(indices)], lengths)
             for row, index in enumerate(indices):
                 own = gradient[row, : len(items[index])].double().cpu()
                 if not own.isfinite().all():
@@ -102,14 +105,14 @@ def path_gradients(
 def integrated_gradients(
     perturbed: PerturbedModel, items: Sequence[TokenisedText], weights: Tensor, steps: int
 ) -> list[Tensor] | None:
-    """(N,) float64 of each text's content tokens (Sundararajan et al. 2017), by the midpoint rule.
+    """(N,) float64 of each text's tokens but for a place (Sundararajan et al. 2017), by the midpoint rule.
 
     The arguments are those of `path_gradients`. None where tokens are not removed by mask, or the model cannot give
     gradients.
     """
     if perturbed.removal != "mask":
         return None
-    positions = [item.content_positions(perturbed.causal) for item in items]
+    positions = [item.removable_positions(perturbed.causal) for item in items]
     fixed = [torch.ones(len(item), dtype=torch.bool) for item in items]
     for stays, content in zip(fixed, positions, strict=True):
         stays[content] = False
@@ -139,6 +142,14 @@ def _blank(model: Any, mask: int | None) -> Tensor:
     return torch.zeros_like(embedded) if mask is None else embedded
 
 
+def _at_positions(model: Any, inputs: Mapping[str, Tensor], output: Any, lengths: Tensor) -> Tensor:
+    """(B, T, C) what the model says at each position, of answers less the mean over the text."""
+    tokens = inputs["input_ids"].shape[1]
+    real = torch.arange(tokens, device=lengths.device) < lengths[:, None]
+    logits: Tensor = module_of(model).position_logits(output, TokenMask(real, tokens), centred=True)
+    return logits
+
+
 class _Probe:
     """Forward hook of the word embeddings: puts points of the paths in their place and keeps what to differentiate by.
 
@@ -150,12 +161,14 @@ class _Probe:
         self.point: Tensor | None = None
         self.embedded = self.path = blank
 
-    def gradient(self, model: Any, inputs: Mapping[str, Tensor], weights: Tensor) -> Tensor:
-        """(B, T, H) of the weighted logits by the points."""
+    def gradient(self, model: Any, inputs: Mapping[str, Tensor], weights: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, H) of the weighted logits by the points; `lengths` (B,) are the texts'."""
         options = {"output_head_logits": False} if isinstance(model, MhexMixin) else {}
         hook = model.get_input_embeddings().register_forward_hook(self)
         try:
-            logits = model(**inputs, **options).logits
+            output = model(**inputs, **options)
+            logits = output.logits if weights.dim() == 2 else _at_positions(model, inputs, output, lengths)
+            weights = weights[:, : logits.shape[1]]
         finally:
             hook.remove()
         if self.point is None:

@@ -46,7 +46,6 @@ def attainable(
     *,
     passes: int,
     seed: int,
-    refined: EquationSource | None = None,
 ) -> Attainable | None:
     """Measures texts in order until `passes` forward passes are spent, four for each content token of a text.
 
@@ -56,7 +55,6 @@ def attainable(
         texts, pairs, numbers: held-out texts and their numbers, as for `EquationSource.rows`.
         passes: the most forward passes; a text that would need more is left out.
         seed: of the subsets.
-        refined: of the rows that a budget refines scores by, which the prior is of; by default `source`.
 
     Returns:
         `None` where fewer than two texts of two and more tokens were affordable.
@@ -75,11 +73,7 @@ def attainable(
         errors.append(error)
         variances.append(variance)
         contrast = source.contrast_of(rows.target, rows.values.shape[1])
-        gradients = None if refined is not None else source.gradients(text, pair, contrast, STEPS)
-        if refined is not None:
-            tokens = refined.content_sizes(text, pair)[0]
-            (rows,) = refined.rows(text, pair, [number], seed, masks)
-            kept = random_subsets(tokens, masks, [seed, number])[: masks // 2]
+        gradients = source.gradients(text, pair, contrast, STEPS, [seed, number])
         examples.append(_example(kept, rows, weights)._replace(weights=contrast.numpy(), gradients=gradients))
     if len(errors) < 2:
         return None

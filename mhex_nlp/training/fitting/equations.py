@@ -89,9 +89,9 @@ class EquationSource:
         return self.contrasted(weights)
 
     def gradients(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, contrast: Tensor, steps: int
+        self, texts: Sequence[str], pairs: Sequence[str] | None, contrast: Tensor, steps: int, seed: Sequence[int]
     ) -> NDArray[np.float64] | None:
-        """(N,) integrated gradients of one text; None where the model cannot give any."""
+        """(N,) integrated gradients of one text; None where the model cannot give any. `seed` is that of its rows."""
         items = self.perturbed.tokenise(texts, pairs)
         scores = integrated_gradients(self.perturbed, items, contrast[None], steps)
         return None if scores is None else scores[0].numpy()

@@ -140,7 +140,7 @@ def fit_equivalent_matrices(
         measured = used.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
         asked = (weights, *chosen_texts(measured), measured)
-        best = attainable(sources.measure, *asked, passes=passes, seed=seed, refined=sources.refine)
+        best = attainable(sources.measure, *asked, passes=passes, seed=seed)
         empty = measure_empty_texts(source, checked, pairs) if layout.at == "text" else None
     report = FitReport(
         **_judge(weights, held, layout, seed),

@@ -11,10 +11,12 @@ Axes: P places, T tokens, N content tokens, S subsets, F features, C labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -25,6 +27,7 @@ from ...inputs.removal import random_subsets
 from ...models.fit_reader import refuse_unfollowed
 from ...models.heads.readout import FeatureLayout
 from ...models.padding import TokenMask
+from ...models.path_gradients import integrated_gradients
 from ...models.perturbed import check_finite_logits
 from ...models.tasks import module_of, question_answering, sequence_classification
 from ...models.tasks.question_answering import best_span
@@ -126,7 +129,7 @@ class PlaceSource(EquationSource):
         ]
         whole_texts = self._read(items, subsets, numbers, seed)
         for item, kept, number, read in zip(items, subsets, numbers, whole_texts, strict=True):
-            if not read.places or len(item.content_positions(False)) == self.kept:
+            if not read.places:
                 continue
             answers = self._answers(item, kept, read.places)
             for index, label in enumerate(read.labels):
@@ -134,6 +137,18 @@ class PlaceSource(EquationSource):
                 values = torch.cat([answer[:-1], whole[None]]) - answer[-1]
                 target = int(whole.argmax()) if label is None else label
                 yield Rows(read.sums[index], values, kept.sum(1), target, number, label)
+
+    def gradients(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, contrast: Tensor, steps: int, seed: Sequence[int]
+    ) -> NDArray[np.float64] | None:
+        """Of the text's first place, which stays; (N,) of the other tokens."""
+        (item,) = self.perturbed.tokenise(texts, pairs)
+        nothing = torch.zeros(0, len(item.content_positions(False)) - self.kept)
+        (read,) = self._read([item], [nothing], [seed[-1]], seed[0])
+        place, weights = read.places[0], torch.zeros(1, len(item), len(contrast), dtype=torch.float64)
+        weights[0, place] = contrast
+        scores = integrated_gradients(self.perturbed, [replace(item, own=frozenset([place]))], weights, steps)
+        return None if scores is None else scores[0].numpy()
 
     def _answers(self, item: TokenisedText, kept: Tensor, places: list[int]) -> Tensor:
         """(S, P, C): contrasted answers to the subsets, the last of which, the whole, is the empty one here."""
@@ -189,7 +204,9 @@ class PlaceSource(EquationSource):
         return self.model(**batch, positions=positions, **options)
 
     def _places(self, item: TokenisedText, logits: Tensor, seed: Sequence[int]) -> _Places:
-        """The places of a text, by the (T, C) logits at its tokens."""
+        """The places of a text, by the (T, C) logits at its tokens; none where there is nothing beside a place."""
+        if len(item.content_positions(False)) <= self.kept:
+            return _Places([], [])
         if self.answers:
             context = positions_of(item.encoding, 1)
             span = best_span(logits[context]) if context else None
@@ -214,7 +231,6 @@ class Sources(NamedTuple):
     learn: EquationSource
     judge: EquationSource
     measure: EquationSource
-    refine: EquationSource | None = None
 
 
 def find_sources(
@@ -248,5 +264,4 @@ def find_sources(
         PlaceSource(*settings, positions=positions, per_text=per_text),
         PlaceSource(*settings, per_text=per_text, kept=True),
         PlaceSource(*settings, per_text=1, kept=True),
-        PlaceSource(*settings, per_text=1),
     )
