@@ -17,6 +17,8 @@ _HOMES = {
     "deep_supervision_loss": "models.tasks.sequence_classification",
     "AutoMhexModelForSequenceClassification": "models.auto",
     "get_mhex_model": "models.conversion",
+    "ContextExplainer": "explain.context.explainer",
+    "ContextExplanation": "explain.context.explanation",
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
     "fit_equivalent_matrices": "training.fitting.fit",
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from .evaluation.comparison import compare_explanations as compare_explanations
     from .evaluation.head_collaboration import head_collaboration as head_collaboration
     from .evaluation.scored_text import ScoredText as ScoredText
+    from .explain.context.explainer import ContextExplainer as ContextExplainer
+    from .explain.context.explanation import ContextExplanation as ContextExplanation
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explanation import Explanation as Explanation
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification

@@ -30,6 +30,8 @@ FLOORS = {
 BESIDE = {"__init__", "__main__", "_lazy", "_version", "modeling"}  # the last for checkpoints of earlier versions
 PUBLIC = {
     "AutoMhexModelForSequenceClassification",
+    "ContextExplainer",
+    "ContextExplanation",
     "Explanation",
     "MhexCallback",
     "MhexConfig",
