@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -36,10 +38,12 @@ def exhaustive(explainer, e: ContextExplanation) -> np.ndarray:
     ids = torch.tensor(tokenizer(e.prompt, add_special_tokens=False)["input_ids"])
     offsets = tokenizer(e.prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     after = tokenizer(e.continuation, add_special_tokens=False, return_offsets_mapping=True)
+    ends = [*(unit.start for unit in e.units[1:]), e.units[-1].end]  # a space goes with what stands before it
+    places = [(unit.start, end) for unit, end in zip(e.units, ends, strict=True)]
     model, rows = explainer.model, []
     for number in range(2 ** len(e.units)):
-        gone = [unit for index, unit in enumerate(e.units) if not number >> index & 1]
-        hidden = [any(u.start <= start and end <= u.end for u in gone) for start, end in offsets]
+        gone = [place for index, place in enumerate(places) if not number >> index & 1]
+        hidden = [any(first <= start and end <= last for first, last in gone) for start, end in offsets]
         mask = torch.tensor([[0 if h else 1 for h in hidden] + [1] * len(after["input_ids"])])
         whole = torch.cat([ids, torch.tensor(after["input_ids"])])[None]
         with torch.inference_mode():
@@ -76,14 +80,7 @@ def test_scores_are_shapley_values_once_all_subsets_are_asked(explainer):
 
 @pytest.mark.parametrize("sentences", [4, 5, 6])
 def test_half_the_subsets_agree_with_shapley_values(explainer, sentences):
-    context = " ".join([*CONTEXT.split(". ")[0:1], "Eve has two dogs. It is cold. We saw it. No. Ann met Bob."]) + "."
-    context = " ".join(
-        (CONTEXT + " Eve has two dogs.")
-        .replace("。 ", "。|")
-        .replace(". ", ".|")
-        .replace("! ", "!|")
-        .split("|")[:sentences]
-    )
+    context = " ".join(re.split(r"(?<=[.。!]) ", f"{CONTEXT} Eve has two dogs.")[:sentences])
     e = explainer.explain(context=context, query=QUERY, continuation=ANSWER, budget=2 ** (sentences - 1))
     assert len(e.units) == sentences
     exact = shapley_of_table(exhaustive(explainer, e), sentences)
@@ -162,10 +159,8 @@ def test_tokens_of_a_continuation(text):
     ids = read_prompt(tokenizer, prompt, "sentences").ids
     given = read_continuation(tokenizer, prompt, ids, text)
     assert tokenizer.decode(given.ids) == text
-    assert (
-        read_generated(tokenizer, prompt, ids, given.ids) == given
-        or read_generated(tokenizer, prompt, ids, given.ids).text == text
-    )
+    generated = read_generated(tokenizer, prompt, ids, given.ids)
+    assert generated.text == text and generated.spans == given.spans
     # half an emoji, as when the last new token cuts it
     cut = read_generated(tokenizer, prompt, ids, given.ids[:6])
     assert [end for _, end in cut.spans] == sorted(end for _, end in cut.spans) and cut.spans[-1][1] <= len(cut.text)
@@ -223,7 +218,7 @@ def test_subsets(units):
         (
             {"prompt": "Hi you.", "span": (0, 99)},
             ValueError,
-            r"span must lie in the continuation, from 0 to 3.*\(0, 99\)",
+            r"span must lie in.*from 0 to 3.*\(0, 99\)",
         ),
         ({"prompt": "Hi you.", "span": (2, 1)}, ValueError, "span must lie in the continuation"),
         ({"prompt": "Hi you.", "span": (0, 1)}, ValueError, "span must lie in the continuation"),  # a space
@@ -234,7 +229,7 @@ def test_subsets(units):
         (
             {"prompt": "Hi you. " * 60, "continuation": None},
             ValueError,
-            "prompt of 480 and max_new_tokens of 128 tokens",
+            "prompt of 480 and max_new_tokens of 128",
         ),
     ],
 )

@@ -169,7 +169,7 @@ def covariances(x: Array, attention: Array, pairs: float, rest: float) -> _Covar
 
 
 def _of_white_noise(x: Array) -> tuple[Array, float]:
-    """(M, N): the weight of each answer in each Shapley value, a(s) = (s - 1)! (N - s)! / N!; the sum of all squared."""
+    """(M, N): the weight of each answer in each Shapley value, a(s) = (s - 1)! (N - s)! / N!; all squared, summed."""
     units = x.shape[1]
 
     def log_weight(size: int) -> float:

@@ -6,13 +6,17 @@ Axes: N units, C spans.
 
 from __future__ import annotations
 
+import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...render.display import show_here, text_or_file
 from ..json_form import dumps, from_plain, loads, to_plain
 from ..parts import ModelRef
 from .parts import ContinuationSpan, Unit
@@ -42,10 +46,11 @@ class ContextExplanation:
     notes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name, source, parts in (
+        places: tuple[tuple[str, str, Sequence[Unit | ContinuationSpan]], ...] = (
             ("units", self.prompt, self.units),
             ("spans", self.continuation, self.spans),
-        ):
+        )
+        for name, source, parts in places:
             for index, part in enumerate(parts):
                 if not 0 <= part.start < part.end <= len(source) or source[part.start : part.end] != part.text:
                     raise ValueError(f"{name}[{index}] must be the text at its place, [{part.start}, {part.end}).")
@@ -96,6 +101,27 @@ class ContextExplanation:
         """The explanation again; ValueError for what is no JSON of one."""
         return cls.from_dict(loads(source))
 
+    def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
+        """One page that needs nothing else: as a string, or written to `path`."""
+        return text_or_file(_render().render_context_page(self.to_dict()), path)
+
+    def to_markdown(self) -> str:
+        """The units and their scores as Markdown."""
+        return str(_render().render_context_markdown(self.to_dict()))
+
+    def show(self) -> None:
+        """Displays the explanation in a notebook, else on the terminal."""
+        render, form = _render(), self.to_dict()
+        show_here(lambda: str(render.render_context_fragment(form)), lambda: render.render_context_terminal(form))
+
+    def _repr_html_(self) -> str:
+        return str(_render().render_context_fragment(self.to_dict()))
+
     def __repr__(self) -> str:
         spans = "one span" if len(self.spans) == 1 else f"{len(self.spans)} spans"
         return f"<ContextExplanation of {spans} by {len(self.units)} units, budget {self.budget}>"
+
+
+def _render() -> Any:
+    """The room that displays; asked for late, as `Explanation` does, so that numbers alone stay light."""
+    return importlib.import_module("mhex_nlp.render")

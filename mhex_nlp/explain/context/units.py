@@ -147,7 +147,7 @@ def read_continuation(tokenizer: Any, prompt: Prompt, ids: Tensor, text: str) ->
     """
     joint, tokens = tokenise_whole(tokenizer, prompt.text + text, add_special_tokens=not prompt.templated)
     count, before = len(ids), len(prompt.text)
-    if joint[:count] != ids.tolist() or any(token.start < before < token.end for token in tokens if token.start):
+    if joint[:count] != ids.tolist() or any(start < before < end for start, end in map(_span, tokens)):
         joint, tokens = tokenise_whole(tokenizer, text, add_special_tokens=False)
         count = before = 0
     spans = [(start - before, end - before) for start, end in map(_span, tokens[count:])]
