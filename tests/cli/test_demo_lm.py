@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mhex demo --task lm`: with a tiny model in the place of the packaged one, and as a sentence where that is missing."""
+"""`mhex demo --task lm`: with a tiny model in the place of the packaged one, and a sentence where that is missing."""
 
 from __future__ import annotations
 

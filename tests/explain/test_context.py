@@ -80,12 +80,14 @@ def test_scores_are_shapley_values_once_all_subsets_are_asked(explainer):
 
 @pytest.mark.parametrize("sentences", [4, 5, 6])
 def test_half_the_subsets_agree_with_shapley_values(explainer, sentences):
+    """In the mean over four spans: one swap of neighbours among five is 0.9 already."""
     context = " ".join(re.split(r"(?<=[.。!]) ", f"{CONTEXT} Eve has two dogs.")[:sentences])
-    e = explainer.explain(context=context, query=QUERY, continuation=ANSWER, budget=2 ** (sentences - 1))
+    spans = [(0, 3), (3, 8), (9, 16), (16, len(ANSWER))]
+    e = explainer.explain(context=context, query=QUERY, continuation=ANSWER, span=spans, budget=2 ** (sentences - 1))
     assert len(e.units) == sentences
     exact = shapley_of_table(exhaustive(explainer, e), sentences)
-    agreements = [spearmanr(e.scores[:, span], exact[:, span]).statistic for span in range(len(e.spans))]
-    assert min(agreements) >= 0.95 - 1e-9 or np.mean(agreements) >= 0.95, agreements
+    agreements = [spearmanr(e.scores[:, span], exact[:, span]).statistic for span in range(len(spans))]
+    assert np.mean(agreements) >= 0.95, agreements
 
 
 def test_scores_add_up(refined):

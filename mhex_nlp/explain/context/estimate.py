@@ -51,8 +51,9 @@ def chosen_subsets(attention: Array, budget: int, seed: int) -> Kept:
     """(S, N) bool: the ablations to ask about, and last the prompt without any unit, which is not in the budget.
 
     Complement pairs that together say most (`refinement.chosen_pairs`), in which interactions of two cancel; for one
-    ablation in eight a single unit is left out instead, those with the most attention (N,) first. All subsets where
-    they are no more than the budget, none for a budget of 0.
+    ablation in eight a single unit is left out instead, those with the most attention (N,) first. Once the budget is
+    half of all subsets, every unit alone and left out alone comes first, which Shapley values weigh most. All subsets
+    where they are no more than the budget, none for a budget of 0.
     """
     units = len(attention)
     nothing = np.zeros((1, units), dtype=bool)
@@ -61,12 +62,16 @@ def chosen_subsets(attention: Array, budget: int, seed: int) -> Kept:
     proper = 2**units - 2 if units <= _ENUMERATED else None
     if proper is not None and budget >= proper:
         return np.concatenate([_numbered(np.arange(1, proper + 1), units), nothing])
+    alone = np.eye(units, dtype=bool)
     singles = max(budget // 8, 1)
     singles += (budget - singles) % 2
-    pairs = chosen_pairs(units, (budget - singles) // 2, seed)
-    asked = np.concatenate([pairs, ~pairs])
+    asked, pairs = alone[:0], chosen_pairs(units, (budget - singles) // 2, seed)
+    if proper is not None and units > 3 and budget >= 2 ** (units - 1):
+        asked, pairs = np.concatenate([alone, ~alone]), chosen_pairs(units, 2 ** (units - 1) - 2, seed)
+        pairs = pairs[(pairs.sum(1) > 1) & (pairs.sum(1) < units - 1)][: (budget - len(asked)) // 2]
+    asked = np.concatenate([asked, pairs, ~pairs])
     order = np.argsort(-attention, kind="stable")
-    further = [~np.eye(units, dtype=bool)[order]]
+    further = [~alone[order]]
     if proper is not None:  # few units: what is left out alone may stand in the pairs already
         further.append(_numbered(np.random.default_rng([seed, units]).permutation(proper) + 1, units))
     known = {row.tobytes() for row in asked}

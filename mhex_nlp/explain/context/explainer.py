@@ -36,8 +36,7 @@ from .units import (
     read_continuation,
     read_generated,
     read_prompt,
-    span_members,
-    wanted_spans,
+    spans_of,
 )
 
 _NO_ATTENTION = "The model's attention cannot be seen, so that the scores start from no prior."
@@ -136,8 +135,7 @@ class ContextExplainer:
         self._check_length(
             len(read.ids) + len(spoken.ids), f"prompt and continuation of {len(read.ids)} and {len(spoken.ids)}"
         )
-        spans = wanted_spans(spoken.text, span, self.language)
-        members = span_members(spoken, spans)
+        spans, members = spans_of(spoken, span, self.language)
         return self._explained(written, read, spoken, spans, members, continuation is None, budget, seed, id)
 
     def _explained(
@@ -217,7 +215,8 @@ class ContextExplainer:
             mask = torch.ones_like(ids)
             output = runner.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, **settings)
         generated = output[0, len(read.ids) :].cpu()
-        ends = torch.tensor(self.model.generation_config.eos_token_id or []).flatten()
+        end = self.model.generation_config.eos_token_id
+        ends = torch.tensor([] if end is None else end).flatten()
         stops = torch.isin(generated, ends).nonzero()
         generated = generated[: int(stops[0])] if len(stops) else generated
         if not tokenizer.decode(generated, skip_special_tokens=False).strip():

@@ -174,14 +174,35 @@ def read_generated(tokenizer: Any, prompt: Prompt, ids: Tensor, generated: Tenso
     return ReadContinuation(text, generated, tuple(itertools.pairwise(ends)))
 
 
-def wanted_spans(text: str, span: Any, language: str | None = None) -> list[CharSpan]:
-    """The spans of a continuation to be explained, code points: one, several, or for `None` its sentences.
+def spans_of(read: ReadContinuation, span: Any, language: str | None = None) -> tuple[list[CharSpan], Tensor]:
+    """The spans to be explained, those asked for or else the sentences, and (A, C) float64, 1 for tokens of a span.
+
+    A token belongs to a span that holds its first visible code point. With sentences every token belongs to one.
+
+    Raises:
+        TypeError, ValueError: a span that is no part of the continuation, or that no token begins in.
+    """
+    spans = segment_sentences(read.text, language) if span is None else given_spans(read.text, span)
+    members = torch.zeros(len(read.ids), len(spans), dtype=torch.float64)
+    if span is None:
+        members[range(len(read.ids)), assign_to_spans(read.text, read.spans, spans)] = 1
+        there = members.any(0)
+        return [place for place, held in zip(spans, there.tolist(), strict=True) if held], members[:, there]
+    for index, (start, end) in enumerate(read.spans):
+        visible = next((at for at in range(start, end) if not read.text[at].isspace()), start)
+        members[index] = torch.tensor([float(first <= visible < last) for first, last in spans])
+    if not members.any(0).all():
+        empty = spans[int((~members.any(0)).nonzero()[0])]
+        raise ValueError(f"span must hold the beginning of at least one token of the continuation, got {empty}.")
+    return spans, members
+
+
+def given_spans(text: str, span: Any) -> list[CharSpan]:
+    """The spans of a continuation that are asked for, code points: one, or several.
 
     Raises:
         TypeError, ValueError: a span that is no part of the continuation.
     """
-    if span is None:
-        return segment_sentences(text, language)
     several = [span] if isinstance(span, Sequence) and span and not isinstance(span[0], Sequence) else span
     expected = "span must be a pair (start, end) of code points, or a list of such"
     if not isinstance(several, Sequence) or not several:
@@ -199,20 +220,3 @@ def wanted_spans(text: str, span: Any, language: str | None = None) -> list[Char
             )
         checked.append((start, end))
     return checked
-
-
-def span_members(read: ReadContinuation, spans: Sequence[CharSpan]) -> Tensor:
-    """(A, C) float64, 1 where a token belongs to a span: its first visible code point does, or it ends before that.
-
-    Raises:
-        ValueError: a span that no token begins in.
-    """
-    members = torch.zeros(len(read.ids), len(spans), dtype=torch.float64)
-    for index, (start, end) in enumerate(read.spans):
-        visible = next((at for at in range(start, end) if not read.text[at].isspace()), start)
-        for number, (first, last) in enumerate(spans):
-            members[index, number] = float(first <= visible < last)
-    empty = [spans[number] for number in range(len(spans)) if not members[:, number].any()]
-    if empty:
-        raise ValueError(f"span must hold the beginning of at least one token of the continuation, got {empty[0]}.")
-    return members
