@@ -62,7 +62,7 @@ class AblatedContext:
         self.batch_tokens = usual_batch_tokens(self.device) if batch_tokens is None else batch_tokens
         token_batches([], self.batch_tokens)  # refuses a bad budget
         self.rows = 0
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in _arguments(model)
         self._compacts = self._leaving_out_is_hiding()
         self.rows = 0
 
@@ -230,9 +230,16 @@ def check_reads_by_attention(model: Any) -> None:
             f"model must read its context by attention alone, got a {name}, which carries a state from token to token: "
             "nothing can be hidden from that."
         )
-    parameters = inspect.signature(model.forward).parameters
-    if not {"position_ids", "attention_mask", "past_key_values"} <= set(parameters) or getattr(config, "alibi", False):
+    needed = {"position_ids", "attention_mask", "past_key_values"}
+    if not needed <= _arguments(model) or getattr(text_config, "alibi", False):
         raise ValueError(
             f"model must take position_ids, or hiding tokens would move the others, got a {name}, which counts "
             "positions itself."
         )
+
+
+def _arguments(model: Any) -> set[str]:
+    """The names that the forward of the model itself takes, inside torch.compile and PEFT."""
+    model = getattr(model, "_orig_mod", model)
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return set(inspect.signature(model.forward).parameters)
