@@ -177,19 +177,7 @@ class ContextExplainer:
             continuation=spoken.text,
             generated=generated,
             units=read.units,
-            spans=tuple(
-                ContinuationSpan(
-                    text=spoken.text[start:end],
-                    start=start,
-                    end=end,
-                    log_probability=float(answers[0, number]),
-                    empty_log_probability=float(answers[-1, number]) if len(subsets) else None,
-                    scores=tuple(results.scores[:, number].tolist()),
-                    errors=None if results.errors is None else tuple(results.errors[:, number].tolist()),
-                    lds=results.lds[number],
-                )
-                for number, (start, end) in enumerate(spans)
-            ),
+            spans=_scored(spoken.text, spans, answers, results),
             budget=budget,
             passes=len(kept) + (attention is not None),
             prior="none" if attention is None else "attention",
@@ -227,3 +215,20 @@ class ContextExplainer:
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if longest is not None and tokens > longest:
             raise ValueError(f"{what} tokens must be no more than the {longest} that the model takes, got {tokens}.")
+
+
+def _scored(text: str, spans: list[CharSpan], answers: Array, results: Estimate) -> tuple[ContinuationSpan, ...]:
+    """The spans of a continuation with their scores; answers are (M, C), those to the whole prompt first."""
+    return tuple(
+        ContinuationSpan(
+            text=text[start:end],
+            start=start,
+            end=end,
+            log_probability=float(answers[0, number]),
+            empty_log_probability=None if results.errors is None else float(answers[-1, number]),
+            scores=tuple(results.scores[:, number].tolist()),
+            errors=None if results.errors is None else tuple(results.errors[:, number].tolist()),
+            lds=results.lds[number],
+        )
+        for number, (start, end) in enumerate(spans)
+    )
