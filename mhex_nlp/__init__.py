@@ -19,6 +19,8 @@ _HOMES = {
     "AutoMhexModelForSequenceClassification": "models.auto",
     "AutoMhexModelForTokenClassification": "models.auto",
     "get_mhex_model": "models.conversion",
+    "ContextExplainer": "explain.context.explainer",
+    "ContextExplanation": "explain.context.explanation",
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
     "MhexEntityExplainer": "explain.entities",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from .evaluation.head_collaboration import head_collaboration as head_collaboration
     from .evaluation.scored_text import ScoredText as ScoredText
     from .explain.answers import MhexAnswerExplainer as MhexAnswerExplainer
+    from .explain.context.explainer import ContextExplainer as ContextExplainer
+    from .explain.context.explanation import ContextExplanation as ContextExplanation
     from .explain.entities import MhexEntityExplainer as MhexEntityExplainer
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explainers import explainer_for as explainer_for

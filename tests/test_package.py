@@ -32,6 +32,8 @@ PUBLIC = {
     "AutoMhexModelForQuestionAnswering",
     "AutoMhexModelForSequenceClassification",
     "AutoMhexModelForTokenClassification",
+    "ContextExplainer",
+    "ContextExplanation",
     "Explanation",
     "MhexAnswerExplainer",
     "MhexCallback",
