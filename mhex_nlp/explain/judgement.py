@@ -104,22 +104,14 @@ def judge_places(
         texts = [
             text for text, of_text in zip(batch.texts, batch.rows, strict=True) for row in of_text for _ in row.inputs
         ]
-        positions = [part.content_positions(request.causal) for part in parts]
-        outside = [
-            [rank for rank, p in enumerate(places) if int(part.positions[p]) not in part.own]
-            for part, places in zip(parts, positions, strict=True)
-        ]
+        outside = [part.removable_positions(request.causal) for part in parts]
         subsets = [random_subsets(len(others), masks, [seed, n]) for n, others in enumerate(outside)]
-        kept = []
-        for places, others, subset in zip(positions, outside, subsets, strict=True):
-            kept.append(torch.ones(len(subset) + 1, len(places), dtype=torch.bool))
-            kept[-1][:, others] = torch.cat([subset, torch.zeros_like(subset[:1])])
-        answers = model.kept_logits(parts, kept)
+        answers = model.kept_logits(parts, [torch.cat([kept, torch.zeros_like(kept[:1])]) for kept in subsets])
         scores, of_places = batch.evidence.per_depth.sum(2), batch.evidence.answers or ()
-        for row, (text, places, others) in enumerate(zip(texts, positions, outside, strict=True)):
+        for row, (text, others) in enumerate(zip(texts, outside, strict=True)):
             if len(others) > 1:
-                phi = scores[row, [places[rank] for rank in others]]
-                rows.append(_rows(phi, answers[row], subsets[row], of_places[row].predicted, request))
+                target = of_places[row].predicted
+                rows.append(_rows(scores[row, others], answers[row], subsets[row], target, request))
                 owners.append(text)
     return _judgement(rows, owners, request, masks, model.removal, seed, fit_holds)
 

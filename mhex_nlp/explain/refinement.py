@@ -193,6 +193,8 @@ def refine(kept: NDArray[np.bool_], answers: Array, scores: Array, total: Array,
         prior: of the noise, and of the errors of the scores.
     """
     x = np.asarray(kept * 2.0 - 1, dtype=np.float64)
+    if not x.shape[1]:  # a place that is all there is of its text
+        return Posterior(scores, np.zeros((0, 0)), np.zeros((scores.shape[1],) * 2), prior, len(x))
     mean = scores + (total - scores.sum(0)) / x.shape[1]
     errors = prior_covariance(mean) / prior.ratio
     triples = interactions(x)
@@ -251,7 +253,7 @@ def interactions(x: Array) -> Interactions:
     sizes = ((x > 0).sum(1)[:, None]).astype(int)
     white = np.where(x > 0, weight[sizes % tokens], -weight[(tokens - sizes) % tokens]).T
     centring = np.eye(tokens) - 1 / tokens
-    white_values = centring * (weight.sum() / (tokens - 1))
+    white_values = centring * (weight.sum() / max(tokens - 1, 1))
     if tokens < 3:
         return Interactions(np.eye(pairs), white, white_values)
     alike, total, count = x @ x.T, x.sum(1, keepdims=True), comb(tokens, 3)

@@ -55,7 +55,9 @@ def test_gradients_cost_what_is_said(explainer, monkeypatch):
     """16 passes: two steps, three each, and five pairs; the empty text is asked for besides."""
     rows, steps = [], []
     run, gradients = PerturbedModel.run, budgets.integrated_gradients
-    monkeypatch.setattr(PerturbedModel, "run", lambda self, batch, *a: rows.extend(batch) or run(self, batch, *a))
+    monkeypatch.setattr(
+        PerturbedModel, "run", lambda self, batch, *a, **k: rows.extend(batch) or run(self, batch, *a, **k)
+    )
     monkeypatch.setattr(budgets, "integrated_gradients", lambda *a: steps.append(a[-1]) or gradients(*a))
     e = explainer(TEXT, budget=16)
     assert steps == [2] and len(rows) == 10 + 1 and e.passes == 17

@@ -56,6 +56,17 @@ def own_logits(model, explanation, raw=None):
     return rows.mean(0)
 
 
+def masked_value(model, explanation, kept):
+    """The centred logit of a place of one token when of all content tokens only `kept` stay."""
+    features = {name: tensor.clone() for name, tensor in inputs_for(model, explanation.text).items()}
+    for index, token in enumerate(explanation.tokens):
+        if not token.special and index not in kept:
+            features["input_ids"][0, index] = TOKENIZER.mask_token_id
+    with torch.no_grad():
+        logits = model(**features).logits[0, explanation.place.tokens[0]]
+    return float(logits[explanation.target.id] - logits.mean())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_completeness_offsets_and_batches(family):
     """I2, I3 and I5 at places: what is explained is the model's own mean logit, alone, in a list and in any batch."""
@@ -203,13 +214,13 @@ def test_windows(model, stride):
     assert refined.place.text == text and refined.misfit == pytest.approx(0, abs=1e-4)
 
 
-def test_a_budget_serves_all_places_of_a_text(model, explainer, monkeypatch):
+def test_a_budget_keeps_the_place_it_is_spent_on(model, explainer, monkeypatch):
     calls, run = [], PerturbedModel.run
     monkeypatch.setattr(
         PerturbedModel, "run", lambda self, batch, **k: calls.append(len(batch)) or run(self, batch, **k)
     )
     whole = explainer(TEXT, budget=16)
-    assert len(whole) > 2 and sum(calls) == 17  # and the empty text
+    assert len(whole) > 2 and sum(calls) == 17 * len(whole) + 1  # with each place alone, and the empty text
     for one in whole:
         logits = own_logits(model, one)
         assert one.base_value + one.sum == pytest.approx(float(logits.max() - logits.mean()), abs=1e-4)
@@ -218,6 +229,10 @@ def test_a_budget_serves_all_places_of_a_text(model, explainer, monkeypatch):
             and one.misfit == pytest.approx(0, abs=1e-4)
             and all(t.error is not None for t in one.tokens)
         )
+    one = next(one for one in whole if len(one.place.tokens) == 1)
+    alone, empty = (masked_value(model, one, kept) for kept in (one.place.tokens, ()))
+    assert one.base_value == pytest.approx(empty, abs=1e-4)
+    assert one.place_score == pytest.approx(alone - empty, abs=1e-4)
     short = explainer("film was dull", budget=6)  # all pairs there are: the values are exact
     assert short and all(token.error == 0 for token in short[0].tokens)
 

@@ -30,7 +30,7 @@ class Game:
     def contrast_of(self, target: int, labels: int) -> torch.Tensor:
         return torch.ones(labels, dtype=torch.float64)
 
-    def gradients(self, texts: Any, pairs: Any, contrast: Any, steps: int) -> None:
+    def gradients(self, texts: Any, pairs: Any, contrast: Any, steps: int, seed: Any) -> None:
         return None
 
     def rows(self, texts: Any, pairs: Any, numbers: Any, seed: int, masks: int) -> Any:
