@@ -110,10 +110,7 @@ class PositionedExplanation:
 
     def to_figure(self, path: str | PathLike[str], **options: Any) -> None:
         """Write the text once for each place, as SVG, PDF or PNG; options and errors as `Explanation.to_figure`."""
-        kind = Path(path).suffix.lower()
-        if kind not in (".svg", ".pdf", ".png"):
-            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
-        Path(path).write_bytes(draw("positioned_figure", self.to_dict(), kind[1:], **options))
+        draw_to_file("positioned_figure", self.to_dict(), path, **options)
 
     def to_markdown(self, path: str | PathLike[str] | None = None, unit: str = "words") -> str | None:
         """A table with a row a place, its own words' score apart: as a string, or written to `path`."""
@@ -143,6 +140,14 @@ def draw(name: str, *arguments: Any, **options: Any) -> Any:
     from .. import render
 
     return getattr(render, f"render_{name}")(*arguments, **options)
+
+
+def draw_to_file(name: str, document: dict[str, Any], path: str | PathLike[str], **options: Any) -> None:
+    """Writes a figure in the format that the end of `path` says; ValueError for another end."""
+    kind = Path(path).suffix.lower()
+    if kind not in (".svg", ".pdf", ".png"):
+        raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+    Path(path).write_bytes(draw(name, document, kind[1:], **options))
 
 
 def render_any_page(documents: Iterable[dict[str, Any]], *, title: str, unit: str = "words") -> str:

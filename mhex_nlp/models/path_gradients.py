@@ -82,24 +82,33 @@ def path_gradients(
         rows = [(index, point) for index in range(len(items)) for point in points]
         sums: dict[int, Tensor] = {}
         ends: dict[int, tuple[Tensor, Tensor]] = {}
-        blank = _blank(model, perturbed.tokenizer.mask_token_id)
         ids = [items[index].features["input_ids"] for index, _ in rows]
         for batch in perturbed.batcher.indices(ids, BATCH_TOKENS):
             indices, places = zip(*(rows[number] for number in batch), strict=True)
             moved = None if shifts is None else [shifts[index] for index in indices]
+            blank = _blank(model, perturbed.tokenizer.mask_token_id)
             probe = _Probe(torch.tensor(places), [fixed[index] for index in indices], blank, moved)
-            inputs = perturbed.batcher.collate([items[index].features for index in indices])
-            lengths = torch.tensor([len(items[index]) for index in indices], device=model.device)
-            gradient = probe.gradient(model, inputs, weights[list(indices)], lengths)
+            chosen = [items[index] for index in indices]
+            gradient = _gradient(probe, model, perturbed, chosen, weights[list(indices)])
             for row, index in enumerate(indices):
-                own = gradient[row, : len(items[index])].double().cpu()
-                if not own.isfinite().all():
-                    raise ValueError("the model's gradients are not finite, so nothing can be said of them.")
-                sums[index] = sums[index] + own if index in sums else own
+                of_text = gradient[row, : len(items[index])]
+                sums[index] = sums[index] + of_text if index in sums else of_text
                 if index not in ends:
-                    path, embedded = (part[row, : len(own)].double().cpu() for part in (probe.path, probe.embedded))
+                    path, embedded = (part[row, : len(of_text)].double().cpu() for part in (probe.path, probe.embedded))
                     ends[index] = path, embedded
     return [PathGradient(sums[index] / len(points), *ends[index]) for index in range(len(items))]
+
+
+def _gradient(
+    probe: _Probe, model: Any, perturbed: PerturbedModel, items: Sequence[TokenisedText], weights: Tensor
+) -> Tensor:
+    """(B, T, H) float64 on the CPU, at the points of the probe; ValueError where a text's is not finite."""
+    lengths = torch.tensor([len(item) for item in items], device=model.device)
+    inputs = perturbed.batcher.collate([item.features for item in items])
+    gradient = probe.gradient(model, inputs, weights, lengths).double().cpu()
+    if not all(bool(gradient[row, : len(item)].isfinite().all()) for row, item in enumerate(items)):
+        raise ValueError("the model's gradients are not finite, so nothing can be said of them.")
+    return gradient
 
 
 def integrated_gradients(

@@ -147,7 +147,6 @@ def test_a_job_with_gold_tags_and_its_report(explainer, folder, tmp_path, capsys
 
 def test_a_report_by_type_with_mistakes(explainer, tmp_path):
     """By hand: what is right, of another type, of another span, made up and missed."""
-    pytest.importorskip("mhex_nlp.render.entity_report")
     whole = explainer(TEXTS)
     gold = [[[one.place.start, one.place.end, one.place.label] for one in text] for text in whole]
     count = sum(map(len, gold))
@@ -182,7 +181,6 @@ def test_a_report_by_type_with_mistakes(explainer, tmp_path):
 
 
 def test_the_command_reports_entities(folder, tmp_path, capsys):
-    pytest.importorskip("mhex_nlp.render.entity_report")
     data = tmp_path / "texts.jsonl"
     data.write_text("\n".join(json.dumps({"text": text, "tags": ["O"] * len(text.split())}) for text in TEXTS))
     call = ["highlight", "--model", folder, "--data", data, "--output", tmp_path / "out", "--format", "jsonl,html"]

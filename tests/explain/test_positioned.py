@@ -72,7 +72,6 @@ def test_other_documents_are_refused(changes, message):
 
 def test_displays(tmp_path, capsys):
     """Each asks `mhex_nlp.render` for what it shows of a document."""
-    pytest.importorskip("mhex_nlp.render.positioned")
     whole = positioned(notes=["One note."])
     assert "One note." in whole.to_html() and whole._repr_html_().startswith("<div")
     assert "superb" in whole.to_markdown() and "superb" in whole.to_latex()

@@ -5,7 +5,6 @@ each sentence of its answer is traced to the sentences it read.
 
 from __future__ import annotations
 
-import importlib
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,10 +66,7 @@ def run_lm_demo(output: Path, *, budget: int = 24, seed: int = 0) -> Any:
     explanation = explainer.explain(context=CONTEXT, query=QUERY, budget=budget, seed=seed, max_new_tokens=48)
     output.mkdir(parents=True, exist_ok=True)
     _show(explanation)
-    documents = {JSON: explanation.to_json(indent=1) + "\n"}
-    render = importlib.import_module("mhex_nlp.render")
-    if hasattr(render, "render_context_page"):
-        documents[PAGE] = render.render_context_page(explanation.to_dict())
+    documents = {JSON: explanation.to_json(indent=1) + "\n", PAGE: str(explanation.to_html())}
     for name, text in documents.items():
         with durable(output / name) as file:
             file.write(text.encode())

@@ -6,7 +6,6 @@ Axes: N units, C spans.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from ...render.display import show_here, text_or_file
 from ..json_form import dumps, from_plain, loads, to_plain
 from ..parts import ModelRef
+from ..positioned import draw, draw_to_file
 from .parts import ContinuationSpan, Unit
 
 SCHEMA = "mhex-context/1.0"
@@ -103,25 +103,24 @@ class ContextExplanation:
 
     def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
         """One page that needs nothing else: as a string, or written to `path`."""
-        return text_or_file(_render().render_context_page(self.to_dict()), path)
+        return text_or_file(draw("context_page", self.to_dict()), path)
 
     def to_markdown(self) -> str:
         """The units and their scores as Markdown."""
-        return str(_render().render_context_markdown(self.to_dict()))
+        return str(draw("context_markdown", self.to_dict()))
+
+    def to_figure(self, path: str | PathLike[str], **options: Any) -> None:
+        """Write a heat map, units by spans, as SVG, PDF or PNG; options and errors as `Explanation.to_figure`."""
+        draw_to_file("context_figure", self.to_dict(), path, **options)
 
     def show(self) -> None:
         """Displays the explanation in a notebook, else on the terminal."""
-        render, form = _render(), self.to_dict()
-        show_here(lambda: str(render.render_context_fragment(form)), lambda: render.render_context_terminal(form))
+        form = self.to_dict()
+        show_here(lambda: draw("context_fragment", form), lambda: draw("context_terminal", form))
 
     def _repr_html_(self) -> str:
-        return str(_render().render_context_fragment(self.to_dict()))
+        return str(draw("context_fragment", self.to_dict()))
 
     def __repr__(self) -> str:
         spans = "one span" if len(self.spans) == 1 else f"{len(self.spans)} spans"
         return f"<ContextExplanation of {spans} by {len(self.units)} units, budget {self.budget}>"
-
-
-def _render() -> Any:
-    """The room that displays; asked for late, as `Explanation` does, so that numbers alone stay light."""
-    return importlib.import_module("mhex_nlp.render")
