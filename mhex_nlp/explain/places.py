@@ -92,7 +92,7 @@ class PlaceFinder(Protocol):
 
 
 class PlacedModel:
-    """Asks a model about places as a `PerturbedModel` is asked about texts: one pass serves all places of a text."""
+    """Asks a model about places, which stay, as a `PerturbedModel` is asked about texts."""
 
     def __init__(self, perturbed: PerturbedModel) -> None:
         self._perturbed, self.removal = perturbed, perturbed.removal
