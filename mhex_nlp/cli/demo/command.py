@@ -9,6 +9,7 @@ from pathlib import Path
 HELP = "fine-tune the packaged encoder on the embedded sentences and show what made it decide"
 EXAMPLE = """example:
   mhex demo --output demo-output
+  mhex demo --task ner --output demo-ner
   mhex demo --task lm --output demo-lm
 """
 
@@ -16,7 +17,7 @@ EXAMPLE = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex demo`."""
     add = parser.add_argument
-    add("--task", choices=("classification", "lm"), default="classification", help="(default: %(default)s)")
+    add("--task", choices=("classification", "ner", "lm"), default="classification", help="(default: %(default)s)")
     add("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
     add("--epochs", type=int, default=6, help="passes over the training sentences (default: %(default)s)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -29,6 +30,11 @@ def run(args: argparse.Namespace) -> int:
         from .lm import run_lm_demo
 
         run_lm_demo(args.output, seed=args.seed)
+        return 0
+    if args.task == "ner":
+        from .ner import run_ner_demo
+
+        run_ner_demo(args.output, epochs=args.epochs, seed=args.seed)
         return 0
     from .run import run_demo
 

@@ -15,19 +15,23 @@ from ...inputs.folders import check_folder, check_plain, read_object
 
 MARKER = "mhex-demo.json"
 _SCRATCH = ".mhex-demo-"
+_FILES = {"classification": ("explanations.jsonl", "report.html"), "ner": ("entities.jsonl", "entities.html")}
 
 
-def check_output(output: Path) -> None:
-    """Refuses a folder that is neither empty nor an earlier demo's, or whose model was changed since."""
+def check_output(output: Path, task: str = "classification") -> None:
+    """Refuses a folder that is neither empty nor an earlier demo's of the task, or whose model was changed since."""
     check_folder(output)
     names = sorted(path.name for path in output.glob("*") if not path.name.startswith(_SCRATCH))
     if not names:
         return
-    check_plain(output, [MARKER, "explanations.jsonl", "report.html"])
-    if "model" not in read_object(output / MARKER):
+    check_plain(output, [MARKER, *_FILES[task]])
+    marker = read_object(output / MARKER)
+    if "model" not in marker:
         raise ValueError(
             f"output must be a new or empty folder, or that of an earlier demo, got {output}, which holds {names[0]}."
         )
+    if (earlier := marker.get("task", "classification")) != task:
+        raise ValueError(f"output must be the folder of an earlier demo of {task}, got {output}, of {earlier!r:.40}.")
     if "model" in names and _digest(output / "model") not in (output / MARKER).read_text("utf-8"):
         raise ValueError(
             f"output must be a folder whose model the demo may replace, got {output}, whose model was changed after "
@@ -50,7 +54,7 @@ def put_in_place(folder: Path, output: Path, settings: dict[str, Any]) -> None:
     report = json.loads(metrics.read_text("utf-8"))
     report["settings"]["output_dir"] = str(old)
     metrics.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    check_output(output)  # training took a while
+    check_output(output, settings.get("task", "classification"))  # training took a while
     marker = {**settings, "model": _digest(new)}
     if old.exists():
         old.rename(folder / "replaced")
