@@ -93,8 +93,8 @@ class MhexEntityExplainer(PlaceExplainer[PositionedExplanation]):
             target: the label explained, by name or id, or a type of entities such as "LOC", which is B-LOC for a run
                 that begins with B; by default the predicted one.
             foil: a label, or a type, to compare with. An entity that is predicted as it is left out, with a note.
-            classes, layers, budget, tolerance, max_budget, seed, ids: as for `MhexExplainer`. One further pass serves
-                all entities of a text. With "auto" the words beside each entity are ranked.
+            classes, layers, budget, tolerance, max_budget, seed, ids: as for `MhexExplainer`. A budget is spent on
+                each entity, which stays while other words are removed; with "auto" these are ranked.
 
         Returns:
             a `PositionedExplanation`, or a list of them in the order of the texts.
