@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several positions explained in one pass, against a plain one: `python -m studies.positions.cost [rounds] [threads]`.
+"""Several positions explained in one pass, against a plain one, in paired rounds.
 
-MiniLM as a token classifier of seven labels with random heads and matrices, one text a batch. Rounds are paired: each
-times the plain model and ours one after the other; the median of the rounds' ratios is printed with its quartiles.
+    python -m studies.positions.cost --output docs/results/positions_cost.json
+
+MiniLM as a token classifier of seven labels with random heads and matrices, one text a batch.
 """
 
 from __future__ import annotations
 
-import sys
-import time
+from functools import partial
+from typing import Any
 
 import torch
 from transformers import BertForTokenClassification
@@ -16,6 +17,8 @@ from transformers import BertForTokenClassification
 from mhex_nlp import MhexConfig, get_mhex_model
 from mhex_nlp.cli.demo.encoder import minilm_path
 from mhex_nlp.models.heads.readout import FeatureLayout
+
+from ..common import MINILM, be_quiet, machine, make_parser, ratio, timed_rounds, write_json
 
 LABELS = 7
 
@@ -34,31 +37,26 @@ def fitted_model() -> tuple[torch.nn.Module, torch.nn.Module]:
 
 
 @torch.inference_mode()
-def main(rounds: int = 60, threads: int = 1) -> None:
-    """Prints a row for each length and number of places."""
-    torch.set_num_threads(threads)
+def main() -> None:
+    """Writes the ratio of each length and number of places."""
+    options = make_parser(__doc__, page=False, rounds=60, threads=1).parse_args()
+    be_quiet()
+    torch.set_num_threads(options.threads)
     plain, model = fitted_model()
-    print("tokens  places  plain ms  ours / plain [quartiles]")
+    report: dict[str, Any] = {"machine": machine(), "model": MINILM, "labels": LABELS, "rounds": options.rounds}
     for tokens in (32, 128):
         ids = torch.randint(1000, 20000, (1, tokens))
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "return_dict": True}
+        runs: dict[Any, Any] = {"plain": partial(plain, **inputs)}
         for places in (1, 10, tokens):
             positions = torch.linspace(0, tokens - 1, places).long()[None]
-            ours = {**inputs, "positions": positions, "output_attributions": True, "output_head_logits": False}
-            ratios, base = [], []
-            for number in range(rounds + 3):
-                start = time.perf_counter()
-                plain(**inputs)
-                middle = time.perf_counter()
-                model(**ours)
-                end = time.perf_counter()
-                if number >= 3:
-                    base.append(middle - start)
-                    ratios.append((end - middle) / (middle - start))
-            low, median, high = torch.tensor(ratios).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
-            milliseconds = 1000 * torch.tensor(base).median().item()
-            print(f"{tokens:6}  {places:6}  {milliseconds:8.1f}  {median:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+            ours = {"positions": positions, "output_attributions": True, "output_head_logits": False}
+            runs[places] = partial(model, **inputs, **ours)
+        seconds = timed_rounds(runs, dict.fromkeys(runs, options.rounds), warm_up=5)
+        for places in (1, 10, tokens):
+            report[f"{tokens} tokens, {places} places"] = ratio(seconds[places], seconds["plain"])
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
