@@ -125,7 +125,7 @@ def _train(encoder: Path, sentences: Sequence[TaggedSentence], epochs: int, seed
     trainer = Trainer(
         model,
         arguments,
-        train_dataset=encode_tagged(tokenizer, sentences),  # type: ignore[arg-type]  # has a length and is indexed
+        train_dataset=encode_tagged(tokenizer, sentences),  # has a length and is indexed
         data_collator=DataCollatorForTokenClassification(tokenizer),
         processing_class=tokenizer,
         callbacks=[MhexCallback(masked_words=MASKED_WORDS)],
