@@ -22,7 +22,7 @@ from .entities import LABELS, TYPES, TaggedSentence, load_entities, names, shown
 from .output import check_output, put_in_place, scratch
 
 JSONL, PAGE = "entities.jsonl", "entities.html"
-BUDGET = 16  # further passes for each sentence shown
+BUDGET = 16  # further passes for each entity shown
 MASKS = 16  # subsets of each sentence in the fit: many, since the sentences are few
 MASKED_WORDS = 0.3  # share of the sentences that lose some words in training, since explanations ask about such
 LEARNING_RATE = 2e-4  # of the backbone
@@ -48,7 +48,7 @@ def run_ner_demo(output: Path, *, epochs: int = 6, seed: int = 0) -> dict[str, A
         model, tokenizer = _train(encoder, trained_on, epochs, seed)
         say("Fitting the equivalent matrices to what the model does when words are masked ...")
         figures = _fit(model, tokenizer, [sentence.text for sentence in trained_on], seed)
-        say(f"Explaining entities, with {BUDGET} further passes a sentence for those on the page ...")
+        say(f"Explaining entities, with {BUDGET} further passes for each on the page ...")
         model.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
         from ...explain.entities import MhexEntityExplainer
@@ -126,7 +126,7 @@ def _train(encoder: Path, sentences: Sequence[TaggedSentence], epochs: int, seed
     trainer = Trainer(
         model,
         arguments,
-        train_dataset=encode_tagged(tokenizer, sentences),  # has a length and is indexed
+        train_dataset=encode_tagged(tokenizer, sentences),
         data_collator=DataCollatorForTokenClassification(tokenizer),
         processing_class=tokenizer,
         callbacks=[MhexCallback(masked_words=MASKED_WORDS)],
