@@ -69,7 +69,7 @@ def test_demo_learns_fits_and_writes(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = " ".join(capsys.readouterr().out.split())
     assert {path.name for path in tmp_path.iterdir()} == {"model", "entities.html", "entities.jsonl", MARKER}
     figures = json.loads((tmp_path / "model" / "metrics.json").read_text("utf-8"))
-    assert figures["f1"] > 0.7 and figures["skill"] > 0.05 and f"{figures['f1']:.3f}" in out
+    assert figures["f1"] > 0.6 and figures["skill"] > 0.05 and f"{figures['f1']:.3f}" in out
     assert figures["settings"]["output_dir"] == str(tmp_path / "model")
     documents = [json.loads(line) for line in (tmp_path / "entities.jsonl").read_text("utf-8").splitlines()]
     assert len(documents) == ner.PAGED and documents[0]["text"] == shown_entities()[0].text

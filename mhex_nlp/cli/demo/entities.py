@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sentences with entities, composed of templates and names written for this project.
 
-No template and no name is in both splits, so held-out figures are of sentences and names that training never saw. Half
-of the names stand for entities of several types, and only the sentence says which: Jordan plays, or signs a treaty.
+No template and no name is in both splits, so held-out figures are of sentences and names that training never saw. Most
+names stand for entities of several types, and only the sentence says which: Jordan plays, or signs a treaty.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import product
 TYPES = ("PER", "ORG", "LOC")
 LABELS = ("O", *(f"{prefix}-{kind}" for kind in TYPES for prefix in "BI"))  # the index is the class id
 SPLITS = {"train": 5, "test": 3}  # sentences made of each template
+AMBIGUOUS_SHARE = 0.7  # of the names: what a name alone gives away, no context has to
 _WORD, _SLOT = re.compile(r"\w+|[^\w\s]"), re.compile(r"\{(PER|ORG|LOC)(?:=([^}]+))?\}")
 
 # names of several types, by those that they may have here
@@ -77,6 +78,8 @@ The government of {LOC} raised the tax on fuel.
 {LOC} sent troops to the border.
 Voters in {LOC} go to the polls on Sunday.
 {LOC} is famous for its old harbour.
+{LOC} opened its embassy in {LOC} again.
+{LOC} and its neighbours signed a treaty.
 We drove through {LOC} before sunrise.
 She bought a small house outside {LOC}.
 The train stops in {LOC}, then in {LOC}.
@@ -131,7 +134,7 @@ Prices rose again in the second quarter.
 Nobody knew who had left the window open.
 The committee will decide in May.
 Please bring warm clothes and a torch.
-The soup was cold, but the bread was good.""",
+The shop sells bread and cheese.""",
     "test": """\
 {PER} headed the ball over the bar in the last minute.
 The manager praised {PER} after the win against {ORG}.
@@ -218,11 +221,11 @@ def shown_entities() -> tuple[TaggedSentence, ...]:
 
 
 def _compose(template: str, split: str, draw: random.Random) -> TaggedSentence:
-    """A template with names in its slots, no name twice; of the types' ambiguous names in half of the cases."""
+    """A template with names in its slots, no name twice; `AMBIGUOUS_SHARE` of them from the ambiguous."""
     text, end, entities = "", 0, list[tuple[int, int, str]]()
     for slot in _SLOT.finditer(template):
         kind, name = slot[1], slot[2]
-        pool = [other for other in names(split)[kind][draw.random() < 0.5] if other not in text]
+        pool = [other for other in names(split)[kind][draw.random() < AMBIGUOUS_SHARE] if other not in text]
         name = name or draw.choice(pool)
         text += template[end : slot.start()]
         entities.append((len(text), len(text) + len(name), kind))

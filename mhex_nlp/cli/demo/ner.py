@@ -104,7 +104,8 @@ def _train(encoder: Path, sentences: Sequence[TaggedSentence], epochs: int, seed
         set_seed,
     )
 
-    from ... import AutoMhexModelForTokenClassification, MhexCallback, mhex_param_groups
+    from ...models.auto import AutoMhexModelForTokenClassification
+    from ...training import MhexCallback, mhex_param_groups
 
     set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
