@@ -12,6 +12,7 @@ from .errors import span_error, with_error
 from .highlight import Highlight
 
 OWN_WORDS, OTHER_WORDS = "own words", "rest of the text"
+_ROUNDED = 1e-3  # errors by scores that are below it come of the digits that covariances are kept with
 _AGGREGATION = {
     "mean": "mean over depths",
     "last": "last depth alone",
@@ -74,7 +75,9 @@ def place_facts(explanation: Mapping[str, Any]) -> list[tuple[str, str]]:
     parts = []
     for indices in (place["tokens"], outside):
         score = math.fsum(tokens[index]["score"] for index in indices)
-        parts.append((score, None if covariance is None else span_error(covariance, indices)))
+        error = None if covariance is None else span_error(covariance, indices)
+        measured = error is not None and error <= _ROUNDED * abs(score)  # these sums are differences of answers
+        parts.append((score, None if measured else error))
     number = number_format(score for score, _ in parts)
     return [(name, number(*part)) for name, part in zip((OWN_WORDS, OTHER_WORDS), parts, strict=True)]
 
