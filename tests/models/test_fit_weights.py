@@ -60,7 +60,10 @@ def refresh_in_place(model):
 def write_to_data(model):
     """No version counter sees it; hashes age instead."""
     model.classifier.weight.data += 0.1
-    time.sleep(0.3)
+    for _ in range(100):  # an age is counted by how long hashing took
+        time.sleep(0.2)
+        if not has_weights_of(model, model.fit_record):
+            break
     return model
 
 

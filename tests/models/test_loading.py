@@ -18,6 +18,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertForQuestionAnswering,
     BertForTokenClassification,
     BertModel,
@@ -248,12 +249,16 @@ def test_a_model_for_another_task_is_no_classifier(tmp_path, capsys):
             evaluate_explanations(plain, tiny_tokenizer(), tiny_texts(4)[0])
         plain.config.architectures = None
         get_mhex_model(plain)
-        for verb in (
-            ["fit", "--data", str(data), "--output"],
-            ["evaluate", "--data", str(data), "--output"],
-            ["highlight", "--text", "a film", "--output"],
-            ["finetune", "--data", str(data), "--output-dir"],
-        ):
+    choices = tmp_path / "BertForMultipleChoice"
+    BertForMultipleChoice(tiny_bert().config).save_pretrained(choices)
+    tiny_tokenizer().save_pretrained(choices)
+    for folder in (*other_tasks(tmp_path), choices):
+        verbs = [["finetune", "--data", str(data), "--output-dir"]]
+        if folder == choices:  # the others are explained as what they are
+            verbs.append(["fit", "--data", str(data), "--output"])
+            verbs.append(["evaluate", "--data", str(data), "--output"])
+            verbs.append(["highlight", "--text", "a film", "--output"])
+        for verb in verbs:
             assert main([verb[0], "--model", str(folder), *verb[1:], str(tmp_path / "out")]) == 2
             error = capsys.readouterr().err.strip()
             assert "must be a text classifier" in error.splitlines()[-1] and "Traceback" not in error, error
