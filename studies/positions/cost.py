@@ -51,10 +51,10 @@ def main() -> None:
         for places in (1, 10, tokens):
             positions = torch.linspace(0, tokens - 1, places).long()[None]
             ours = {"positions": positions, "output_attributions": True, "output_head_logits": False}
-            runs[places] = partial(model, **inputs, **ours)
+            runs[f"{places} places"] = partial(model, **inputs, **ours)
         seconds = timed_rounds(runs, dict.fromkeys(runs, options.rounds), warm_up=5)
-        for places in (1, 10, tokens):
-            report[f"{tokens} tokens, {places} places"] = ratio(seconds[places], seconds["plain"])
+        for name in list(runs)[1:]:
+            report[f"{tokens} tokens, {name}"] = ratio(seconds[name], seconds["plain"])
     write_json(options.output, report)
 
 
