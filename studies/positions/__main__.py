@@ -46,6 +46,8 @@ def _measured(task: str, seed: int, model: Any, tokenizer: Any, options: Any) ->
     path = options.work / f"{task}-{seed}" / "places.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     rows = [json.loads(line) for line in lines][: options.places]
+    if len(rows) == options.places:
+        return rows
     names = [*(f"mhex-{budget}" for budget in BUDGETS), *METHODS]
     order = np.random.default_rng(seed)
     places: Any
