@@ -94,5 +94,5 @@ def compared(places: Sequence[Place], gold: Sequence[GoldEntity]) -> tuple[list[
         exact = next((kind for start, end, kind in gold if (start, end) == (place.start, place.end)), None)
         touches = any(start < place.end and place.start < end for start, end, _ in gold)
         types.append(exact or (OTHER_SPAN if touches else OUTSIDE))
-    found = {(place.start, place.end) for place in places}
-    return types, [entity for entity in gold if entity[:2] not in found]
+    explained = {(place.start, place.end) for place in places}
+    return types, [entity for entity in gold if entity[:2] not in explained]

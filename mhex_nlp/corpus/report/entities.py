@@ -73,18 +73,18 @@ class EntityGathering:
                 continue
             kind = {OUTSIDE: "extra", OTHER_SPAN: "wrong span"}.get(right, "wrong type")
             known = None if right in (OUTSIDE, OTHER_SPAN) else right
-            found = (place.start, place.end, known, place.label)
-            self._mistake(kind, text.text, found, number, page, _strongest(one))
+            entity = (place.start, place.end, known, place.label)
+            self._mistake(kind, text.text, entity, number, page, _strongest(one))
         for start, end, label in missed:
             self.confusion.setdefault(label, Counter())[""] += 1
             self._mistake("missed", text.text, (start, end, label, None), number, page, [])
 
     def _mistake(
-        self, kind: str, text: str, found: tuple[int, int, str | None, str | None], number: int, page: int, words: Any
+        self, kind: str, text: str, entity: tuple[int, int, str | None, str | None], number: int, page: int, words: Any
     ) -> None:
         self.mistakes_counted[kind] += 1
         if len(self.mistakes) < _MISTAKES:
-            start, end, gold, predicted = found
+            start, end, gold, predicted = entity
             entry = {"kind": kind, "text": text, "start": start, "end": end, "gold": gold, "predicted": predicted}
             self.mistakes.append({**entry, "number": number, "page": page, "words": words})
 
