@@ -18,7 +18,7 @@ from ..inputs.tokenizer import check_tokenizer, load_tokenizer
 from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
-from ..models.devices import resolve
+from ..models.devices import load_model
 from ..models.loading import check_trained
 from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
@@ -97,10 +97,8 @@ class ExplainerBase(ABC, Generic[R]):
         Raises:
             ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
         """
-        torch_device, torch_dtype = resolve(device, dtype)
-        loading = {} if torch_dtype is None else {"dtype": torch_dtype}
-        model = cls.auto_class.from_pretrained(name, revision=revision, **loading)
-        return cls(model.to(torch_device).eval(), load_tokenizer(name, revision), **options)
+        model = load_model(cls.auto_class, name, revision=revision, dtype=dtype, device=device)
+        return cls(model, load_tokenizer(name, revision), **options)
 
     @property
     def classes(self) -> ClassTable:

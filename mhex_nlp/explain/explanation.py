@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..inputs.segmentation import segment_sentences, word_spans
 from ..inputs.syntax import parsed_sentences
-from ..render.display import show_here, text_or_file
+from ..render.display import figure_format, show_here, text_or_file
 from ..render.errors import span_error, with_error
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
 from .parts import ClassRef, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
@@ -256,11 +255,9 @@ class Explanation:
         """
         from ..render import render_figure
 
-        suffix = Path(path).suffix.lower()
-        if suffix not in (".svg", ".pdf", ".png"):
-            raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+        kind = figure_format(path)
         figure = render_figure(
-            self.to_dict(), suffix[1:], unit=unit, part=part, width=width, font_size=font_size, fonts=fonts, dpi=dpi
+            self.to_dict(), kind, unit=unit, part=part, width=width, font_size=font_size, fonts=fonts, dpi=dpi
         )
         Path(path).write_bytes(figure)
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,7 +80,7 @@ def judge(
             for row, index in enumerate(batch):
                 target = int(part.logits[row].argmax())
                 rows.append(_rows(scores[row, positions[index]], answers[index], subsets[index], target, request))
-    return _judgement(rows, None, request, masks, perturbed.removal, seed, fit_holds)
+    return _judgement(rows, request, masks, perturbed.removal, seed, fit_holds)
 
 
 def judge_places(
@@ -95,7 +94,7 @@ def judge_places(
     Raises:
         ValueError: no place with two tokens and more outside of it.
     """
-    model, rows, owners, fit_holds = reader.placed_model(request), list[Rows](), list[int](), True
+    model, rows, fit_holds = reader.placed_model(request), list[Rows](), True
     for batch in reader.batches(reader.finders(items, request), request):
         if batch.evidence is None:
             continue
@@ -111,37 +110,31 @@ def judge_places(
         for row, (text, others) in enumerate(zip(texts, outside, strict=True)):
             if len(others) > 1:
                 target = of_places[row].predicted
-                rows.append(_rows(scores[row, others], answers[row], subsets[row], target, request))
-                owners.append(text)
-    return _judgement(rows, owners, request, masks, model.removal, seed, fit_holds)
+                rows.append(_rows(scores[row, others], answers[row], subsets[row], target, request, text))
+    return _judgement(rows, request, masks, model.removal, seed, fit_holds)
 
 
-def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Request) -> Rows:
-    """(N, C) scores against what the model says (S + 1, C) of subsets (S, N) and of none."""
+def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Request, text: int | None = None) -> Rows:
+    """(N, C) scores against what the model says (S + 1, C) of subsets (S, N) and of none; `text` has several rows."""
     if request.contrast == "centred":
         phi, said = (values - values.mean(-1, keepdim=True) for values in (phi, said))
     kept = subset.to(phi.dtype)
-    return Rows(kept @ phi, said[:-1] - said[-1], kept.sum(1), target)
+    return Rows(kept @ phi, said[:-1] - said[-1], kept.sum(1), target, text)
 
 
 def _judgement(
     rows: Sequence[Rows],
-    owners: Sequence[int] | None,
     request: Request,
     masks: int,
     removal: str,
     seed: int,
     fit_holds: bool,
 ) -> Judgement:
-    """The figures of rows, one a text, or with `owners` several a text."""
+    """The figures of rows, one or several a text."""
     identity = torch.eye(len(request.table), dtype=torch.float64)
     errors, absolute = (
         skill.errors(identity, rows, kind) for kind in (skill.paired_residuals, skill.absolute_residuals)
     )
-    if owners is not None:
-        errors, absolute = (
-            np.stack([of[np.equal(owners, text)].sum(0) for text in dict.fromkeys(owners)]) for of in (errors, absolute)
-        )
     return Judgement(
         skill=skill.ratio(errors),
         skill_interval=skill.interval(errors, seed),

@@ -150,9 +150,8 @@ class PlaceReader:
         with torch.inference_mode():
             features = batcher.collate([item.features for item in items])
             output = run_in_eval_mode(model, {**features, **options}, **pinned)
-            ids = features["input_ids"]
-            real = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
-            logits = module_of(model).position_logits(output, TokenMask(real, ids.shape[1]), centred=True).float().cpu()
+            mask = TokenMask.of_lengths(lengths, features["input_ids"])
+            logits = module_of(model).position_logits(output, mask, centred=True).float().cpu()
             scores = None if request.readout is None else output.fitted_attributions.float().cpu()
         readings = []
         for row, (item, length) in enumerate(zip(items, lengths, strict=True)):

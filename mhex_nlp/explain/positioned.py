@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from ..render.display import show_here, text_or_file
+from ..render.display import figure_format, show_here, text_or_file
 from .explanation import Explanation
 from .json_form import check_schema, dumps, loads
 
@@ -144,10 +143,8 @@ def draw(name: str, *arguments: Any, **options: Any) -> Any:
 
 def draw_to_file(name: str, document: dict[str, Any], path: str | PathLike[str], **options: Any) -> None:
     """Writes a figure in the format that the end of `path` says; ValueError for another end."""
-    kind = Path(path).suffix.lower()
-    if kind not in (".svg", ".pdf", ".png"):
-        raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
-    Path(path).write_bytes(draw(name, document, kind[1:], **options))
+    kind = figure_format(path)
+    Path(path).write_bytes(draw(name, document, kind, **options))
 
 
 def render_any_page(documents: Iterable[dict[str, Any]], *, title: str, unit: str = "words") -> str:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -35,3 +37,21 @@ def resolve(
             f"device {str(chosen)!r} cannot compute in {torch_dtype or torch.float32}: {reason}"
         ) from error
     return chosen, torch_dtype
+
+
+def load_model(
+    auto_class: Any,
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> Any:
+    """The model of a folder or the hub by `auto_class.from_pretrained`, on its device and in eval mode.
+
+    Raises:
+        ValueError: as `resolve`, before any weight is loaded.
+    """
+    torch_device, torch_dtype = resolve(device, dtype)
+    loading = {} if torch_dtype is None else {"dtype": torch_dtype}
+    return auto_class.from_pretrained(name, revision=revision, **loading).to(torch_device).eval()

@@ -30,6 +30,13 @@ class TokenMask:
     real: Tensor | None = None
     tokens: int | None = None
 
+    @classmethod
+    def of_lengths(cls, lengths: Sequence[int], input_ids: Tensor) -> TokenMask:
+        """Of texts of so many tokens that are padded on the right, whatever an attention mask hides of them."""
+        tokens = input_ids.shape[1]
+        ends = torch.tensor(lengths, device=input_ids.device)[:, None]
+        return cls(torch.arange(tokens, device=input_ids.device) < ends, tokens)
+
     def of_layer(self, state: Tensor) -> Tensor | None:
         """The mask for a layer's (B, T, H): longformer and big_bird pad T to a multiple of their window."""
         length = state.shape[1]

@@ -103,9 +103,8 @@ def _gradient(
     probe: _Probe, model: Any, perturbed: PerturbedModel, items: Sequence[TokenisedText], weights: Tensor
 ) -> Tensor:
     """(B, T, H) float64 on the CPU, at the points of the probe; ValueError where a text's is not finite."""
-    lengths = torch.tensor([len(item) for item in items], device=model.device)
     inputs = perturbed.batcher.collate([item.features for item in items])
-    gradient = probe.gradient(model, inputs, weights, lengths).double().cpu()
+    gradient = probe.gradient(model, inputs, weights, [len(item) for item in items]).double().cpu()
     if not all(bool(gradient[row, : len(item)].isfinite().all()) for row, item in enumerate(items)):
         raise ValueError("the model's gradients are not finite, so nothing can be said of them.")
     return gradient
@@ -151,11 +150,10 @@ def _blank(model: Any, mask: int | None) -> Tensor:
     return torch.zeros_like(embedded) if mask is None else embedded
 
 
-def _at_positions(model: Any, inputs: Mapping[str, Tensor], output: Any, lengths: Tensor) -> Tensor:
+def _at_positions(model: Any, inputs: Mapping[str, Tensor], output: Any, lengths: Sequence[int]) -> Tensor:
     """(B, T, C) what the model says at each position, of answers less the mean over the text."""
-    tokens = inputs["input_ids"].shape[1]
-    real = torch.arange(tokens, device=lengths.device) < lengths[:, None]
-    logits: Tensor = module_of(model).position_logits(output, TokenMask(real, tokens), centred=True)
+    mask = TokenMask.of_lengths(lengths, inputs["input_ids"])
+    logits: Tensor = module_of(model).position_logits(output, mask, centred=True)
     return logits
 
 
@@ -170,8 +168,8 @@ class _Probe:
         self.point: Tensor | None = None
         self.embedded = self.path = blank
 
-    def gradient(self, model: Any, inputs: Mapping[str, Tensor], weights: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, H) of the weighted logits by the points; `lengths` (B,) are the texts'."""
+    def gradient(self, model: Any, inputs: Mapping[str, Tensor], weights: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(B, T, H) of the weighted logits by the points; `lengths` are the texts' tokens."""
         options = {"output_head_logits": False} if isinstance(model, MhexMixin) else {}
         hook = model.get_input_embeddings().register_forward_hook(self)
         try:

@@ -192,10 +192,9 @@ class PerturbedModel:
         return logits if places is not None else logits[0]
 
     def _at(self, output: Any, inputs: Any, places: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Tensor]:
-        ids = inputs["input_ids"]
         # all of a text's tokens, those that the attention mask hides as well: the logits of each part are less the same
-        real = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
-        logits = module_of(self.model).position_logits(output, TokenMask(real, ids.shape[1]), centred=True).float()
+        mask = TokenMask.of_lengths(lengths, inputs["input_ids"])
+        logits = module_of(self.model).position_logits(output, mask, centred=True).float()
         return [row[list(chosen)].cpu() for row, chosen in zip(logits, places, strict=True)]
 
     def _check_attention(self) -> None:

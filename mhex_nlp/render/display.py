@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from os import PathLike
@@ -15,6 +16,14 @@ def text_or_file(text: str, path: str | PathLike[str] | None) -> str | None:
         return text
     Path(path).write_text(text, encoding="utf-8", newline="\n")
     return None
+
+
+def figure_format(path: str | PathLike[str]) -> str:
+    """The format that the end of `path` names: "svg", "pdf" or "png". ValueError for another end."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".svg", ".pdf", ".png"):
+        raise ValueError(f"path must end in .svg, .pdf or .png, got {os.fspath(path)!r}")
+    return suffix[1:]
 
 
 def show_here(fragment: Callable[[], str], terminal: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from ...inputs.tokenizer import check_tokenizer, load_tokenizer, private_copy
 from ...models.ablated_context import AblatedContext
 from ...models.checkpoint import shown_name
 from ...models.context_attention import attention_of_continuation
-from ...models.devices import resolve
+from ...models.devices import load_model
 from ...models.eval_mode import eval_view
 from ..parts import ModelRef
 from .estimate import Array, Estimate, chosen_subsets, estimate
@@ -85,10 +85,8 @@ class ContextExplainer:
         Raises:
             ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
         """
-        torch_device, torch_dtype = resolve(device, dtype)
-        loading = {} if torch_dtype is None else {"dtype": torch_dtype}
-        model = AutoModelForCausalLM.from_pretrained(name, revision=revision, **loading)
-        return cls(model.to(torch_device).eval(), load_tokenizer(name, revision), **options)
+        model = load_model(AutoModelForCausalLM, name, revision=revision, dtype=dtype, device=device)
+        return cls(model, load_tokenizer(name, revision), **options)
 
     def explain(
         self,
