@@ -50,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--foil", help="class to compare with; needs --target where there are many texts")
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
     add("--aggregation", default="auto", help="auto, fitted, mean, last, ema (default: %(default)s)")
-    add("--budget", type=_budget, default=0, help="further passes over each text that refine the scores, or auto")
+    add(
+        "--budget",
+        type=_budget,
+        help="further passes over each text, or place, that refine the scores, or auto (default: 0, 16 for places)",
+    )
     add("--tolerance", type=float, help="of doubt in the leading words' ranking, with --budget auto (default: 0.05)")
     add("--max-budget", type=int, help="the most passes over a text with --budget auto (default: 128)")
     add("--judge", type=int, metavar="N", help="measure on N of the rows how far the scores can be trusted")
@@ -150,7 +154,7 @@ def _run_job(args: argparse.Namespace) -> int:
     explainer = _explainer(args, args.device or state.device)
     source = open_source(args, explainer.task)
     request = explainer.request(**_request(args, explainer))
-    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", args.budget != 0, task=explainer.task)
+    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", request.budget > 0, task=explainer.task)
     report = run_job(
         explainer,
         source,

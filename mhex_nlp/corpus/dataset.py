@@ -38,7 +38,7 @@ def highlight_dataset(
     target: ClassName | None = None,
     foil: ClassName | None = None,
     classes: Literal["target", "all"] = "target",
-    budget: Budget = 0,
+    budget: Budget | None = None,
     tolerance: float | None = None,
     max_budget: int | None = None,
     seed: int = 0,
@@ -62,7 +62,8 @@ def highlight_dataset(
         explainer: of any task; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
         text_column, text_pair_column: the columns of the text and of a pair's second half.
         batch_size: rows that are sorted by length together, then cut into batches.
-        target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer.
+        target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer; budget is by default
+            0, for each entity or answer 16.
         judge: rows to draw, by `seed`, on which the skill is measured (`MhexExplainer.judge`): in all rows `mhex_skill`
             and `mhex_skill_interval`, null where none of them can be judged. Not for an `IterableDataset`.
         unit: "words" or "tokens": what `mhex_spans` holds.

@@ -56,7 +56,7 @@ def judge_rows(
         seed: of what is asked about them.
         tied_to: `weights`, `settings` and `rows` of a job, by their hashes.
     """
-    request = explainer.request()
+    request = explainer.request(budget=0)
     items = tokenise_rows(explainer, rows)
     reasons = {row.number: item for row, item in zip(rows, items, strict=True) if isinstance(item, str)}
     for row, result in zip(rows, explain_rows(explainer, request, items), strict=True):

@@ -160,7 +160,7 @@ class MhexAnswerExplainer(PlaceExplainer[Explanation]):
 
     Args:
         model: a reader with MHEX heads (`AutoMhexModelForQuestionAnswering`, `get_mhex_model`) and fitted matrices
-            (`fit_equivalent_matrices`), or without, where every call gives a budget.
+            (`fit_equivalent_matrices`); without, the passes of a budget start from nothing.
         tokenizer, batch_tokens, max_length, stride, language, non_negative, changed_weights: as for `MhexExplainer`.
             With a `stride` long contexts are read in windows; the answer is the most probable of all windows', and
             scores are of its window.
@@ -199,7 +199,7 @@ class MhexAnswerExplainer(PlaceExplainer[Explanation]):
         at: tuple[int, int] | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
-        budget: Budget = 0,
+        budget: Budget | None = None,
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
@@ -214,14 +214,15 @@ class MhexAnswerExplainer(PlaceExplainer[Explanation]):
             parts: "both" for the sum of start and end logit, or one of them.
             at: a span [start, end) of code points of the context to explain in place of the answer, for one question.
             classes: "all" gives every token its scores for "answer", "start" and "end".
-            layers, budget, tolerance, max_budget, seed, ids: as for `MhexExplainer`.
+            budget: further passes, by default 16, or none with `layers`. The answer stays, other words are removed.
+            layers, tolerance, max_budget, seed, ids: as for `MhexExplainer`.
 
         Returns:
             an `Explanation` of the pair (question, context), or a list of them.
 
         Raises:
             TypeError, ValueError: an empty question or context, a span outside of the context, a model without a fit
-                where there is no budget; as `MhexExplainer`.
+                where the budget is 0; as `MhexExplainer`.
         """
         single, surrogates = isinstance(question, str), SurrogateWarnings()
         if single and isinstance(context, str):

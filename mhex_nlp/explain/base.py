@@ -47,6 +47,7 @@ class ExplainerBase(ABC, Generic[R]):
 
     task: ClassVar[Task]
     auto_class: ClassVar[Any]  # loads the models that it explains
+    usual_budget: ClassVar[int] = 0  # of a call that names none
     columns: ClassVar[tuple[str, str]] = ("texts", "text_pairs")  # what sentences call the two halves of many texts
 
     def __init__(
@@ -169,12 +170,14 @@ class ExplainerBase(ABC, Generic[R]):
         foil: ClassName | None = None,
         classes: str = "target",
         layers: bool = False,
-        budget: Budget = 0,
+        budget: Budget | None = None,
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
     ) -> Request:
-        """The options of a call, checked; errors as there."""
+        """The options of a call, checked; errors as there. A budget of `None` is the explainer's usual one."""
+        if budget is None:
+            budget = 0 if layers else self.usual_budget
         passes, tolerance, seed = check_call(classes, layers, budget, tolerance, max_budget, seed)
         table = self.classes
         target_id, foil_id = table.resolve(target, foil)

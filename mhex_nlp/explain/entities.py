@@ -45,7 +45,7 @@ class MhexEntityExplainer(PlaceExplainer[PositionedExplanation]):
 
     Args:
         model: a token classifier with MHEX heads (`AutoMhexModelForTokenClassification`, `get_mhex_model`) and fitted
-            matrices (`fit_equivalent_matrices`), or without, where every call gives a budget.
+            matrices (`fit_equivalent_matrices`); without, the passes of a budget start from nothing.
         tokenizer, contrast, batch_tokens, max_length, stride, language, non_negative, changed_weights: as for
             `MhexExplainer`. With a `stride`, long texts are read in windows, and an entity in the one that has most
             around it. `language` also says what a word is.
@@ -78,7 +78,7 @@ class MhexEntityExplainer(PlaceExplainer[PositionedExplanation]):
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
-        budget: Budget = 0,
+        budget: Budget | None = None,
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
@@ -93,15 +93,16 @@ class MhexEntityExplainer(PlaceExplainer[PositionedExplanation]):
             target: the label explained, by name or id, or a type of entities such as "LOC", which is B-LOC for a run
                 that begins with B; by default the predicted one.
             foil: a label, or a type, to compare with. An entity that is predicted as it is left out, with a note.
-            classes, layers, budget, tolerance, max_budget, seed, ids: as for `MhexExplainer`. A budget is spent on
-                each entity, which stays while other words are removed; with "auto" these are ranked.
+            budget: further passes on each entity, which stays while other words are removed; with "auto" these are
+                ranked. By default 16, or none with `layers`; 0 is one pass for all entities together.
+            classes, layers, tolerance, max_budget, seed, ids: as for `MhexExplainer`.
 
         Returns:
             a `PositionedExplanation`, or a list of them in the order of the texts.
 
         Raises:
             TypeError, ValueError: a span outside of the text, labels without O where entities are to be found, a model
-                without a fit where there is no budget; as `MhexExplainer`.
+                without a fit where the budget is 0; as `MhexExplainer`.
         """
         single, surrogates = isinstance(text, str), SurrogateWarnings()
         texts = check_texts(text, surrogates=surrogates)

@@ -24,7 +24,13 @@ R = TypeVar("R")
 
 
 class PlaceExplainer(ExplainerBase[R]):
-    """An explainer of what a model says at places of a text."""
+    """An explainer of what a model says at places of a text.
+
+    A call that names no budget spends `usual_budget` passes on each place: what one pass alone says of the words around
+    an entity is far behind what gradients say (docs/positions.md). With `layers` it spends none.
+    """
+
+    usual_budget = 16
 
     def _check_ready(self, aggregation: str, passes: int) -> None:
         """ValueError where there is neither a fit nor a budget: heads alone do not tell what a token does elsewhere."""
@@ -80,7 +86,7 @@ class PlaceExplainer(ExplainerBase[R]):
         foil: ClassName | None = None,
         classes: str = "target",
         layers: bool = False,
-        budget: Budget = 0,
+        budget: Budget | None = None,
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
@@ -118,6 +124,6 @@ class PlaceExplainer(ExplainerBase[R]):
         surrogates.emit()
         if not checked:
             raise ValueError(f"{name} must hold at least one text to judge on, got none.")
-        request, masks = self.request(), as_integer(masks, "masks", at_least=2)
+        request, masks = self.request(budget=0), as_integer(masks, "masks", at_least=2)
         items = self.tokenise(checked, halves, name=name)
         return judge_places(items, PlaceReader(self._evidence, self._find), request, masks, seed)

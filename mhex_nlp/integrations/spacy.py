@@ -7,6 +7,8 @@ transformers before a model is asked for.
 
 from __future__ import annotations
 
+from typing import Any
+
 from spacy.language import Language
 
 from .spacy_component import MhexComponent
@@ -34,6 +36,7 @@ def make_mhex(
     foil: str | int | None = None,
     classes: str = "target",
     layers: bool = False,
+    budget: int | str | None = None,
     top_k: int | None = None,
 ) -> MhexComponent:
     """`nlp.add_pipe("mhex", config={"model": "path-or-name"})`; the other keys are those of
@@ -44,7 +47,8 @@ def make_mhex(
     Raises:
         ValueError: no such model, or an option that it refuses.
     """
-    component = MhexComponent(nlp, None, name, target=target, foil=foil, classes=classes, layers=layers, top_k=top_k)
+    request: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers, "budget": budget}
+    component = MhexComponent(nlp, None, name, top_k=top_k, **request)
     settings = {
         "aggregation": aggregation,
         "contrast": contrast,

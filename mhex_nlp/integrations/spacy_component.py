@@ -40,7 +40,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         nlp: the pipeline; its Docs are explained.
         explainer: a `MhexExplainer`, or a `MhexEntityExplainer`.
         name: of the component in the pipeline.
-        target, foil, classes, layers: as in a call of the explainer.
+        target, foil, classes, layers, budget: as in a call of the explainer.
         top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest; by default all.
 
     Raises:
@@ -58,6 +58,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         foil: str | int | None = None,
         classes: str = "target",
         layers: bool = False,
+        budget: int | str | None = None,
         top_k: int | None = None,
     ) -> None:
         if nlp is not None and not isinstance(nlp, Language):
@@ -67,7 +68,10 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         register_extensions()
         self.name = name
         self.top_k = top_k
-        self._request: dict[str, Any] = {"target": target, "foil": foil, "classes": classes, "layers": layers}
+        self._request: dict[str, Any] = {
+            **{"target": target, "foil": foil, "classes": classes, "layers": layers},
+            **({} if budget is None else {"budget": budget}),
+        }
         self._source: dict[str, Any] = {"model": None, "revision": None, "dtype": None, "device": None, "settings": {}}
         self._in_code = False  # whether the explainer came from code, so that no config holds its settings
         self._explainer: Any = None

@@ -160,4 +160,4 @@ def test_an_answer_has_no_foil(explainer):
     with pytest.raises(ValueError, match="foil must be left out for answers"):
         explainer.request(foil="start")
     with pytest.raises(ValueError, match="the model is not fitted"):
-        MhexAnswerExplainer(placed_model("answer"), TOKENIZER)(QUESTION, CONTEXT)
+        MhexAnswerExplainer(placed_model("answer"), TOKENIZER)(QUESTION, CONTEXT, budget=0)

@@ -263,11 +263,20 @@ def test_without_a_fit_a_budget_explains(family):
     model = placed_model("token", family=family)
     explainer = MhexEntityExplainer(model, TOKENIZER)
     with pytest.raises(ValueError, match="the model is not fitted: fit_equivalent_matrices.* or give a budget"):
-        explainer(TEXT)
+        explainer(TEXT, budget=0)
     one = explainer("film was dull", at=(0, 4), budget=6)[0]
     logits = own_logits(model, one)
     assert one.base_value + one.sum == pytest.approx(float(logits.max() - logits.mean()), abs=1e-4)
     assert not one.method.fitted and one.method.explains == "model" and one.heads is None
+
+
+def test_the_usual_budget_of_places(explainer):
+    """16 passes where nothing is said, none for layers, which passes cannot tell apart; a text has no such default."""
+    usual, named = explainer(TEXT, seed=3), explainer(TEXT, seed=3, budget=16)
+    assert [one.passes for one in usual] == [17] * len(usual) and usual.to_dict() == named.to_dict()
+    assert [one.passes for one in explainer(TEXT, layers=True)] == [1] * len(usual)
+    assert all(one.passes == 17 for entities in explainer.stream([TEXT]) for one in entities)
+    assert explainer.request().budget == 16 and MhexExplainer.usual_budget == 0
 
 
 def test_judge_is_of_the_tokens_beside_the_places(model, explainer):
@@ -277,7 +286,7 @@ def test_judge_is_of_the_tokens_beside_the_places(model, explainer):
     errors = np.zeros(2)
     (item,) = explainer.tokenise([text])
     perturbed = PerturbedModel(model, TOKENIZER, "mask", 1024)
-    for one in explainer(text, classes="all"):
+    for one in explainer(text, classes="all", budget=0):
         place = list(one.place.tokens)
         others = [index for index in (1, 2, 3) if index not in place]
         kept = torch.tensor([[index in place or index == other for index in (1, 2, 3)] for other in others])

@@ -74,7 +74,7 @@ def attainable(
         variances.append(variance)
         contrast = source.contrast_of(rows.target, rows.values.shape[1])
         gradients = source.gradients(text, pair, contrast, STEPS, [seed, number])
-        examples.append(_example(kept, rows, weights)._replace(weights=contrast.numpy(), gradients=gradients))
+        examples.append(example_of(kept, rows, weights)._replace(weights=contrast.numpy(), gradients=gradients))
     if len(errors) < 2:
         return None
     measured, (noise, spread) = np.array(errors), np.sum(variances, axis=0)
@@ -85,8 +85,14 @@ def attainable(
     return Attainable(skill.ratio(measured), skill.interval(measured, seed), reliability, len(measured), prior)
 
 
-def _example(kept: Tensor, rows: skill.Rows, weights: Tensor) -> Example:
-    """What the fit's own scores miss of the answers for the predicted class."""
+def example_of(kept: Tensor, rows: skill.Rows, weights: Tensor) -> Example:
+    """What the fit's own scores miss of the answers for the predicted class.
+
+    Args:
+        kept: (P, N) bool, the first half of each pair.
+        rows: the answers to all subsets and to the whole text.
+        weights: (F, C) float64 of the fit.
+    """
     subsets = torch.cat([kept, ~kept, torch.ones_like(kept[:1])]).double()
     scores = torch.linalg.lstsq(subsets, rows.sums.double() @ weights).solution  # (N, C), which the sums are sums of
     scores += (rows.values[-1].double() - scores.sum(0)) / len(scores)

@@ -77,11 +77,23 @@ def estimate_prior(examples: Sequence[Example]) -> Prior | None:
 def learn_mix(examples: Sequence[Example], plain: Prior) -> Mix | None:
     """The mix of scores and gradients that fits the answers best, and the least budget at which it pays.
 
-    Texts count by the inverse root of how much their answers vary, between each answer and each text alike. None where
-    an example has no gradients, or it pays at no budget.
+    None where an example has no gradients, or it pays at no budget.
     """
     if any(example.gradients is None for example in examples):
         return None
+    mix = Mix(STEPS, *mix_factors(examples), least=0, prior=plain)
+    mixed = [example.mixed(mix) for example in examples]
+    prior = estimate_prior(mixed)
+    if prior is None or (least := _least_budget(examples, mixed, plain, prior, mix.passes)) is None:
+        return None
+    return replace(mix, least=least, prior=prior)
+
+
+def mix_factors(examples: Sequence[Example]) -> tuple[float, float]:
+    """The factors of scores and of gradients that fit the answers best.
+
+    Texts count by the inverse root of how much their answers vary, between each answer and each text alike.
+    """
     designs, answers = [], []
     for example in examples:
         scores = example.contrasted
@@ -89,13 +101,8 @@ def learn_mix(examples: Sequence[Example], plain: Prior) -> Mix | None:
         weight = max(float((uneven**2).mean()), 1e-12) ** -0.25
         designs.append(weight * example.x @ candidates(scores, np.asarray(example.gradients)))
         answers.append(weight * uneven)
-    one, other = np.linalg.lstsq(np.concatenate(designs), np.concatenate(answers))[0].tolist()
-    mix = Mix(STEPS, one, other, least=0, prior=plain)
-    mixed = [example.mixed(mix) for example in examples]
-    prior = estimate_prior(mixed)
-    if prior is None or (least := _least_budget(examples, mixed, plain, prior, mix.passes)) is None:
-        return None
-    return replace(mix, least=least, prior=prior)
+    of_scores, of_gradients = np.linalg.lstsq(np.concatenate(designs), np.concatenate(answers))[0].tolist()
+    return of_scores, of_gradients
 
 
 def _least_budget(
@@ -111,8 +118,8 @@ def _least_budget(
             if len(example.x) >= budget // 2 + _JUDGED:
                 asked = informative(example.x, budget // 2)
                 judged = np.setdiff1d(np.arange(len(example.x)), asked)
-                before = _error(example, plain, asked, judged)
-                after = _error(other, prior, asked[: (budget - cost) // 2], judged)
+                before = error_of(example, plain, asked, judged)
+                after = error_of(other, prior, asked[: (budget - cost) // 2], judged)
                 logs.append(np.log((after + 1e-12) / (before + 1e-12)))
         if len(logs) >= _FEWEST:
             gains[budget] = float(np.mean(logs) + np.std(logs) / len(logs) ** 0.5)
@@ -121,8 +128,8 @@ def _least_budget(
     return None if least is None or totals[least] >= 0 else least
 
 
-def _error(example: Example, prior: Prior, asked: Sequence[int], judged: Array) -> float:
-    """The squared error of the answers judged, after refining by those asked for."""
+def error_of(example: Example, prior: Prior, asked: Sequence[int], judged: Array) -> float:
+    """The squared error of the answers to the pairs `judged`, after refining by those to the pairs `asked`."""
     scores = example.contrasted[:, None]
     answers = example.missed[:, None] + example.x @ scores
     refined = refine(example.x[asked] > 0, answers[asked], scores, scores.sum(0), prior).scores
