@@ -4,7 +4,7 @@
     python -m studies.positions --data DATA --work WORK --output docs/results/positions.json --page docs/positions.md
 
 Trains and fits what is not in the work folder yet; the figures of each place are kept there, so that a run that was
-stopped goes on.
+stopped goes on. Tasks that are not measured keep the figures that the output has of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from mhex_nlp import MhexAnswerExplainer, MhexEntityExplainer
 
 from ..common import be_quiet, machine, make_parser, write_json, write_page
-from .measuring import BUDGETS, METHODS, answer_places, entity_places, measure
+from .measuring import BUDGETS, METHODS, PERMUTATIONS, answer_places, entity_places, measure
 from .models import answer_parts, entity_parts, prepared
 from .report import report_lines, table_of
 
@@ -29,14 +29,16 @@ def main() -> None:
     parser = make_parser(__doc__, "data", "work", places=100, seeds="0", tasks=",".join(TASKS))
     options = parser.parse_args()
     be_quiet()
-    report: dict[str, Any] = {"machine": machine(), "tasks": {}}
+    earlier = json.loads(options.output.read_text("utf-8"))["tasks"] if options.output.is_file() else {}
+    report: dict[str, Any] = {"tasks": earlier}
     for task in options.tasks.split(","):
         rows, models = [], []
         for seed in map(int, options.seeds.split(",")):
             model, tokenizer, known = prepared(task, seed, options.data, options.work)
             models.append({"seed": seed, **known})
             rows += _measured(task, seed, model, tokenizer, options)
-            report["tasks"][task] = {"models": models, **table_of(rows)}
+            known_of_all = {"machine": machine(), "models": models, "permutations": PERMUTATIONS[task]}
+            report["tasks"][task] = {**known_of_all, **table_of(rows)}
             write_json(options.output, report)
     write_page(options.page, report_lines(report))
 
@@ -63,7 +65,7 @@ def _measured(task: str, seed: int, model: Any, tokenizer: Any, options: Any) ->
         for number, place in enumerate(places):
             if number < len(rows):
                 continue
-            row = {"seed": seed, "text": place.text, "figures": measure(place, names, number)}
+            row = {"seed": seed, "text": place.text, "figures": measure(place, names, number, PERMUTATIONS[task])}
             rows.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()

@@ -26,7 +26,7 @@ from mhex_nlp.inputs.removal import random_subsets
 
 from .placed import PlacedClassifier, values_at
 
-PERMUTATIONS = 32  # of the reference, antithetic, reverses included
+PERMUTATIONS = {"entities": 32, "answers": 8}  # of the reference, antithetic, reverses included
 PAIRS = 32  # of random halves, for the paired skill
 FEWEST = 6  # other tokens: fewer have no ranking worth a figure
 BUDGETS = (0, 8, 16, 32)
@@ -145,11 +145,11 @@ def _rollout(place: Placed) -> Floats:
     return values.unit_scores(rows.double().numpy())
 
 
-def measure(place: Placed, names: Sequence[str], seed: int) -> dict[str, dict[str, float]]:
+def measure(place: Placed, names: Sequence[str], seed: int, permutations: int) -> dict[str, dict[str, float]]:
     """Figures of each method on one place; "shapley" is the reference itself."""
     values, n = place.explained, place.explained.n
     value = values.explained(place.target)
-    reference = sampled_shapley(value, n, permutations=PERMUTATIONS, seed=seed)
+    reference = sampled_shapley(value, n, permutations=permutations, seed=seed)
     scores = {"shapley": reference.values, **{name: method_scores(name, place, seed) for name in names}}
     subsets = random_subsets(n, 2 * PAIRS, [77, seed])[:PAIRS].numpy()
     differences = np.asarray(value(subsets)) - np.asarray(value(~subsets))

@@ -34,6 +34,7 @@ JUDGED = 777  # last sentences of the test part, whose entities are explained: t
 HELD_ARTICLES = 12  # of XQuAD
 FIELDS, PARTS = ("politics", "ai"), ("train", "dev", "test")  # of CrossNER, all of which is trained on
 ROOM = 300  # characters of context kept on either side of an answer
+FITTED = 1000  # questions that the fit of a reader sees
 
 
 def entity_parts(data: Path) -> tuple[list[TaggedSentence], list[TaggedSentence], list[str], list[str]]:
@@ -121,7 +122,7 @@ def _fit(task: str, auto: Any, plain: Path, data: Path, seed: int) -> tuple[Any,
         texts = (entity_parts(data)[2],)
     else:
         train, _ = answer_parts(data)
-        order = np.random.default_rng(seed).permutation(len(train))
+        order = np.random.default_rng(seed).permutation(len(train))[:FITTED]
         texts = ([train[i].question for i in order], [train[i].context for i in order])
     report = fit_equivalent_matrices(model, tokenizer, *texts, seed=seed, progress=False)
     kept = ("skill", "skill_interval", "attainable", "attainable_interval", "texts", "rows", "strength", "seconds")

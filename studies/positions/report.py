@@ -15,7 +15,7 @@ from ..common import DIGITS, DRAWS, grid, span
 RIVAL = "integrated_gradients-50"
 MEASURES = ("comprehensiveness", "sufficiency", "spearman")
 NAMES = {
-    "shapley": "Shapley values, 32 orders (reference)",
+    "shapley": "Shapley values (reference)",
     "mhex-0": "**ours, one pass**",
     "mhex-8": "**ours, 8 further passes**",
     "mhex-16": "**ours, 16 further passes**",
@@ -28,8 +28,7 @@ NAMES = {
     "random": "random",
 }
 PASSES = {
-    "shapley": "32 n",
-    "mhex-0": "1 for all places",
+    "mhex-0": "1 for all places of a text",
     "mhex-8": "9",
     "mhex-16": "17",
     "mhex-32": "33",
@@ -90,7 +89,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"### {task.capitalize()}",
             "",
             f"{table['places']} places in {table['texts']} texts, {table['tokens']:.0f} other tokens in the mean; "
-            f"reliability of the reference {table['reliability']:.3f}. {known}. {report['machine']}.",
+            f"reliability of the reference {table['reliability']:.3f}. {known}. {table['machine']}.",
             "",
         ]
         head = ["", "passes", "comprehensiveness ↑", "sufficiency ↓", "Spearman ↑", "paired skill ↑"]
@@ -101,7 +100,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
                 continue
             skilled = name.startswith(("mhex", "shapley", "integrated", "leave"))
             cells = [_cell(figures[measure]) for measure in MEASURES]
-            body.append([title, PASSES[name], *cells, _cell(figures["paired_skill"]) if skilled else "–"])
+            passes = PASSES.get(name, f"{table['permutations']} n")
+            body.append([title, passes, *cells, _cell(figures["paired_skill"]) if skilled else "–"])
         lines += [*grid(head, body), "", "Less integrated gradients of 50 steps, paired:", ""]
         lines += grid(
             ["", *head[2:5]],
