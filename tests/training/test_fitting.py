@@ -32,38 +32,56 @@ def small_model(gate: bool = False):
     return get_mhex_model(plain, MhexConfig(gate=gate))
 
 
-@pytest.mark.parametrize("block", [2, 4, 512])
-def test_ridge_is_the_textbook_solution(block, monkeypatch):
+def textbook(x, y, parts, strength):
+    """The ridge solution by its normal equations in float64; groups of one feature go free."""
+    x, y = x.double(), y.double()
+    gram = x.T @ x
+    scales = [part.mean().expand(len(part)) * (len(part) > 1) for part in gram.diagonal().split(parts)]
+    return torch.linalg.solve(gram + strength * torch.cat(scales).diag(), x.T @ y)
+
+
+@pytest.mark.parametrize("block", [4, 512])
+@pytest.mark.parametrize("rows", [3, 20, 40, 41, 100])
+@pytest.mark.parametrize("parts", [(41,), (1, 10, 30), (1, 1, 19, 20)])
+def test_ridge_is_the_textbook_solution(block, rows, parts, monkeypatch):
     monkeypatch.setattr("mhex_nlp.training.fitting.ridge.BLOCK", block)
+    monkeypatch.setattr("mhex_nlp.training.fitting.products.BLOCK", block)
     torch.manual_seed(0)
-    x, y = torch.randn(700, 6) * torch.tensor([1, 1, 1, 100, 100, 100]), torch.randn(700, 2)
-    stream = RidgeStream((1, 2, 3), 2)
-    for rows in range(0, 700, 7):
-        stream.add(x[rows : rows + 7], y[rows : rows + 7])
-    gram = x.double().T @ x.double()
-    diagonal = gram.diagonal()
-    scale = torch.stack(
-        [diagonal[0] * 0, *[diagonal[1:3].mean()] * 2, *[diagonal[3:].mean()] * 3]
-    )  # the constant goes free
-    for strength in (0.3, 1e-6, 0.3):  # a second matrix would be needed if solving spoilt the first
-        solutions = stream.solve(strength)
-        torch.testing.assert_close(
-            solutions, torch.linalg.solve(gram + strength * scale.diag(), x.double().T @ y.double())
-        )
-    assert stream.rows == 700
+    x, y = 2 + torch.randn(rows, 41) * torch.logspace(0, 2, 41), torch.randn(rows, 3)
+    for most_rows in (None, rows, rows + 1):  # X'X, and X X' where there are fewer rows than features
+        stream = RidgeStream(parts, 3, most_rows)
+        for part in zip(x.split(7), y.split(7), strict=True):
+            stream.add(*part)
+        for strength in (0.3, 1e-3, 0.3):  # a second matrix would be needed if solving spoilt the first
+            solution, expected = stream.solve(strength), textbook(x, y, parts, strength)
+            assert (solution - expected).norm() < 1e-6 * expected.norm()
+        assert stream.rows == rows and stream.dual is (most_rows is not None and most_rows < 41)
+
+
+def test_features_and_constants_that_are_never_there_get_no_weight():
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 30), torch.randn(20, 2)
+    x[:, :1] = x[:, 10:20] = 0
+    for most_rows in (None, 20):
+        stream = RidgeStream((1, 9, 10, 10), 2, most_rows)
+        stream.add(x, y)
+        solution = stream.solve(0.1)
+        assert solution.isfinite().all() and not solution[:1].any() and not solution[10:20].any()
 
 
 def test_ridge_knows_no_units():
     """Features measured in other units give other weights and the same predictions."""
     torch.manual_seed(0)
-    x, y = torch.randn(50, 7), torch.randn(50, 1)
+    x, y = torch.randn(6, 7), torch.randn(6, 1)
     units = torch.tensor([1.0, 1, 1, 1, 1000, 1000, 1000])
     solutions = []
     for scale in (torch.ones(7), units):
-        stream = RidgeStream((1, 3, 3), 1)
-        stream.add(x * scale, y)
-        solutions.append((x * scale).double() @ stream.solve(0.1))
-    torch.testing.assert_close(*solutions)
+        for most_rows in (None, 6):
+            stream = RidgeStream((1, 3, 3), 1, most_rows)
+            stream.add(x * scale, y)
+            solutions.append((x * scale).double() @ stream.solve(0.1))
+    for solution in solutions[1:]:
+        torch.testing.assert_close(solution, solutions[0])
 
 
 def test_equations_are_exact_for_games_of_pairs():

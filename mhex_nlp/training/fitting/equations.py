@@ -50,6 +50,11 @@ class EquationSource:
         flows = [flow.shape[-1] for flow in output.attention_flow]  # of every layer, or of none
         return FeatureLayout(tuple(range(len(widths))), widths, (0, *flows, 0) if flows else (0,) * len(widths))
 
+    @property
+    def rows_per_text(self) -> int:
+        """How many equations a text has, at the most."""
+        return self.masks // 2 + 1
+
     def described(self, judged: int) -> dict[str, Any]:
         """What the report says of where rows are taken; `judged` are the rows' texts, or places, that were judged."""
         return {}

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
-from math import log10
+from math import inf, log10
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,8 @@ def fit_equivalent_matrices(
         layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         for part in filter(None, sources):
             part.layout = layout
-        stream = RidgeStream(layout.parts, module_of(model).label_count(model.config))
+        most_rows = len(splits.learn) * source.rows_per_text
+        stream = RidgeStream(layout.parts, module_of(model).label_count(model.config), most_rows)
         longest, learnt = 0, set[int]()
         for number, text_rows in enumerate(rows(splits.learn, "Fitting")):
             stream.add(*text_rows.equations())
@@ -264,8 +265,11 @@ def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
     """The solution with the most skill on rows of texts kept for the choice, and its strength."""
 
     @cache
-    def attempt(power: float) -> tuple[float, Tensor]:
-        weights = stream.solve(10.0**power)
+    def attempt(power: float) -> tuple[float, Tensor | None]:
+        try:
+            weights = stream.solve(10.0**power)
+        except torch.linalg.LinAlgError:  # lost in rounding
+            return -inf, None
         return skill.skill(weights, rows), weights
 
     def best_of(powers: Iterable[float]) -> float:
@@ -275,4 +279,6 @@ def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
     while (power := best_of(range(low, high + 1))) in (low, high) and WIDEST[0] < power < WIDEST[-1]:
         low, high = min(low, int(power) - 1), max(high, int(power) + 1)
     power = best_of((power, power - log10(3), power + log10(3)))
-    return attempt(power)[1], 10.0**power
+    weights = attempt(power)[1]
+    assert weights is not None
+    return weights, 10.0**power

@@ -99,6 +99,11 @@ class PlaceSource(EquationSource):
         flows = (0, *(flow.shape[-1] for flow in output.attention_flow), 0)
         return FeatureLayout(tuple(range(len(widths))), widths, flows, "position").with_own_states(_OWN_DEPTHS)
 
+    @property
+    def rows_per_text(self) -> int:
+        """How many equations a text has, at the most: some for each place."""
+        return super().rows_per_text * self.per_text
+
     def described(self, judged: int) -> dict[str, Any]:
         """What the report says of places."""
         return {"positions": self.positions, "per_text": self.per_text, "places": judged}
