@@ -21,7 +21,9 @@ from mhex_nlp import (
 )
 from mhex_nlp.explain.skill import Rows
 from mhex_nlp.inputs.removal import random_subsets
+from mhex_nlp.models.eval_mode import eval_view
 from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
+from mhex_nlp.training.fitting.equations import EquationSource
 from mhex_nlp.training.fitting.ridge import RidgeStream
 
 TOKENIZER = tiny_tokenizer()
@@ -41,7 +43,7 @@ def textbook(x, y, parts, strength):
 
 
 @pytest.mark.parametrize("block", [4, 512])
-@pytest.mark.parametrize("rows", [3, 20, 40, 41, 100])
+@pytest.mark.parametrize("rows", [3, 20, 30, 41, 100])
 @pytest.mark.parametrize("parts", [(41,), (1, 10, 30), (1, 1, 19, 20)])
 def test_ridge_is_the_textbook_solution(block, rows, parts, monkeypatch):
     monkeypatch.setattr("mhex_nlp.training.fitting.ridge.BLOCK", block)
@@ -55,7 +57,7 @@ def test_ridge_is_the_textbook_solution(block, rows, parts, monkeypatch):
         for strength in (0.3, 1e-3, 0.3):  # a second matrix would be needed if solving spoilt the first
             solution, expected = stream.solve(strength), textbook(x, y, parts, strength)
             assert (solution - expected).norm() < 1e-6 * expected.norm()
-        assert stream.rows == rows and stream.dual is (most_rows is not None and most_rows < 41)
+        assert stream.rows == rows and stream.dual is (most_rows is not None and rows < 41)
 
 
 def test_features_and_constants_that_are_never_there_get_no_weight():
@@ -67,6 +69,26 @@ def test_features_and_constants_that_are_never_there_get_no_weight():
         stream.add(x, y)
         solution = stream.solve(0.1)
         assert solution.isfinite().all() and not solution[:1].any() and not solution[10:20].any()
+
+
+def test_much_is_held_in_float32(monkeypatch):
+    """Of strengths that fits choose, weights are then good to a thousandth."""
+    torch.manual_seed(0)
+    mixed = torch.randn(40, 200) * torch.logspace(0, -4, 40)[:, None]  # as correlated as states of a model
+    x, y = 3 + torch.randn(900, 40) @ mixed, torch.randn(900, 2)
+    for room, error in ((1e6, 1e-9), (8 * 200**2 - 1, 1e-3)):
+        monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", room)
+        stream = RidgeStream((1, 99, 100), 2, 900)
+        stream.add(x, y)
+        solution, expected = stream.solve(0.01), textbook(x, y, (1, 99, 100), 0.01)
+        assert 1e-16 < (solution - expected).norm() / expected.norm() < error
+    assert stream.products.square.dtype == torch.float32
+
+
+def test_rows_are_kept_while_they_take_no_more_room(monkeypatch):
+    monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", 8 * 999**2)
+    for features, rows, kept in ((999, 770, True), (999, 790, False), (1000, 490, True), (1000, 510, False)):
+        assert RidgeStream((features,), 1, rows).dual is kept
 
 
 def test_ridge_knows_no_units():
@@ -97,6 +119,27 @@ def test_equations_are_exact_for_games_of_pairs():
     assert x.shape == (5, n)
     torch.testing.assert_close(x @ shapley, y[:, 0])
     assert (rows.sums[:-1] @ shapley - values[:-1]).abs().max() > 0.1
+
+
+def test_rows_are_sums_of_features_of_the_tokens_that_stay():
+    """In batches of texts of other lengths as of each text alone, of one token as of many."""
+    source = EquationSource(eval_view(small_model()), TOKENIZER, "mask", 4, 64)
+    several = ["film", *texts(5), "good film"]
+    with torch.inference_mode():
+        source.layout = source.find_layout(several[0], None).thinned(200)
+        for number, rows in enumerate(source.rows(several, None, range(7), 3)):
+            (item,) = source.perturbed.tokenise([several[number]], None)
+            output = source._forward([item])
+            features = source.layout.join(output.states, output.attention_flow)[0, item.content_positions(False)]
+            kept = random_subsets(len(features), 4, [3, number])
+            assert rows.sums.shape == ((5 if len(features) > 1 else 1), 161)
+            torch.testing.assert_close(rows.sums, kept.float() @ features, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(rows.values[-1], source.contrasted(output.logits[0]) - empty_of(source, item))
+
+
+def empty_of(source, item):
+    (logits,) = source.perturbed.kept_logits([item], [torch.zeros(1, len(item.content_positions(False))).bool()])
+    return source.contrasted(logits[0])
 
 
 def test_ridge_says_what_does_not_fit_in_memory():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import psutil
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from .products import Products
 
+ROOM = 1.6e9  # bytes; X'X that would take more is held in float32
 BLOCK = 512  # rows, or columns, that are multiplied in one go
 
 
@@ -32,9 +34,12 @@ class RidgeStream:
 
     def __init__(self, parts: Sequence[int], targets: int, most_rows: int | None = None) -> None:
         features, self.parts = sum(parts), tuple(parts)
-        self.dual = most_rows is not None and most_rows < features
-        need = 4 * most_rows * features + 8 * most_rows**2 if self.dual and most_rows else 8 * features**2
-        free = psutil.virtual_memory().available
+        # X'X on and below its diagonal, and a factor above it; float64 where there is room
+        dtype = torch.float64 if 8 * features**2 <= ROOM else torch.float32
+        need = dtype.itemsize * features**2
+        by_rows = inf if most_rows is None else 4 * most_rows * features + 8 * most_rows**2
+        self.dual = most_rows is not None and most_rows < features and by_rows <= need
+        need, free = int(min(need, by_rows)), psutil.virtual_memory().available
         if need > free / 2:
             raise MemoryError(
                 f"fitting {features:,} features needs {need / 1e9:.1f} GB, more than half of the {free / 1e9:.1f} GB "
@@ -42,7 +47,7 @@ class RidgeStream:
             )
         self.squares = torch.zeros(features, dtype=torch.float64)  # X'X's diagonal
         self.moment = torch.zeros(features, targets, dtype=torch.float64)
-        self.products = None if self.dual else Products(features)
+        self.products = None if self.dual else Products(features, dtype)
         self._x: list[Tensor] = []  # rows that are kept, or wait for being multiplied
         self._y: list[Tensor] = []
         self._waiting = 0
