@@ -76,19 +76,24 @@ def test_much_is_held_in_float32(monkeypatch):
     torch.manual_seed(0)
     mixed = torch.randn(40, 200) * torch.logspace(0, -4, 40)[:, None]  # as correlated as states of a model
     x, y = 3 + torch.randn(900, 40) @ mixed, torch.randn(900, 2)
-    for room, error in ((1e6, 1e-9), (8 * 200**2 - 1, 1e-3)):
-        monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", room)
-        stream = RidgeStream((1, 99, 100), 2, 900)
-        stream.add(x, y)
-        solution, expected = stream.solve(0.01), textbook(x, y, (1, 99, 100), 0.01)
-        assert 1e-16 < (solution - expected).norm() / expected.norm() < error
-    assert stream.products.square.dtype == torch.float32
+    expected = textbook(x, y, (1, 99, 100), 0.01)
+    for most_rows in (900, 150):  # by X'X, and by X X'
+        if most_rows == 150:
+            x, y = x[:150], y[:150]
+            expected = textbook(x, y, (1, 99, 100), 0.01)
+        for precise, error in ((4096, 1e-9), (100, 1e-3)):
+            monkeypatch.setattr("mhex_nlp.training.fitting.products.PRECISE", precise)
+            stream = RidgeStream((1, 99, 100), 2, most_rows)
+            stream.add(x, y)
+            solution = stream.solve(0.01)
+            assert stream.products.square.dtype == (torch.float64 if precise == 4096 else torch.float32)
+            assert 1e-16 < (solution - expected).norm() / expected.norm() < error
 
 
 def test_rows_are_kept_while_they_take_no_more_room(monkeypatch):
-    monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", 8 * 999**2)
-    for features, rows, kept in ((999, 770, True), (999, 790, False), (1000, 490, True), (1000, 510, False)):
-        assert RidgeStream((features,), 1, rows).dual is kept
+    for room, rows, kept in ((0, 770, True), (0, 790, False), (20e6, 990, True), (20e6, 1000, False)):
+        monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", room)
+        assert RidgeStream((1000,), 1, rows).dual is kept
 
 
 def test_ridge_knows_no_units():
@@ -126,13 +131,13 @@ def test_rows_are_sums_of_features_of_the_tokens_that_stay():
     source = EquationSource(eval_view(small_model()), TOKENIZER, "mask", 4, 64)
     several = ["film", *texts(5), "good film"]
     with torch.inference_mode():
-        source.layout = source.find_layout(several[0], None).thinned(200)
+        source.layout = source.find_layout(several[0], None).thinned(190)
         for number, rows in enumerate(source.rows(several, None, range(7), 3)):
             (item,) = source.perturbed.tokenise([several[number]], None)
             output = source._forward([item])
             features = source.layout.join(output.states, output.attention_flow)[0, item.content_positions(False)]
             kept = random_subsets(len(features), 4, [3, number])
-            assert rows.sums.shape == ((5 if len(features) > 1 else 1), 161)
+            assert rows.sums.shape == ((5 if len(features) > 1 else 1), source.layout.features)
             torch.testing.assert_close(rows.sums, kept.float() @ features, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(rows.values[-1], source.contrasted(output.logits[0]) - empty_of(source, item))
 
@@ -143,7 +148,7 @@ def empty_of(source, item):
 
 
 def test_ridge_says_what_does_not_fit_in_memory():
-    with pytest.raises(MemoryError, match=r"fitting 10,000,000 features needs 800000.0 GB, more than half"):
+    with pytest.raises(MemoryError, match=r"fitting 10,000,000 features needs 400000.0 GB, more than half"):
         RidgeStream((10_000_000,), 2)
 
 

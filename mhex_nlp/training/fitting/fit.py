@@ -50,7 +50,7 @@ WIDEST = range(-12, 7)
 MIN_TEXTS = 20
 MIN_LEARNT = 5
 FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
-_CHUNK = 128  # texts whose rows are made together
+_CHUNK = 640  # rows that are made together, of whole texts
 
 
 def fit_equivalent_matrices(
@@ -116,10 +116,11 @@ def fit_equivalent_matrices(
         return [checked[i] for i in indices], None if pairs is None else [pairs[i] for i in indices]
 
     def rows(indices: Sequence[int], say: str, source: EquationSource = source) -> Iterator[Rows]:
-        starts = range(0, len(indices), _CHUNK)
+        size = max(_CHUNK // source.rows_per_text, 1)
+        starts = range(0, len(indices), size)
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
-            chosen = indices[begin : begin + _CHUNK]
+            chosen = indices[begin : begin + size]
             yield from source.rows(*chosen_texts(chosen), chosen, seed)
 
     with torch.inference_mode():
@@ -285,5 +286,6 @@ def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
         power = better
     power = best_of((power, power - log10(3), power + log10(3)))
     weights = attempt(power)[1]
-    assert weights is not None
+    if weights is None:
+        raise ValueError("the model's states are not finite, so that nothing can be fitted to them.")
     return weights, 10.0**power

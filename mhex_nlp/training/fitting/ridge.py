@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
 import psutil
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from .products import Products
 
-ROOM = 1.6e9  # bytes; X'X that would take more is held in float32
+ROOM = 1.6e9  # bytes that rows and X X' may take; more where X'X would
 BLOCK = 512  # rows, or columns, that are multiplied in one go
 
 
@@ -34,12 +33,12 @@ class RidgeStream:
 
     def __init__(self, parts: Sequence[int], targets: int, most_rows: int | None = None) -> None:
         features, self.parts = sum(parts), tuple(parts)
-        # X'X on and below its diagonal, and a factor above it; float64 where there is room
-        dtype = torch.float64 if 8 * features**2 <= ROOM else torch.float32
-        need = dtype.itemsize * features**2
-        by_rows = inf if most_rows is None else 4 * most_rows * features + 8 * most_rows**2
-        self.dual = most_rows is not None and most_rows < features and by_rows <= need
-        need, free = int(min(need, by_rows)), psutil.virtual_memory().available
+        need, free = Products.memory(features), psutil.virtual_memory().available
+        self.dual = most_rows is not None and most_rows < features
+        if most_rows is not None and self.dual:
+            by_rows = 4 * most_rows * features + Products.memory(most_rows)
+            self.dual = by_rows <= max(need, ROOM)
+            need = by_rows if self.dual else need
         if need > free / 2:
             raise MemoryError(
                 f"fitting {features:,} features needs {need / 1e9:.1f} GB, more than half of the {free / 1e9:.1f} GB "
@@ -47,7 +46,7 @@ class RidgeStream:
             )
         self.squares = torch.zeros(features, dtype=torch.float64)  # X'X's diagonal
         self.moment = torch.zeros(features, targets, dtype=torch.float64)
-        self.products = None if self.dual else Products(features, dtype)
+        self.products = None if self.dual else Products(features)
         self._x: list[Tensor] = []  # rows that are kept, or wait for being multiplied
         self._y: list[Tensor] = []
         self._waiting = 0
@@ -90,10 +89,10 @@ class RidgeStream:
         """By rows: with D = diag(penalty) and constants Z, W = D⁻¹X'a where (XD⁻¹X' + strength) a = Y - Zb, Z'a = 0."""
         inverse = torch.where(penalty > 0, 1 / penalty, 0.0)
         if self.products is None:
-            self.products = Products(self.rows)
+            self.products, scale = Products(self.rows), inverse.sqrt()
             for columns in torch.arange(len(inverse)).split(BLOCK):
                 chosen = slice(int(columns[0]), int(columns[-1]) + 1)
-                scaled = torch.cat([x[:, chosen] for x in self._x]).double() * inverse[chosen].sqrt()
+                scaled = torch.cat([x[:, chosen] for x in self._x]) * scale[chosen]
                 self.products.add(scaled.T)
         free = torch.tensor([size == 1 for size in self.parts]).repeat_interleave(torch.tensor(self.parts))
         constants = torch.cat([x[:, free] for x in self._x]).double()  # Z
