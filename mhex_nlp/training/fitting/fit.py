@@ -63,7 +63,7 @@ def fit_equivalent_matrices(
     per_text: int = 5,
     masks: int = 8,
     held_out: float = 0.1,
-    max_features: int = 8192,
+    max_features: int = 20_000,
     removal: str = "auto",
     seed: int = 0,
     batch_tokens: int | None = None,
@@ -87,7 +87,7 @@ def fit_equivalent_matrices(
         masks: random subsets per text, in complementary pairs.
         held_out: share of the texts on which the fit is judged, and of those by which the ridge strength is chosen;
             5 to 300 each, and near-duplicates of one text are kept on one side.
-        max_features: depths are thinned evenly until the features are no more than this.
+        max_features: depths are thinned evenly until the features are no more than this; BERT-base has 19,969.
         removal: "mask", "attention", or "auto": by mask token where the tokenizer has one.
         seed: of the split and of the subsets.
         batch_tokens: texts times longest text of one batch; by default 1024 on a CPU, else 4096.

@@ -48,27 +48,29 @@ class RidgeStream:
         self.moment = torch.zeros(features, targets, dtype=torch.float64)
         self.products = None if self.dual else Products(features)
         self._x: list[Tensor] = []  # rows that are kept, or wait for being multiplied
-        self._y: list[Tensor] = []
+        self._y: list[Tensor] = []  # targets of rows that are kept
         self._waiting = 0
         self.rows = 0
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Rows (R, F) float32 and their targets (R, C)."""
+        precise, y = x.double(), y.double()
+        self.squares += precise.square().sum(0)
+        self.moment.addmm_(precise.T, y)
         self.rows += len(x)
-        self.squares += x.double().square_().sum(0)
         self._x.append(x)
-        self._y.append(y.double())
+        if self.dual:
+            self._y.append(y)
+            return
         self._waiting += len(x)
-        if self._waiting >= BLOCK and not self.dual:
+        if self._waiting >= BLOCK:
             self._flush()
 
     def _flush(self) -> None:
         """Multiplies the rows that wait, if any."""
         if self._x and self.products is not None:
-            x, y = torch.cat(self._x), torch.cat(self._y)
-            self.products.add(x)
-            self.moment.addmm_(x.double().T, y)
-            self._x, self._y, self._waiting = [], [], 0
+            self.products.add(torch.cat(self._x))
+            self._x, self._waiting = [], 0
 
     def solve(self, strength: float) -> Tensor:
         """(F, C) float64: the minimum of |Y - XW|² + strength · sum over groups g of d_g |W_g|².
