@@ -42,29 +42,30 @@ def textbook(x, y, parts, strength):
     return torch.linalg.solve(gram + strength * torch.cat(scales).diag(), x.T @ y)
 
 
-@pytest.mark.parametrize("block", [4, 512])
+@pytest.mark.parametrize(("block", "room"), [(4, 0), (4, 1e9), (512, 1e9)])
 @pytest.mark.parametrize("rows", [3, 20, 30, 41, 100])
 @pytest.mark.parametrize("parts", [(41,), (1, 10, 30), (1, 1, 19, 20)])
-def test_ridge_is_the_textbook_solution(block, rows, parts, monkeypatch):
+def test_ridge_is_the_textbook_solution(block, room, rows, parts, monkeypatch):
+    monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", room)
     monkeypatch.setattr("mhex_nlp.training.fitting.ridge.BLOCK", block)
     monkeypatch.setattr("mhex_nlp.training.fitting.products.BLOCK", block)
     torch.manual_seed(0)
     x, y = 2 + torch.randn(rows, 41) * torch.logspace(0, 2, 41), torch.randn(rows, 3)
-    for most_rows in (None, rows, rows + 1):  # X'X, and X X' where there are fewer rows than features
+    for most_rows in (None, rows, rows + 1):  # X'X, X X' where there are fewer rows than features, one after the other
         stream = RidgeStream(parts, 3, most_rows)
         for part in zip(x.split(7), y.split(7), strict=True):
             stream.add(*part)
         for strength in (0.3, 1e-3, 0.3):  # a second matrix would be needed if solving spoilt the first
             solution, expected = stream.solve(strength), textbook(x, y, parts, strength)
             assert (solution - expected).norm() < 1e-6 * expected.norm()
-        assert stream.rows == rows and stream.dual is (most_rows is not None and rows < 41)
+        assert stream.rows == rows and stream.dual is (rows < 41 and (most_rows is not None or room > 0))
 
 
 def test_features_and_constants_that_are_never_there_get_no_weight():
     torch.manual_seed(0)
     x, y = torch.randn(20, 30), torch.randn(20, 2)
     x[:, :1] = x[:, 10:20] = 0
-    for most_rows in (None, 20):
+    for most_rows in (100, 20):
         stream = RidgeStream((1, 9, 10, 10), 2, most_rows)
         stream.add(x, y)
         solution = stream.solve(0.1)
@@ -103,7 +104,7 @@ def test_ridge_knows_no_units():
     units = torch.tensor([1.0, 1, 1, 1, 1000, 1000, 1000])
     solutions = []
     for scale in (torch.ones(7), units):
-        for most_rows in (None, 6):
+        for most_rows in (100, 6):
             stream = RidgeStream((1, 3, 3), 1, most_rows)
             stream.add(x * scale, y)
             solutions.append((x * scale).double() @ stream.solve(0.1))

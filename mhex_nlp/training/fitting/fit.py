@@ -127,7 +127,8 @@ def fit_equivalent_matrices(
         layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         for part in filter(None, sources):
             part.layout = layout
-        most_rows = len(splits.learn) * source.rows_per_text
+        # places have fewer rows than they could
+        most_rows = len(splits.learn) * source.rows_per_text if layout.at == "text" else None
         stream = RidgeStream(layout.parts, module_of(model).label_count(model.config), most_rows)
         longest, learnt = 0, set[int]()
         for number, text_rows in enumerate(rows(splits.learn, "Fitting")):

@@ -25,7 +25,7 @@ class RidgeStream:
         parts: sizes of the groups of features, adding up to F; each is penalised by its own scale. Features of a model
             differ in scale by orders of magnitude, and a common penalty would shut out the small ones.
         targets: C.
-        most_rows: R or more, where that is known; otherwise they are taken to be many.
+        most_rows: R or more, where that is known; otherwise rows are kept until they are too many.
 
     Raises:
         MemoryError: what is held would not fit into half of the free memory.
@@ -34,11 +34,15 @@ class RidgeStream:
     def __init__(self, parts: Sequence[int], targets: int, most_rows: int | None = None) -> None:
         features, self.parts = sum(parts), tuple(parts)
         need, free = Products.memory(features), psutil.virtual_memory().available
-        self.dual = most_rows is not None and most_rows < features
-        if most_rows is not None and self.dual:
+        kept = 0  # rows, at the most
+        if most_rows is None:  # at last X'X stands beside them
+            kept = min(max(int(ROOM - need) // (4 * features), 0), features - 1)
+            need += 4 * kept * features
+        elif most_rows < features:
             by_rows = 4 * most_rows * features + Products.memory(most_rows)
-            self.dual = by_rows <= max(need, ROOM)
-            need = by_rows if self.dual else need
+            if by_rows <= max(need, ROOM):
+                kept, need = most_rows, by_rows
+        self.most_kept, self.dual = kept, kept > 0
         if need > free / 2:
             raise MemoryError(
                 f"fitting {features:,} features needs {need / 1e9:.1f} GB, more than half of the {free / 1e9:.1f} GB "
@@ -48,7 +52,7 @@ class RidgeStream:
         self.moment = torch.zeros(features, targets, dtype=torch.float64)
         self.products = None if self.dual else Products(features)
         self._x: list[Tensor] = []  # rows that are kept, or wait for being multiplied
-        self._y: list[Tensor] = []  # targets of rows that are kept
+        self._y: list[Tensor] = []
         self._waiting = 0
         self.rows = 0
 
@@ -59,18 +63,23 @@ class RidgeStream:
         self.moment.addmm_(precise.T, y)
         self.rows += len(x)
         self._x.append(x)
-        if self.dual:
-            self._y.append(y)
-            return
+        self._y.append(y)
         self._waiting += len(x)
-        if self._waiting >= BLOCK:
+        if self.dual and self.rows > self.most_kept:
+            self.dual, self.products = False, Products(len(self.squares))
+        if not self.dual and self._waiting >= BLOCK:
             self._flush()
 
     def _flush(self) -> None:
         """Multiplies the rows that wait, if any."""
-        if self._x and self.products is not None:
-            self.products.add(torch.cat(self._x))
-            self._x, self._waiting = [], 0
+        assert self.products is not None
+        while self._x:
+            taken, rows = 0, 0
+            while taken < len(self._x) and rows < BLOCK:
+                rows, taken = rows + len(self._x[taken]), taken + 1
+            self.products.add(torch.cat(self._x[:taken]))
+            del self._x[:taken]
+        self._y, self._waiting = [], 0
 
     def solve(self, strength: float) -> Tensor:
         """(F, C) float64: the minimum of |Y - XW|² + strength · sum over groups g of d_g |W_g|².
