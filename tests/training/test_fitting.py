@@ -61,6 +61,15 @@ def test_ridge_is_the_textbook_solution(block, room, rows, parts, monkeypatch):
         assert stream.rows == rows and stream.dual is (rows < 41 and (most_rows is not None or room > 0))
 
 
+def test_rows_may_follow_a_solution():
+    torch.manual_seed(0)
+    x, y = torch.randn(30, 41), torch.randn(30, 2)
+    stream = RidgeStream((41,), 2)
+    for part in (slice(0, 20), slice(20, 30)):
+        stream.add(x[part], y[part])
+        torch.testing.assert_close(stream.solve(0.1), textbook(x[: part.stop], y[: part.stop], (41,), 0.1))
+
+
 def test_features_and_constants_that_are_never_there_get_no_weight():
     torch.manual_seed(0)
     x, y = torch.randn(20, 30), torch.randn(20, 2)

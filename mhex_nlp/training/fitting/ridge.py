@@ -65,8 +65,10 @@ class RidgeStream:
         self._x.append(x)
         self._y.append(y)
         self._waiting += len(x)
-        if self.dual and self.rows > self.most_kept:
-            self.dual, self.products = False, Products(len(self.squares))
+        if self.dual:
+            self.products = None  # of fewer rows
+            if self.rows > self.most_kept:
+                self.dual, self.products = False, Products(len(self.squares))
         if not self.dual and self._waiting >= BLOCK:
             self._flush()
 
