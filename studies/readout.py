@@ -61,7 +61,8 @@ class Collected:
             for start in range(0, len(train), 64):
                 chunk = train[start : start + 64]
                 rows += source.rows(chunk, None, range(start, start + len(chunk)), case.seed)
-            self.features = [features for features, _ in source._features([text.item for text in texts])]
+            outputs = (source._forward([text.item]) for text in texts)
+            self.features = [self.layout.join(out.states, out.attention_flow)[0] for out in outputs]
         self.positions = [text.item.content_positions(False) for text in texts]
         self.held, self.rows = rows[:HELD_OUT], rows[HELD_OUT:]
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
     add("--held-out", type=float, default=0.1, help="share to judge on, and to choose by (default: %(default)s)")
     add("--attainable-texts", type=int, default=30, help="texts that show what is attainable (default: %(default)s)")
-    add("--max-features", type=int, default=8192, help="depths are thinned above (default: %(default)s)")
+    add("--max-features", type=int, default=20_000, help="depths are thinned above (default: %(default)s)")
     add("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
     add(
         "--positions",

@@ -50,6 +50,11 @@ class EquationSource:
         flows = [flow.shape[-1] for flow in output.attention_flow]  # of every layer, or of none
         return FeatureLayout(tuple(range(len(widths))), widths, (0, *flows, 0) if flows else (0,) * len(widths))
 
+    @property
+    def rows_per_text(self) -> int:
+        """How many equations a text has, at the most."""
+        return self.masks // 2 + 1
+
     def described(self, judged: int) -> dict[str, Any]:
         """What the report says of where rows are taken; `judged` are the rows' texts, or places, that were judged."""
         return {}
@@ -76,9 +81,8 @@ class EquationSource:
         # nothing in the place of the whole text, which is run for its states anyway
         answered = [torch.cat([kept[:-1], torch.zeros_like(kept[-1:])]) for kept in subsets]
         answers = map(self.contrasted, self.perturbed.kept_logits(items, answered))
-        whole_texts = self._features(items)
-        for positions, kept, answer, (features, whole) in zip(content, subsets, answers, whole_texts, strict=True):
-            sums = kept.to(features.dtype) @ features[positions]
+        read = self._sums(items, content, subsets)
+        for kept, answer, (sums, whole) in zip(subsets, answers, read, strict=True):
             values = torch.cat([answer[:-1], whole[None]]) - answer[-1]
             yield Rows(sums, values, kept.sum(1), int(whole.argmax()))
 
@@ -105,14 +109,33 @@ class EquationSource:
         """Logits (..., C) as the fit explains them."""
         return logits - logits.mean(-1, keepdim=True) if self.contrast == "centred" else logits
 
-    def _features(self, items: Sequence[TokenisedText]) -> list[tuple[Tensor, Tensor]]:
-        """For each text (T, F) float32, its tokens' features, and (C,) float32, its contrasted logits."""
-        features: dict[int, tuple[Tensor, Tensor]] = {}
+    def _sums(
+        self, items: Sequence[TokenisedText], content: Sequence[list[int]], subsets: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What one pass over each whole text says: (S, F) sums of features over its subsets, (C,) contrasted logits.
+
+        Sums are made depth by depth: features of all tokens of a batch, put side by side, would take more memory than
+        the pass itself.
+
+        Args:
+            items: the texts.
+            content: N positions of each.
+            subsets: (S, N) bool of each.
+        """
+        read: dict[int, tuple[Tensor, Tensor]] = {}
         ids = [item.features["input_ids"] for item in items]
         for batch in self.perturbed.batcher.indices(ids, self.perturbed.batch_tokens):
             output = self._forward([items[index] for index in batch])
-            joined = self.layout.join(output.states, output.attention_flow)  # (b, T, F)
             logits = self.contrasted(check_finite_logits(output.logits.float().cpu()))  # (b, C)
+            kept = torch.zeros(len(batch), max(len(subsets[index]) for index in batch), output.states[0].shape[1])
             for row, index in enumerate(batch):
-                features[index] = joined[row, : len(items[index])], logits[row]
-        return [features[index] for index in range(len(items))]
+                kept[row][: len(subsets[index]), content[index]] = subsets[index].float()
+            summed = (
+                [kept.to(part.device) @ part.float() for part in parts]
+                for parts in (output.states, output.attention_flow)
+            )
+            sums = self.layout.join(*summed)  # (b, S, F)
+            sums[..., 0] = kept.sum(-1)
+            for row, index in enumerate(batch):
+                read[index] = sums[row, : len(subsets[index])], logits[row]
+        return [read[index] for index in range(len(items))]

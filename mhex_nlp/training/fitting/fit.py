@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
-from math import log10
+from math import inf, log10
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ...explain import skill
 from ...explain.skill import Rows
+from ...inputs.batching import usual_batch_tokens
 from ...inputs.checks import as_integer
 from ...inputs.scripts import common_scripts
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
@@ -44,12 +45,12 @@ from .report import FitReport
 from .ridge import RidgeStream
 from .splits import Splits, split
 
-POWERS = range(-6, 1)  # of ten, of the strengths tried; wider where the best is at an end; then thirds and threefolds
+FIRST_POWER = -1  # of ten, of the strength tried first; from there to its neighbours while they are better
 WIDEST = range(-12, 7)
 MIN_TEXTS = 20
 MIN_LEARNT = 5
 FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
-_CHUNK = 32  # texts whose rows are made together
+_CHUNK = 640  # rows that are made together, of whole texts
 
 
 def fit_equivalent_matrices(
@@ -62,10 +63,10 @@ def fit_equivalent_matrices(
     per_text: int = 5,
     masks: int = 8,
     held_out: float = 0.1,
-    max_features: int = 8192,
+    max_features: int = 20_000,
     removal: str = "auto",
     seed: int = 0,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     attainable_texts: int = 30,
     progress: bool = True,
 ) -> FitReport:
@@ -86,10 +87,10 @@ def fit_equivalent_matrices(
         masks: random subsets per text, in complementary pairs.
         held_out: share of the texts on which the fit is judged, and of those by which the ridge strength is chosen;
             5 to 300 each, and near-duplicates of one text are kept on one side.
-        max_features: depths are thinned evenly until the features are no more than this.
+        max_features: depths are thinned evenly until the features are no more than this; BERT-base has 19,969.
         removal: "mask", "attention", or "auto": by mask token where the tokenizer has one.
         seed: of the split and of the subsets.
-        batch_tokens: texts times longest text of one batch.
+        batch_tokens: texts times longest text of one batch; by default 1024 on a CPU, else 4096.
         attainable_texts: held-out texts on which the attainable skill is measured, four passes for each of a text's
             tokens, altogether no more than a quarter of what the fit takes (at least 4,096); 0 leaves it out.
         progress: show a bar on a terminal.
@@ -105,6 +106,7 @@ def fit_equivalent_matrices(
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     checked, pairs = _check(model, texts, text_pairs, held_out)
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
+    batch_tokens = usual_batch_tokens(model.device) if batch_tokens is None else batch_tokens
     settings = (eval_view(model), tokenizer, removal, masks, batch_tokens)
     sources = find_sources(*settings, positions=positions, per_text=per_text, paired=pairs is not None)
     source = sources.learn
@@ -114,29 +116,40 @@ def fit_equivalent_matrices(
         return [checked[i] for i in indices], None if pairs is None else [pairs[i] for i in indices]
 
     def rows(indices: Sequence[int], say: str, source: EquationSource = source) -> Iterator[Rows]:
-        starts = range(0, len(indices), _CHUNK)
+        size = max(_CHUNK // source.rows_per_text, 1)
+        starts = range(0, len(indices), size)
         bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
         for begin in bar:
-            chosen = indices[begin : begin + _CHUNK]
+            chosen = indices[begin : begin + size]
             yield from source.rows(*chosen_texts(chosen), chosen, seed)
 
     with torch.inference_mode():
         layout = source.find_layout(checked[0], None if pairs is None else pairs[0]).thinned(max_features)
         for part in filter(None, sources):
             part.layout = layout
-        stream = RidgeStream(layout.parts, module_of(model).label_count(model.config))
+        # places have fewer rows than they could
+        most_rows = len(splits.learn) * source.rows_per_text if layout.at == "text" else None
+        stream = RidgeStream(layout.parts, module_of(model).label_count(model.config), most_rows)
         longest, learnt = 0, set[int]()
         for number, text_rows in enumerate(rows(splits.learn, "Fitting")):
             stream.add(*text_rows.equations())
             longest = max(longest, int(text_rows.sizes[-1]))
             learnt.add(number if text_rows.text is None else text_rows.text)
         chosen_on = list(rows(splits.choose, "Choosing", sources.judge))
-        held = list(rows(splits.judge, "Judging", sources.judge))
-        used = Splits(
-            sorted(learnt), *(_texts_of(*part) for part in ((splits.choose, chosen_on), (splits.judge, held)))
-        )
+        used = Splits(sorted(learnt), _texts_of(splits.choose, chosen_on), splits.judge)
         _check_enough(used, len(checked))
         weights, strength = _best(stream, chosen_on)
+        learnt_rows = stream.rows
+        del stream, chosen_on  # before there are other rows
+        held = list(rows(splits.judge, "Judging", sources.judge))
+        used = used._replace(judge=_texts_of(splits.judge, held))
+        _check_enough(used, len(checked))
+        if len(used.judge) < FEW_JUDGED:
+            warnings.warn(
+                f"the fit is judged on {len(used.judge)} texts alone, so that the interval of its skill is itself "
+                f"uncertain; give more texts or a larger held_out for {FEW_JUDGED} and more.",
+                stacklevel=2,
+            )
         measured = used.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
         asked = (weights, *chosen_texts(measured), measured)
@@ -157,7 +170,7 @@ def fit_equivalent_matrices(
         longest=longest,
         scripts=common_scripts([*checked, *(pairs or [])]),
         masks=masks,
-        rows=stream.rows,
+        rows=learnt_rows,
         removal=source.removal,
         contrast=source.contrast,
         seed=seed,
@@ -207,17 +220,11 @@ def _texts_of(numbers: list[int], rows: Sequence[Rows]) -> list[int]:
 
 
 def _check_enough(used: Splits, given: int) -> None:
-    """ValueError where too few texts have a place that can be explained; UserWarning where few are left to judge on."""
+    """ValueError where too few texts have a place that can be explained."""
     if len(used.learn) < MIN_LEARNT or min(len(used.choose), len(used.judge)) < 2:
         raise ValueError(
             f"texts must be at least {MIN_TEXTS} of more than one token, in which the model predicts something (other "
             f"than 'O' where it has that label), got {sum(map(len, used))} of {given}."
-        )
-    if len(used.judge) < FEW_JUDGED:
-        warnings.warn(
-            f"the fit is judged on {len(used.judge)} texts alone, so that the interval of its skill is itself "
-            f"uncertain; give more texts or a larger held_out for {FEW_JUDGED} and more.",
-            stacklevel=3,
         )
 
 
@@ -264,15 +271,22 @@ def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
     """The solution with the most skill on rows of texts kept for the choice, and its strength."""
 
     @cache
-    def attempt(power: float) -> tuple[float, Tensor]:
-        weights = stream.solve(10.0**power)
+    def attempt(power: float) -> tuple[float, Tensor | None]:
+        try:
+            weights = stream.solve(10.0**power)
+        except torch.linalg.LinAlgError:  # lost in rounding
+            return -inf, None
         return skill.skill(weights, rows), weights
 
     def best_of(powers: Iterable[float]) -> float:
         return max(powers, key=lambda power: attempt(power)[0])
 
-    low, high = POWERS[0], POWERS[-1]
-    while (power := best_of(range(low, high + 1))) in (low, high) and WIDEST[0] < power < WIDEST[-1]:
-        low, high = min(low, int(power) - 1), max(high, int(power) + 1)
+    # each attempt is a factorisation, so that not all are made: skill has one peak
+    power: float = FIRST_POWER
+    while (better := best_of(p for p in (power, power - 1, power + 1) if p in WIDEST)) != power:
+        power = better
     power = best_of((power, power - log10(3), power + log10(3)))
-    return attempt(power)[1], 10.0**power
+    weights = attempt(power)[1]
+    if weights is None:
+        raise ValueError("the model's states are not finite, so that nothing can be fitted to them.")
+    return weights, 10.0**power

@@ -99,6 +99,11 @@ class PlaceSource(EquationSource):
         flows = (0, *(flow.shape[-1] for flow in output.attention_flow), 0)
         return FeatureLayout(tuple(range(len(widths))), widths, flows, "position").with_own_states(_OWN_DEPTHS)
 
+    @property
+    def rows_per_text(self) -> int:
+        """How many equations a text has, at the most: some for each place."""
+        return super().rows_per_text * self.per_text
+
     def described(self, judged: int) -> dict[str, Any]:
         """What the report says of places."""
         return {"positions": self.positions, "per_text": self.per_text, "places": judged}
@@ -128,12 +133,11 @@ class PlaceSource(EquationSource):
             for item, number in zip(items, numbers, strict=True)
         ]
         whole_texts = self._read(items, subsets, numbers, seed)
-        for item, kept, number, read in zip(items, subsets, numbers, whole_texts, strict=True):
-            if not read.places:
-                continue
-            answers = self._answers(item, kept, read.places)
+        for kept, number, read, answers in zip(
+            subsets, numbers, whole_texts, self._answers(items, subsets, whole_texts), strict=True
+        ):
             for index, label in enumerate(read.labels):
-                answer, whole = answers[:, index], read.logits[index]
+                answer, whole = answers[index], read.logits[index]
                 values = torch.cat([answer[:-1], whole[None]]) - answer[-1]
                 target = int(whole.argmax()) if label is None else label
                 yield Rows(read.sums[index], values, kept.sum(1), target, number, label)
@@ -150,20 +154,25 @@ class PlaceSource(EquationSource):
         scores = integrated_gradients(self.perturbed, [replace(item, own=frozenset([place]))], weights, steps)
         return None if scores is None else scores[0].numpy()
 
-    def _answers(self, item: TokenisedText, kept: Tensor, places: list[int]) -> Tensor:
-        """(S, P, C): contrasted answers to the subsets, the last of which, the whole, is the empty one here."""
-        answered = torch.cat([kept[:-1], torch.zeros_like(kept[-1:])])
-        if not self.kept:
-            (answers,) = self.perturbed.kept_place_logits([item], [answered], [places])
-            return self.contrasted(answers)
-        content = item.content_positions(False)
-        subsets = []
-        for place in places:
-            at = content.index(place)
-            always = torch.ones(len(kept), 1, dtype=torch.bool)
-            subsets.append(torch.cat([answered[:, :at], always, answered[:, at:]], dim=1))
-        alone = self.perturbed.kept_place_logits([item] * len(places), subsets, [[place] for place in places])
-        return self.contrasted(torch.cat(alone, dim=1))
+    def _answers(
+        self, items: Sequence[TokenisedText], subsets: Sequence[Tensor], read: Sequence[_Read]
+    ) -> list[list[Tensor]]:
+        """(S, C) for each place of each text: answers to its subsets, the last, the whole, being the empty one here."""
+        runs: list[tuple[TokenisedText, Tensor, list[int]]] = []  # some places of a text, which share their subsets
+        for item, kept, places in zip(items, subsets, (text.places for text in read), strict=True):
+            answered = torch.cat([kept[:-1], torch.zeros_like(kept[-1:])])
+            if not self.kept:
+                runs += [(item, answered, places)] if places else []
+                continue
+            content, always = item.content_positions(False), torch.ones(len(kept), 1, dtype=torch.bool)
+            for place in places:
+                at = content.index(place)
+                runs.append((item, torch.cat([answered[:, :at], always, answered[:, at:]], dim=1), [place]))
+        if not runs:
+            return [[] for _ in read]
+        said = self.perturbed.kept_place_logits(*zip(*runs, strict=True))  # (S, P, C) of each run
+        by_place = iter(self.contrasted(part) for answers in said for part in answers.unbind(1))
+        return [[next(by_place) for _ in text.places] for text in read]
 
     def _read(
         self, items: Sequence[TokenisedText], subsets: Sequence[Tensor], numbers: Sequence[int], seed: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ridge regression from a stream of rows: normal equations gathered in float64, a path of strengths by Cholesky."""
+"""Ridge regression from a stream of rows, solved for many strengths: few rows are kept, of many only X'X."""
 
 from __future__ import annotations
 
@@ -9,83 +9,117 @@ import psutil
 import torch
 from torch import Tensor
 
-BLOCK = 512  # rows gathered before they are multiplied, columns factorised in one go
+from .products import Products
+
+ROOM = 1.6e9  # bytes that rows and X X' may take; more where X'X would
+BLOCK = 512  # rows, or columns, that are multiplied in one go
 
 
 class RidgeStream:
-    """Gathers X'X (F, F) and X'Y (F, C) in float64 and never holds the rows: 8 F² bytes, and no more while solving.
+    """Gathers rows X (R, F) and targets Y (R, C); `solve` gives the weights of any strength.
+
+    Rows fewer than features are kept, and X X' (R, R) is factorised for each strength; of more rows X'X (F, F) alone is
+    held, and no more while solving.
 
     Args:
         parts: sizes of the groups of features, adding up to F; each is penalised by its own scale. Features of a model
             differ in scale by orders of magnitude, and a common penalty would shut out the small ones.
         targets: C.
+        most_rows: R or more, where that is known; otherwise rows are kept until they are too many.
 
     Raises:
-        MemoryError: X'X would not fit into half of the free memory.
+        MemoryError: what is held would not fit into half of the free memory.
     """
 
-    def __init__(self, parts: Sequence[int], targets: int) -> None:
+    def __init__(self, parts: Sequence[int], targets: int, most_rows: int | None = None) -> None:
         features, self.parts = sum(parts), tuple(parts)
-        need, free = 8 * features**2, psutil.virtual_memory().available
+        need, free = Products.memory(features), psutil.virtual_memory().available
+        kept = 0  # rows, at the most
+        if most_rows is None:  # at last X'X stands beside them
+            kept = min(max(int(ROOM - need) // (4 * features), 0), features - 1)
+            need += 4 * kept * features
+        elif most_rows < features:
+            by_rows = 4 * most_rows * features + Products.memory(most_rows)
+            if by_rows <= max(need, ROOM):
+                kept, need = most_rows, by_rows
+        self.most_kept, self.dual = kept, kept > 0
         if need > free / 2:
             raise MemoryError(
                 f"fitting {features:,} features needs {need / 1e9:.1f} GB, more than half of the {free / 1e9:.1f} GB "
                 "that are free; lower max_features."
             )
-        # X'X on and below its blocks on the diagonal; above them is room for a factor
-        self.gram = torch.zeros(features, features, dtype=torch.float64)
+        self.squares = torch.zeros(features, dtype=torch.float64)  # X'X's diagonal
         self.moment = torch.zeros(features, targets, dtype=torch.float64)
-        self._rows: list[tuple[Tensor, Tensor]] = []
+        self.products = None if self.dual else Products(features)
+        self._x: list[Tensor] = []  # rows that are kept, or wait for being multiplied
+        self._y: list[Tensor] = []
         self._waiting = 0
         self.rows = 0
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Rows (R, F) and their targets (R, C)."""
-        self._rows.append((x, y))
+        """Rows (R, F) float32 and their targets (R, C)."""
+        precise, y = x.double(), y.double()
+        self.squares += precise.square().sum(0)
+        self.moment.addmm_(precise.T, y)
+        self.rows += len(x)
+        self._x.append(x)
+        self._y.append(y)
         self._waiting += len(x)
-        if self._waiting >= BLOCK:
+        if self.dual:
+            self.products = None  # of fewer rows
+            if self.rows > self.most_kept:
+                self.dual, self.products = False, Products(len(self.squares))
+        if not self.dual and self._waiting >= BLOCK:
             self._flush()
 
     def _flush(self) -> None:
-        if self._rows:
-            x = torch.cat([rows for rows, _ in self._rows]).double()
-            y = torch.cat([targets for _, targets in self._rows]).double()
-            for start in range(0, x.shape[1], BLOCK):  # below the diagonal, block by block
-                columns = x[:, start : start + BLOCK]
-                self.gram[start:, start : start + BLOCK].addmm_(x[:, start:].T, columns)
-            self.moment.addmm_(x.T, y)
-            self.rows += len(x)
-            self._rows, self._waiting = [], 0
+        """Multiplies the rows that wait, if any."""
+        assert self.products is not None
+        while self._x:
+            taken, rows = 0, 0
+            while taken < len(self._x) and rows < BLOCK:
+                rows, taken = rows + len(self._x[taken]), taken + 1
+            self.products.add(torch.cat(self._x[:taken]))
+            del self._x[:taken]
+        self._y, self._waiting = [], 0
 
     def solve(self, strength: float) -> Tensor:
         """(F, C) float64: the minimum of |Y - XW|² + strength · sum over groups g of d_g |W_g|².
 
         d_g is the mean diagonal of X'X over the group; a group of one feature, the constant, is not penalised.
 
-        The factor R of X'X + penalty = R'R is written above the blocks on the diagonal of X'X itself, so that a path of
-        strengths needs no second matrix: X'X, symmetric, is whole on and below them.
+        Raises:
+            torch.linalg.LinAlgError: a strength so small that it is lost in rounding.
         """
+        penalty = torch.cat([self._penalty(part) for part in self.squares.split(self.parts)])  # (F,)
+        if self.dual:
+            return self._solve_kept(strength, penalty)
         self._flush()
-        size = len(self.gram)
-        penalty = torch.cat([self._penalty(part) for part in self.gram.diagonal().split(self.parts)]) * strength + 1e-12
-        solution = self.moment.clone()
-        factors: list[Tensor] = []  # R's blocks on the diagonal, (b, b) each
-        starts = range(0, size, BLOCK)
-        for start in starts:  # R'R = X'X + penalty, from the top; R'y = X'Y along with it
-            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            above = self.gram[:start, block_rows]  # R's rows that are there, (start, b)
-            block = self.gram[block_rows, block_rows] - above.T @ above
-            block.diagonal().add_(penalty[block_rows])
-            factors.append(torch.linalg.cholesky(block, upper=True))
-            panel = self.gram[rest, block_rows].T - above.T @ self.gram[:start, rest]
-            self.gram[block_rows, rest] = torch.linalg.solve_triangular(factors[-1].T, panel, upper=False)
-            known = solution[block_rows] - above.T @ solution[:start]
-            solution[block_rows] = torch.linalg.solve_triangular(factors[-1].T, known, upper=False)
-        for start, factor in zip(reversed(starts), reversed(factors), strict=True):  # R w = y, from the bottom
-            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            known = solution[block_rows] - self.gram[block_rows, rest] @ solution[rest]
-            solution[block_rows] = torch.linalg.solve_triangular(factor, known, upper=True)
-        return solution
+        assert self.products is not None
+        return self.products.solve(penalty * strength + 1e-12, self.moment)
+
+    def _solve_kept(self, strength: float, penalty: Tensor) -> Tensor:
+        """By rows: with D = diag(penalty) and constants Z, W = D⁻¹X'a where (XD⁻¹X' + strength) a = Y - Zb, Z'a = 0."""
+        inverse = torch.where(penalty > 0, 1 / penalty, 0.0)
+        if self.products is None:
+            self.products, scale = Products(self.rows), inverse.sqrt()
+            for columns in torch.arange(len(inverse)).split(BLOCK):
+                chosen = slice(int(columns[0]), int(columns[-1]) + 1)
+                scaled = torch.cat([x[:, chosen] for x in self._x]) * scale[chosen]
+                self.products.add(scaled.T)
+        free = torch.tensor([size == 1 for size in self.parts]).repeat_interleave(torch.tensor(self.parts))
+        constants = torch.cat([x[:, free] for x in self._x]).double()  # Z
+        right = torch.cat([constants, torch.cat(self._y)], dim=1)
+        solved = self.products.solve(torch.full((self.rows,), strength, dtype=torch.float64), right)
+        of_constants, of_targets = solved.split([constants.shape[1], right.shape[1] - constants.shape[1]], dim=1)
+        weights_free = torch.linalg.pinv(constants.T @ of_constants, hermitian=True) @ (constants.T @ of_targets)
+        residual = of_targets - of_constants @ weights_free  # a
+        weights = torch.zeros_like(self.moment)
+        for x, part in zip(self._x, residual.split([len(x) for x in self._x]), strict=True):
+            weights.addmm_(x.double().T, part)
+        weights *= inverse[:, None]
+        weights[free] = weights_free
+        return weights
 
     @staticmethod
     def _penalty(diagonal: Tensor) -> Tensor:
