@@ -55,10 +55,8 @@ Inputs = dict[str, torch.Tensor]
 class Contestants:
     """What is timed: each takes texts and goes through all of them."""
 
-    def __init__(self, explainer: MhexExplainer, folder: Path) -> None:
-        self.explainer, self.tokenizer = explainer, explainer.tokenizer
-        plain = AutoModelForSequenceClassification.from_pretrained(folder, dtype=explainer.model.dtype)
-        self.plain = plain.to(explainer.model.device).eval()
+    def __init__(self, explainer: MhexExplainer, plain: Any) -> None:
+        self.explainer, self.tokenizer, self.plain = explainer, explainer.tokenizer, plain
 
     def batches(self, texts: Sequence[str], tokens: int) -> list[Inputs]:
         encoding = self.tokenizer(list(texts), truncation=True, max_length=self.explainer.max_length)
@@ -123,7 +121,8 @@ def read_texts(args: argparse.Namespace) -> list[str]:
 
 def measure_speed(args: argparse.Namespace) -> dict[str, Any]:
     explainer = MhexExplainer.from_pretrained(args.model, batch_tokens=args.batch_tokens, device=args.device)
-    texts, them = read_texts(args), Contestants(explainer, args.model)
+    plain = AutoModelForSequenceClassification.from_pretrained(args.model, dtype=explainer.model.dtype)
+    texts, them = read_texts(args), Contestants(explainer, plain.to(explainer.model.device).eval())
     some = texts[: len(texts) // 2]
     size = best({size: partial(them.classify, some, size) for size in PIPELINE_BATCHES})
     tokens = best({tokens: partial(them.forward, them.batches(some, tokens)) for tokens in BARE_BATCH_TOKENS})

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -107,19 +107,20 @@ class ColumnOptions:
 
 
 def to_columns(
-    rows: Sequence[ExplainedRow | str], options: ColumnOptions, of_all: Mapping[str, Any] = MappingProxyType({})
+    rows: Iterable[ExplainedRow | str], options: ColumnOptions, of_all: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, pa.Array]:
     """The columns of a chunk, one entry a row; a reason in the place of a text leaves all but `mhex_error` null.
 
     `of_all` are values that every row has.
     """
-    names = options.types
-    columns: dict[str, list[Any]] = {name: [] for name in names}
+    types = {name.removeprefix(PREFIX): kind for name, kind in options.types.items()}
+    columns: dict[str, list[Any]] = {name: [] for name in types}
+    empty = {name: of_all.get(name) for name in types}
     for row in rows:
         values = {"error": row} if isinstance(row, str) else _of_row(row, options)
         for name, column in columns.items():
-            column.append(values.get(name[len(PREFIX) :], of_all.get(name[len(PREFIX) :])))
-    return {name: pa.array(column, names[name]) for name, column in columns.items()}
+            column.append(values.get(name, empty[name]))
+    return {PREFIX + name: pa.array(column, types[name]) for name, column in columns.items()}
 
 
 def _of_row(row: ExplainedRow, options: ColumnOptions) -> dict[str, Any]:
@@ -181,8 +182,8 @@ def _spans(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
     sources = [row.item.text, row.item.text_pair or ""]
     if options.unit == "words":
         units = [
-            (group.start, group.end, group.sequence, math.fsum(scores[i] for i in group.tokens), group.tokens)
-            for group in row.words
+            (start, end, sequence, math.fsum([scores[i] for i in tokens]), tokens)
+            for start, end, sequence, tokens in row.words
         ]
     else:
         units = [
@@ -199,7 +200,7 @@ def _spans(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         "ends": [unit[1] for unit in units],
         "sequences": [unit[2] for unit in units],
         "scores": [unit[3] for unit in units],
-        "special_score": math.fsum(score for score, token in zip(scores, row.tokens, strict=True) if token.special),
+        "special_score": math.fsum([score for score, token in zip(scores, row.tokens, strict=True) if token.special]),
     }
     covariances = row.numbers.covariances
     if options.errors and covariances is not None:

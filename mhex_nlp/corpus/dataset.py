@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -26,6 +26,7 @@ from .judging import draw, judge_rows
 from .readers.rows import MAX_CHARACTERS, RowColumns
 
 D = TypeVar("D", Dataset, IterableDataset)
+T = TypeVar("T")
 
 
 def highlight_dataset(
@@ -169,7 +170,7 @@ class _Explain:
                 warn(f"row {index}: {row.item.cut_note()} The column {PREFIX}truncated tells which others were cut.")
         if self._of_all is None:  # here, so that what the cache of `map` has is not measured again
             self._of_all = self._judge()
-        for name, column in to_columns(rows, self.options, self._of_all).items():
+        for name, column in to_columns(_handed_over(rows), self.options, self._of_all).items():
             table = table.append_column(name, column)
         return table
 
@@ -189,6 +190,13 @@ class _Explain:
         if judgement.foreign or judgement.skill_interval[0] <= 0 or judgement.drawn < count:
             warn(" ".join(describe_judgement(figures_of(judgement))))
         return {"skill": judgement.skill, "skill_interval": list(judgement.skill_interval)}
+
+
+def _handed_over(rows: list[T]) -> Iterator[T]:
+    """The rows, of which the list keeps none: what is read of each is freed before the next is read."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 def _check_columns(dataset: Dataset | IterableDataset, columns: RowColumns) -> None:

@@ -34,24 +34,29 @@ class ExplainedText:
     """One text of T tokens explained: row `row` of the numbers of its batch."""
 
     item: TokenisedText
-    tokens: Sequence[AlignedToken]
     numbers: Scores
     row: int
     predicted: int  # the class with the largest logit
     probabilities: tuple[float, ...] | None  # (C,), `None` for regression
     request: Request
     place: Place | None = None  # what of the text the scores are of, where it is not all
+    aligned: Sequence[AlignedToken] | None = None  # its tokens, where they are known already
+
+    @cached_property  # made when they are read: those of a chunk at once would keep Python's garbage collector busy
+    def tokens(self) -> Sequence[AlignedToken]:
+        """The tokens in their places."""
+        return align_item(self.item, self.request.language) if self.aligned is None else self.aligned
 
     @property
     def scores(self) -> NDArray[np.float32]:
         """(T,) float32, the target's."""
-        return self.numbers.scores[self.row, : len(self.tokens)]
+        return self.numbers.scores[self.row, : len(self.item)]
 
     @property
     def class_scores(self) -> NDArray[np.float32] | None:
         """(T, C) float32, where all classes were asked for."""
         scores = self.numbers.class_scores
-        return None if scores is None else scores[self.row, : len(self.tokens)]
+        return None if scores is None else scores[self.row, : len(self.item)]
 
     @property
     def target(self) -> int:
@@ -149,10 +154,8 @@ def explain_rows(
         predicted = numbers.logits.argmax(1).tolist()
         probabilities = request.table.probabilities(numbers.logits)
         for row, index in enumerate(indices):
-            item = texts[index]
             chances = None if probabilities is None else tuple(probabilities[row])
-            tokens = align_item(item, request.language)
-            rows[index] = ExplainedText(item, tokens, numbers, row, predicted[row], chances, request)
+            rows[index] = ExplainedText(texts[index], numbers, row, predicted[row], chances, request)
     return rows
 
 
@@ -177,7 +180,7 @@ def _explained_places(placed: TextPlaces, request: Request) -> ExplainedRow:
         ):
             of_row = tuple(answer.chances or chances[row])
             explained.append(
-                ExplainedText(item, placed.aligned, numbers, row, answer.predicted, of_row, request, place)
+                ExplainedText(item, numbers, row, answer.predicted, of_row, request, place, placed.aligned)
             )
     if request.table.task == "span":
         return explained[0]
