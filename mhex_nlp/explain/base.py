@@ -194,7 +194,7 @@ class ExplainerBase(ABC, Generic[R]):
             budget=passes,
             tolerance=tolerance,
             seed=seed,
-            contrast=self.contrast if foil_id is None else "foil",
+            contrast=choose_contrast(self._contrast, table, aggregation) if foil_id is None else "foil",
             aggregation=aggregation,
             causal=self.task == "sequence_classification" and self._batcher.site.causal,
             readout=readout if aggregation == "fitted" else None,

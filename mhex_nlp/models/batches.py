@@ -64,6 +64,8 @@ class InputBatcher:
         """
         if "attention_mask" in self.accepts:
             rows = [{"attention_mask": torch.ones_like(row["input_ids"]), **row} for row in rows]
+        if len(rows) == 1:  # one text: nothing to pad
+            return {name: value[None].to(self.model.device) for name, value in rows[0].items()}
         fill = {"input_ids": self.pad or 0}
         return {
             name: pad_sequence([row[name] for row in rows], batch_first=True, padding_value=fill.get(name, 0)).to(

@@ -54,7 +54,7 @@ def attention_of_continuation(model: Any, ids: Tensor, prompt: int) -> Tensor | 
     watch_attention(model.config._attn_implementation)
     device = model.get_input_embeddings().weight.device
     log = _LastRows(len(ids) - prompt)
-    record = open_record(TokenMask(None, len(ids)), HeadLog(evidence=False), log)
+    record = open_record(TokenMask(None, len(ids)), HeadLog(None), log)
     record.stream = ids  # attention is noted while a layer's stream is there
     inputs = {
         "input_ids": ids[None].to(device),

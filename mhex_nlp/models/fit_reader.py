@@ -16,6 +16,7 @@ from torch import Tensor
 from .attention_hook import watch_attention
 from .eval_mode import run_in_eval_mode
 from .heads.attention_flow import AttentionLog, attention_flow, pooled_weights
+from .heads.head import Reading
 from .heads.readout import FittedReadout
 from .hooks import ForwardRecord, HeadLog
 from .padding import TokenMask, inputs_of
@@ -53,9 +54,9 @@ class FitReader:
         """Whether attention can be followed to where the label is read from: whole texts, a known place."""
         return _whole(arguments) and self.model.mhex_site.pooled_position(self.model.config) is not None
 
-    def head_log(self, evidence: bool) -> HeadLog:
+    def head_log(self, reading: Reading) -> HeadLog:
         """What the heads show in this pass, with the states shown to this reader where it reads any."""
-        return HeadLog(evidence, self._observe if self.keeps or self.readout is not None else None)
+        return HeadLog(reading, self._observe if self.keeps or self.readout is not None else None)
 
     def _observe(self, state: Tensor) -> None:
         state = self.mask.cut(state)
@@ -211,8 +212,8 @@ def _whole(arguments: Mapping[str, Any]) -> bool:
 
 def _shown(record: ForwardRecord) -> list[Any]:
     """What the attention of all layers was given; nothing where some did not show it."""
-    log, heads = record.attention, record.heads
-    return [] if log is None or heads is None or len(log.layers) != len(heads.outputs) else log.layers
+    log = record.attention
+    return [] if log is None or len(log.layers) != len(record.heads.outputs) else log.layers
 
 
 def _check_unpacked(arguments: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from .fit_reader import Positions, reader_of
 from .heads.attention_flow import AttentionLog
 from .heads.attribution import layer_attributions
+from .heads.head import Reading
 from .heads.losses import faithfulness_loss, removed_part
 from .hooks import ForwardRecord, HeadLog, attach_heads, close_record, detach_heads, open_record
 from .outputs import EXTRA_OUTPUTS, MhexOutput
@@ -55,11 +56,13 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         mask = token_mask(arguments, self.config, self.mhex_site, "attention_mask" in names)
         readout = getattr(self, "mhex_fit", None) if output_attributions else None
         reader = reader_of(task, self, arguments, mask, readout, output_states, positions)
-        record, plain = _run_base(self, base, arguments, mask, reader.head_log(output_head_logits), reader.attention)
+        faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
+        by_token = output_attributions or faithful or task is not sequence_classification
+        reading: Reading = ("tokens" if by_token else "text") if output_head_logits else None
+        record, plain = _run_base(self, base, arguments, mask, reader.head_log(reading), reader.attention)
         known = MhexOutput.__dataclass_fields__
         fields = {key: value for key, value in plain.items() if key in known} | _read_heads(self, task, plain, record)
         if labels is not None:
-            faithful = self.training and self.config.mhex.get("faithfulness_weight")
             rest = _forward_without_part(self, base, arguments, mask) if faithful else None
             fields |= _losses(self, task, fields, labels, rest)
         if not output_attributions:
@@ -97,10 +100,10 @@ def _prepare(model: Any, arguments: Mapping[str, Any]) -> None:
         detach_heads(model.base_model, model.mhex_site)
         attach_heads(model.base_model, list(model.mhex), model.mhex_site)
     config, site = model.config, model.mhex_site
-    if config.mhex["gate"] and arguments.get("past_key_values") is not None:
+    if arguments.get("past_key_values") is not None and config.mhex["gate"]:
         raise ValueError("past_key_values cannot be used with MHEX gates, which pool over all tokens of a text.")
-    drop = max(getattr(config, name, 0.0) or 0.0 for name in ("layerdrop", "encoder_layerdrop"))
-    if model.training and drop > 0:
+    drop = model.training and max(getattr(config, name, 0.0) or 0.0 for name in ("layerdrop", "encoder_layerdrop"))
+    if drop:
         raise ValueError(f"MHEX heads need every layer in training, got layerdrop={drop}; set it to 0 in the config.")
     if field := site.sticky:
         base, configured = model.base_model, getattr(config, field)
@@ -147,16 +150,15 @@ def _forward_without_part(
     mask_token_id = model.config.mhex["mask_token_id"]
     changed, removed = removed_part(arguments, mask.real, mask_token_id)
     left = mask if mask_token_id is not None else TokenMask(changed["attention_mask"] != 0, mask.tokens)
-    _, plain = _run_base(model, base, changed, left, HeadLog(evidence=False))
+    _, plain = _run_base(model, base, changed, left, HeadLog(None))
     return _Rest(plain.logits, removed)
 
 
 def _read_heads(model: Any, task: ModuleType, plain: Any, record: ForwardRecord) -> dict[str, Tensor | None]:
-    """Logits (B, L, C) and layer attributions (B, T, L, C) of the heads, `None` where they read no evidence.
+    """Logits (B, L, C) and layer attributions (B, T, L, C) of the heads, `None` of what they did not read.
 
     Where labels are read at positions, logits (B, T, L, C) alone: a head says of a token what it reads off that token.
     """
-    assert record.heads is not None
     outputs = record.heads.outputs
     depths = model.config.num_hidden_layers if "*" in model.mhex_site.layers else len(model.mhex)
     if len(outputs) != depths:
@@ -164,12 +166,14 @@ def _read_heads(model: Any, task: ModuleType, plain: Any, record: ForwardRecord)
             f"{len(outputs)} of {depths} MHEX heads ran: layers or modules were replaced after the heads had been "
             "added; change the plain model first and add heads then."
         )
-    read = [output for output in outputs if output is not None]
-    if not read:
-        return {"head_logits": None, "layer_attributions": None}
+    if record.heads.reading is None:
+        return {}
     device = next(value.device for value in plain.values() if isinstance(value, Tensor) and value.dim())
-    evidence = torch.stack([evidence.to(device) for evidence, _ in read], dim=2)  # (B, T, L, C)
-    biases = torch.stack([bias.to(device) for _, bias in read]).float()  # (L, C)
+    said = [part.to(device) for part, _ in outputs if part is not None]
+    if record.heads.reading == "text":
+        return {"head_logits": torch.stack(said, dim=1)}
+    evidence = torch.stack(said, dim=2)  # (B, T, L, C)
+    biases = torch.stack([bias.to(device) for _, bias in outputs if bias is not None])  # (L, C)
     if task is not sequence_classification:
         return {"head_logits": task.head_logits(evidence, biases, record.mask)}
     attributions = layer_attributions(record.mask.cut(evidence), record.mask.real)

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from .families import Site
 from .heads.attention_flow import AttentionLog
-from .heads.head import MhexHead
+from .heads.head import MhexHead, Reading
 from .padding import TokenMask
 
 
@@ -55,15 +55,15 @@ class HeadLog:
     """What heads and layers show in one forward pass, in order of depth.
 
     Args:
-        evidence: whether the heads read evidence, or are their gates alone.
+        reading: what the heads read, as `MhexHead.forward` says.
         observe: is given the states of each depth, (B, T, H): the stream that enters the first layer, z of every layer,
             the last hidden state. They are good for that call alone, since heads overwrite z.
-        outputs: gets (evidence (B, T, C), bias (C,)) of each head, or `None` without evidence.
+        outputs: gets what each head says, two of its forward's three values.
     """
 
-    evidence: bool = True
+    reading: Reading
     observe: Callable[[Tensor], None] | None = None
-    outputs: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
+    outputs: list[tuple[Tensor | None, Tensor | None]] = field(default_factory=list)
 
 
 @dataclass
@@ -72,15 +72,15 @@ class ForwardRecord:
 
     Args:
         mask: which tokens are real, for the gates.
-        heads: what heads and layers show; `None` while gradient checkpointing recomputes a layer: the gate needs the
-            mask again, the heads' outputs are already there.
+        heads: what heads and layers show; nobody looks at it while gradient checkpointing recomputes a layer, which
+            must read the same once more.
         attention: what the layers' attention is given, where its flow is followed.
         interrupted: the record of the pass that this one interrupted.
         stream: what the layer now running adds its attention to.
     """
 
     mask: TokenMask
-    heads: HeadLog | None = None
+    heads: HeadLog
     attention: AttentionLog | None = None
     interrupted: ForwardRecord | None = None
     stream: Tensor | None = None
@@ -108,24 +108,24 @@ def running_attention() -> tuple[AttentionLog, TokenMask] | None:
     Decoder self-attention and cross-attention run outside those hooks and are not recorded.
     """
     record = _record.get()
-    if record is None or record.attention is None or record.heads is None or record.stream is None:
+    if record is None or record.attention is None or record.stream is None:
         return None
     return record.attention, record.mask
 
 
 def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """`context_fn` of torch's non-reentrant checkpoint: gives the running pass's mask back to the recomputation.
+    """`context_fn` of torch's non-reentrant checkpoint: gives mask and reading of the pass back to the recomputation.
 
     Called while the forward pass runs; the second context is entered later, on CUDA in autograd's own thread, where
     no variable of ours is set.
     """
     record = _record.get()
-    return nullcontext(), _replay(record.mask if record else TokenMask())
+    return nullcontext(), nullcontext() if record is None else _replay(record.mask, record.heads.reading)
 
 
 @contextmanager
-def _replay(mask: TokenMask) -> Iterator[None]:
-    before, record = _record.get(), ForwardRecord(mask)
+def _replay(mask: TokenMask, reading: Reading) -> Iterator[None]:
+    before, record = _record.get(), ForwardRecord(mask, HeadLog(reading))
     _record.set(record)
     try:
         yield
@@ -158,18 +158,15 @@ class HeadHooks:
         x, *rest = output if isinstance(output, tuple) else (output,)
         log = record.heads
         z: Tensor | None = None
-        if log is not None and log.observe is not None:
+        if log.observe is not None:
             if not log.outputs:
                 log.observe(stream)
             z = x + stream
             log.observe(z)
-        gated, head_output = x, None
-        reads = log is None or log.evidence  # a recomputation repeats what was computed
-        if reads or self.head.gate:
-            gated, evidence, bias = self.head(x, stream, record.mask.of_layer(x), evidence=reads, z=z)
-            head_output = None if evidence is None else (evidence, bias)
-        if log is not None:  # only append: any other operation would be missing from a checkpoint's recomputation
-            log.outputs.append(head_output)
+        gated, said, bias = x, None, None
+        if log.reading is not None or self.head.gate:
+            gated, said, bias = self.head(x, stream, record.mask.of_layer(x), reading=log.reading, z=z)
+        log.outputs.append((said, bias))
         if not self.head.gate:
             return None
         gated = gated.to(x.device)  # accelerate may have put the head elsewhere
@@ -179,7 +176,7 @@ class HeadHooks:
 def observe_last_state(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     """Forward hook of the base model: shows the encoder's last hidden state to the observer of the pass."""
     record = _record.get()
-    if record is not None and record.heads is not None and record.heads.observe is not None:
+    if record is not None and record.heads.observe is not None:
         encoded = output.get("encoder_last_hidden_state") if isinstance(output, dict) else None
         record.heads.observe(output[0] if encoded is None else encoded)
 

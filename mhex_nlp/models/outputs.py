@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers.utils import ModelOutput
@@ -46,6 +47,13 @@ class MhexOutput(ModelOutput):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
     encoder_attentions: tuple[Tensor, ...] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # as transformers' own, which looks all fields up for each one that is set: too long for a short text
+        if value is not None and name in self.__dataclass_fields__:
+            self[name] = value
+        else:
+            object.__setattr__(self, name, value)
 
 
 # Trainer would hand every output but the loss to compute_metrics, which expects the logits alone.

@@ -50,7 +50,7 @@ class TokenMask:
 
     def cut(self, states: Tensor) -> Tensor:
         """(B, T', ...) without what the model padded T with inside: (B, T, ...)."""
-        return states if self.tokens is None else states[:, : self.tokens]
+        return states if self.tokens in (None, states.shape[1]) else states[:, : self.tokens]
 
 
 def token_mask(arguments: Mapping[str, Any], config: Any, site: Site, takes_mask: bool) -> TokenMask:
@@ -65,9 +65,9 @@ def token_mask(arguments: Mapping[str, Any], config: Any, site: Site, takes_mask
     Raises:
         ValueError: an attention mask that is not (B, T).
     """
-    mask, ids, pad = arguments.get("attention_mask"), arguments.get("input_ids"), config.pad_token_id
-    tokens = token_count(arguments)
+    mask, ids, tokens = arguments.get("attention_mask"), arguments.get("input_ids"), token_count(arguments)
     if mask is None:
+        pad = config.pad_token_id
         if ids is None or pad is None:
             return TokenMask(None, tokens)
         if not takes_mask:  # fnet sees padding as text; the heads should not

@@ -40,6 +40,15 @@ def train_on(model):
     return model.eval()
 
 
+def train_on_fused(model):
+    """As Trainer does by default; the optimizer raises no version counter."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    batch = TOKENIZER(texts(4), padding=True, return_tensors="pt")
+    model.train()(**batch, labels=torch.tensor([0, 1, 0, 1])).loss.backward()
+    optimizer.step()
+    return model.eval()
+
+
 def load_others(model):
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -87,7 +96,7 @@ def quantise(model):
     return model
 
 
-CHANGES = [train_on, load_others, refresh_in_place, write_to_data, resize, adapt, quantise]
+CHANGES = [train_on, train_on_fused, load_others, refresh_in_place, write_to_data, resize, adapt, quantise]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -153,6 +162,13 @@ def test_weights_are_hashed_once_while_nothing_changes(monkeypatch):
     with pytest.raises(ValueError, match="not those"):
         explainer(TEXT)
     assert len(count) == 2
+
+
+def test_a_fused_step_is_noticed_at_once(monkeypatch):
+    model = fitted()
+    monkeypatch.setattr(fit_weights, "_PATIENCE", 1e9)
+    assert has_weights_of(model, model.fit_record)
+    assert not has_weights_of(train_on_fused(model), model.fit_record)
 
 
 def test_a_model_that_is_trained_while_it_is_fitted_gets_no_fit(monkeypatch):

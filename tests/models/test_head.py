@@ -95,6 +95,33 @@ def test_pool_without_real_tokens_is_zero(causal):
     assert not pool(torch.zeros(1, 4, 8), torch.zeros(1, 4).bool(), causal=causal).any()
 
 
+@pytest.mark.parametrize("options", [{}, {"pre_norm": True}, {"causal": True}, {"gate": False}])
+@pytest.mark.parametrize("mask", [MASK, None])
+def test_what_is_said_of_a_text_is_the_mean_of_its_tokens(options, mask):
+    """W2 (W1 mean relu z) + bias, without the equivalent matrix; the gate does not depend on what is read."""
+    head = trained(**options)
+    gated, evidence, bias = head(X, STREAM, mask)
+    again, logits, _ = head(X, STREAM, mask, reading="text")
+    alone, nothing, _ = head(X, STREAM, mask, reading=None)
+    counts = X.shape[1] if mask is None else mask.sum(1, keepdim=True)
+    torch.testing.assert_close(logits, evidence.sum(1) / counts + bias, rtol=1e-5, atol=1e-6)
+    assert logits.dtype == torch.float32 and nothing is None
+    assert torch.equal(again, gated) and torch.equal(alone, gated)
+
+
+def test_both_readings_learn_alike():
+    """The gradients of every weight, of the text's logits by either way."""
+    weights = torch.randn(2, 3)
+    gradients = []
+    for reading in ("tokens", "text"):
+        head = trained()
+        _, said, bias = head(X, STREAM, MASK, reading=reading)
+        logits = said if reading == "text" else said.sum(1) / MASK.sum(1, keepdim=True) + bias
+        gradients.append(torch.autograd.grad((logits * weights).sum(), [head.w1, head.w2], allow_unused=False))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_low_precision_keeps_dtypes():
     head = trained().to(torch.bfloat16)
     gated, evidence, _ = head(X.bfloat16(), STREAM.bfloat16(), MASK)

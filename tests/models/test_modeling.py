@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import threading
@@ -18,6 +19,7 @@ from helpers.families import batch, plain_model, train_heads
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexConfig, get_mhex_model
 from mhex_nlp.models.hooks import HeadHooks
 from mhex_nlp.models.modeling import mhex_class
+from mhex_nlp.models.outputs import MhexOutput
 
 LABELS = torch.tensor([0, 1, 2, 0])
 
@@ -409,3 +411,45 @@ def test_leaving_out_the_heads_words_changes_nothing_else(gate):
     assert full.head_logits is not None and lean.head_logits is None and lean.layer_attributions is None
     with pytest.raises(ValueError, match="output_head_logits must be True"):
         model(**inputs, labels=torch.tensor([0, 1]), output_head_logits=False)
+
+
+def _fused_step(head):
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.1, fused=True)  # raises no version counter
+    for parameter in head.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def _replace_parameter(head):
+    head.w1 = torch.nn.Parameter(head.w1.detach() + 1)
+
+
+def _write_to_data(head):
+    head.w1.data += 1
+
+
+@pytest.mark.parametrize("change", [_fused_step, _replace_parameter, _write_to_data])
+def test_what_heads_say_follows_their_weights_at_once(model, change):
+    """Nothing of the heads is kept from one pass to the next, however the weights are changed."""
+    model.eval()
+    inputs = batch()
+    with torch.no_grad():
+        model(**inputs, output_attributions=True)
+        for head in model.mhex:
+            change(head)
+        changed = model(**inputs, output_attributions=True)
+        fresh = copy.deepcopy(model)(**inputs, output_attributions=True)
+        short = model(**inputs)
+    assert torch.equal(changed.layer_attributions, fresh.layer_attributions)
+    torch.testing.assert_close(short.head_logits, changed.head_logits, rtol=1e-5, atol=1e-5)
+    assert torch.equal(short.logits, changed.logits)
+
+
+def test_an_output_is_set_as_in_transformers():
+    """A field that is set is an item as well, until then neither; other attributes are no items."""
+    output = MhexOutput(logits=torch.zeros(1, 2))
+    output.loss, output.remark = torch.zeros(()), "no field"
+    assert list(output.keys()) == ["logits", "loss"] and output["loss"] is output.loss
+    assert output.states is None and output.remark == "no field" and len(output.to_tuple()) == 2
+    output["states"] = ()
+    assert output.states == () and copy.deepcopy(output).keys() == output.keys()

@@ -8,12 +8,14 @@ the paper leaves open for text encoders.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import initialization as init  # honours `_is_hf_initialized`; a write through `.data` does not
 
+Reading = Literal["tokens", "text"] | None  # evidence of each token, what the head says of the whole text, or nothing
 _RMS_EPS = 1e-6
 
 
@@ -72,21 +74,25 @@ class MhexHead(nn.Module):
         x_global: Tensor,
         mask: Tensor | None = None,
         *,
-        evidence: bool = True,
+        reading: Reading = "tokens",
         z: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Gated attention output, evidence and bias.
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gated attention output, and what the head says.
 
         Args:
             x: (B, T, H), what attention adds.
             x_global: (B, T, H), the residual stream it is added to.
             mask: (B, T) bool, False on padding; `None` means that every token is real.
-            evidence: read the evidence; without it the head is its gate alone.
+            reading: what to read; without it the head is its gate alone.
             z: x + x_global, (B, T, H), where the caller has it already; it is overwritten.
 
         Returns:
-            x gated, (B, T, H) in the dtype of x; evidence (B, T, C) in float32, zero on padding, or `None`; the bias
-            (C,) in float32, a copy, since offloaded and sharded parameters are there only while the head runs.
+            x gated, (B, T, H) in the dtype of x; and in float32, by `reading`:
+            "tokens": evidence (B, T, C), zero on padding, and the bias (C,), a copy, since offloaded and sharded
+            parameters are there only while the head runs;
+            "text": the logits (B, C), mean evidence of the real tokens and bias, and `None`. As the mean comes first,
+            W_equiv, which takes another reading of all of W1, is not needed;
+            `None`: `None` and `None`.
         """
         z = x + x_global if z is None else z  # (B, T, H)
         # In place from here on, which autograd allows for these operations: a copy of z would be the head's main cost.
@@ -99,8 +105,13 @@ class MhexHead(nn.Module):
             pooled = pool(z, mask, causal=self.causal)  # (B, 1 or T, H)
             gate = self.activation(F.linear(pooled.to(self.w1.dtype), self.w1))
             x = x * gate.to(x.dtype)
-        read = F.linear(z.relu_().to(self.w1.dtype), self.equivalent_matrix).float() if evidence else None  # (B, T, C)
-        return x, read, self.bias.float().clone()
+        if reading is None:
+            return x, None, None
+        z = z.relu_()
+        if reading == "tokens":
+            return x, F.linear(z.to(self.w1.dtype), self.equivalent_matrix).float(), self.bias.float().clone()
+        pooled = pool(z, mask, causal=False).squeeze(1).to(self.w1.dtype)  # (B, H)
+        return x, F.linear(F.linear(pooled, self.w1).float(), self.w2.float(), self.bias.float()), None
 
 
 def trained(heads: Iterable[nn.Module]) -> bool:
@@ -136,6 +147,8 @@ def pool(z: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
     Returns:
         (B, 1, H), or (B, T, H) when causal. A row without real tokens gives zeros.
     """
+    if mask is None and not causal:
+        return z.mean(1, keepdim=True, dtype=torch.float32)
     real = z.new_ones(z.shape[:2], dtype=torch.float32) if mask is None else mask.float()  # (B, T)
     if causal:
         return z.float().cumsum(1) / real.cumsum(1).clamp(min=1)[..., None]
