@@ -41,7 +41,7 @@ class AttentionInputs:
 
     Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`; `visible`
     hides tokens. Where a matrix reads the layer's flow, what it reads off each head's values, `head_scores`
-    (B, T, N, C) float32, may take the place of the values.
+    (B, N, T, C) float32, may take the place of the values.
     """
 
     query: Tensor
@@ -76,7 +76,7 @@ class AttentionInputs:
         if self.softcap is None and query.dtype == key.dtype == torch.float32:
             # scaled and masked within the product: passes over (B, N, R, T) would be the main cost
             batch, heads, rows, _ = query.shape
-            queries, columns = (part.reshape(-1, *part.shape[2:]) for part in (query, key))
+            queries, columns = query.flatten(0, 1), key.flatten(0, 1)
             hidden = query.new_zeros(1) if bias is None else bias.expand(batch, heads, -1, -1).flatten(0, 1)
             products = queries, columns.transpose(1, 2)
             scores = torch.baddbmm(hidden, *products, beta=int(bias is not None), alpha=self.scaling)
@@ -171,21 +171,23 @@ class AttentionInputs:
 
 
 def _head_scores(matrix: Tensor, value: Tensor, heads: int) -> Tensor:
-    """(B, T, N, C) float32: what the blocks of a (C, A) matrix read off each head's values, (B, K, T, D)."""
+    """(B, N, T, C) float32: what the blocks of a (C, A) matrix read off each head's values, (B, K, T, D)."""
     shared, width = value.shape[1], value.shape[3]
-    # a block for each head (N, C, K, D), zero elsewhere: one product, where N would each be small
-    where = torch.eye(shared, dtype=matrix.dtype, device=matrix.device).repeat_interleave(heads // shared, 0)
-    by_head = where[:, None, :, None] * matrix.view(-1, heads, 1, width).transpose(0, 1)
-    return apply_matrix(by_head.flatten(2).flatten(0, 1), value.transpose(1, 2).flatten(2)).unflatten(2, (heads, -1))
+    matrix = matrix.view(-1, shared, heads // shared, width)  # (C, K, N / K, D)
+    # a block for each head, zero elsewhere: one product, where N would each be small
+    blocks = matrix.new_zeros(shared, heads // shared, len(matrix), shared, width)
+    blocks.diagonal(dim1=0, dim2=3).copy_(matrix.permute(2, 0, 3, 1))
+    scores = apply_matrix(blocks.view(-1, shared * width), value.transpose(1, 2).flatten(2))
+    return scores.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
-    """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, T, N, C)."""
-    rows = weights.permute(0, 3, 2, 1)  # (B, T, P, N)
-    if rows.shape[2] == 1:  # products of matrices would be one a token
-        return (rows.transpose(2, 3) * head_scores).sum(2)[:, None]
+    """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, N, T, C)."""
+    if weights.shape[2] == 1:  # products of matrices would be one a token
+        return (weights.transpose(2, 3) * head_scores).sum(1)[:, None]
     # of other strides torch multiplies one token after the other
-    return (rows.contiguous() @ head_scores.contiguous()).transpose(1, 2)
+    rows, columns = weights.permute(0, 3, 2, 1).contiguous(), head_scores.transpose(1, 2).contiguous()
+    return (rows @ columns).transpose(1, 2)
 
 
 class AttentionLog:
@@ -229,8 +231,8 @@ def attention_flow(
 
     From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
     R_{l-1} = (R_l + mean over h of w_h) / 2, as in rollout, with R_L = `start`. Summed over t, u_l is the R_l-weighted
-    mean of that layer's attention outputs, before W_O. In texts of more than 128 tokens that are read from one place,
-    neighbours share rows a_h[s], 128 in all (`merged_rows`).
+    mean of that layer's attention outputs, before W_O. In texts of more than `MOST_ROWS` tokens that are read from one
+    place, neighbours share rows a_h[s], so many in all (`merged_rows`); several places are read row by row.
 
     Args:
         layers: L of them.

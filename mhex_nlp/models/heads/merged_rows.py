@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .visible_tokens import LOWEST, VisibleTokens
 
-MOST_ROWS = 128  # of one text, in one layer
+MOST_ROWS = 64  # of one text, in one layer
 _COLUMNS = 64  # of a mask, looked at in one go
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -71,10 +71,11 @@ def run_starts(real: Tensor | None, rollout: Tensor) -> Tensor:
     (batch, tokens), device = rollout.shape, rollout.device
     runs = torch.arange(MOST_ROWS, device=device)
     if real is None:
-        return (-(-runs * tokens // MOST_ROWS)).expand(batch, -1)
-    real = real.to(device).int()
-    first, behind = real.argmax(1, keepdim=True), real.flip(1).argmax(1, keepdim=True)
-    length = tokens - behind - first
+        first, length = (runs.new_full((batch, 1), size) for size in (0, tokens))
+    else:
+        real = real.to(device).int()
+        first = real.argmax(1, keepdim=True)
+        length = tokens - real.flip(1).argmax(1, keepdim=True) - first
     starts = torch.where(length > MOST_ROWS, -(-runs * length // MOST_ROWS), torch.minimum(runs, length))
     # what lies before the text, of no weight, is in its first run
     return torch.where(runs == 0, 0, first + starts).clamp(max=tokens)
