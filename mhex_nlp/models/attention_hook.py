@@ -108,14 +108,8 @@ def _attend(
         causal = kwargs.get("is_causal")
         causal = bool(getattr(module, "is_causal", False)) if causal is None else causal
         scaling = kwargs.get("scaling")
-        log.add(
-            AttentionInputs(
-                query,
-                key,
-                value,
-                log.bias(attention_mask, mask.real, query, causal, kwargs.get("sliding_window")),
-                query.shape[-1] ** -0.5 if scaling is None else scaling,
-                kwargs.get("softcap"),
-            )
-        )
+        window = kwargs.get("sliding_window")
+        visible = log.visible(attention_mask, mask.real, query.device, causal, window)
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        log.add(AttentionInputs(query, key, value, visible, scaling, kwargs.get("softcap"), window))
     return attend(module, query, key, value, attention_mask, *args, **kwargs)

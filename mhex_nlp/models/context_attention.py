@@ -6,7 +6,6 @@ Axes: N attention heads, A tokens of the continuation, L tokens in all.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,9 +33,7 @@ class _LastRows(AttentionLog):
         if inputs.query is self._before:
             return  # asked for a second time, as when one attention function failed
         self._before = inputs.query
-        bias = inputs.bias if inputs.bias.shape[2] == 1 else inputs.bias[:, :, self.last]
-        weights = replace(inputs, query=inputs.query[:, :, self.last], bias=bias).weights()  # (1, N, A, L)
-        mean = weights[0].mean(0)
+        mean = inputs.weights(rows=self.last)[0].mean(0)  # of (1, N, A, L)
         self.total = mean if self.total is None else self.total + mean.to(self.total.device)
         self.count += 1
 

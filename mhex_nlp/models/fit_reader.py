@@ -93,7 +93,7 @@ class FitReader:
         layers = _shown(record)
         if not layers:
             return ()
-        query = layers[-1].query  # the last layer is never weighed
+        query = layers[-1].query
         pooled = self.model.mhex_site.pooled_position(self.model.config)
         start, position = pooled_weights(pooled, record.mask.real, query.shape[0], query.shape[2])
         position = None if position is None else position.to(query.device)
@@ -162,7 +162,7 @@ class PositionReader(FitReader):
         layers = _shown(record)
         if not layers:
             return ()
-        device = layers[-1].query.device  # the last layer is never weighed
+        device = layers[-1].query.device
         single = positions.clamp(min=0).to(device) if self.task.SINGLE_ROWS else None
         assert record.attention is not None
         return attention_flow(layers, start.to(device), single, record.attention.flow_matrix)

@@ -15,6 +15,7 @@ from mhex_nlp import MhexConfig, get_mhex_model
 from mhex_nlp.models import attention_hook
 from mhex_nlp.models.families import SITES
 from mhex_nlp.models.heads import attention_flow as flows
+from mhex_nlp.models.heads.visible_tokens import VisibleTokens
 
 WITH_FLOW = sorted(
     {"albert", "bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie", "eurobert", "gemma2", "gpt2"}
@@ -143,7 +144,9 @@ def test_rollout_by_hand():
     weights = [torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([[0.75, 0.25], [0.9, 0.1]])]
     values = torch.tensor([[[[2.0], [3.0]]]])  # (B, K, T, D)
     layers = [
-        flows.AttentionInputs(torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 1), values, matrix.log()[None, None], 1.0)
+        flows.AttentionInputs(
+            torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 1), values, VisibleTokens(matrix.log()[None, None]), 1.0
+        )
         for matrix in weights
     ]
     first, second = flows.attention_flow(layers, torch.tensor([[1.0, 0.0]]))
@@ -157,7 +160,7 @@ def test_grouped_queries_and_softcap():
     query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
     seen = torch.zeros(2, 1, 1, 5)
     seen[1, ..., 3:] = torch.finfo(torch.float32).min
-    attention = flows.AttentionInputs(query, key, value, seen, 0.5, softcap=2.0)
+    attention = flows.AttentionInputs(query, key, value, VisibleTokens(seen), 0.5, softcap=2.0)
     for text in range(2):
         for head in range(4):
             scores = 2.0 * torch.tanh(query[text, head] @ key[text, head // 2].T * 0.5 / 2.0) + seen[text, 0]
@@ -169,8 +172,9 @@ def test_grouped_queries_and_softcap():
 @pytest.mark.parametrize("window", [None, 2])
 def test_what_is_seen_without_a_mask_of_four_axes(causal, window):
     """Flash attention is told which tokens are real, whether it is causal and how wide its window is."""
-    query, real = torch.zeros(2, 1, 4, 1), torch.tensor([[True] * 4, [True, True, True, False]])
-    seen = flows.attention_bias(None, real, query, causal, window) == 0
+    real = torch.tensor([[True] * 4, [True, True, True, False]])
+    visible = VisibleTokens.of(None, real, torch.device("cpu"), causal, window)
+    seen = visible.bias(4, torch.device("cpu"), slice(None), slice(None)) == 0
     for text, one, other in itertools.product(range(2), range(4), range(4)):
         expected = bool(real[text, other]) and (not causal or other <= one)
         expected = expected and (window is None or abs(one - other) < window)
@@ -189,7 +193,7 @@ def test_one_row_is_that_row_of_all(rows, softcap):
     query, key = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3)
     seen = torch.where(torch.rand(2, 1, rows, 5) < 0.3, torch.finfo(torch.float32).min, 0.0)
     seen[..., 0] = 0
-    attention = flows.AttentionInputs(query, key, key, seen, 0.5, softcap)
+    attention = flows.AttentionInputs(query, key, key, VisibleTokens(seen), 0.5, softcap)
     position = torch.tensor([4, 2])
     for text in range(2):
         rows = attention.rows(position[:, None])[text, :, 0]
@@ -212,10 +216,10 @@ def test_a_weighed_layer_says_what_its_writes_say():
     for _ in range(3):
         query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
         seen = torch.where(torch.arange(5) < torch.tensor([[[[5]]], [[[3]]]]), 0.0, torch.finfo(torch.float32).min)
-        layers.append(flows.AttentionInputs(query, key, value, seen, 0.5))
+        layers.append(flows.AttentionInputs(query, key, value, VisibleTokens(seen), 0.5))
     matrices = [torch.randn(3, 12), None, torch.randn(3, 12)]
     start, position = torch.nn.functional.one_hot(torch.tensor([0, 2]), 5).float(), torch.tensor([0, 2])
-    weighed = [flows.AttentionWeights.of(layer, matrix) for layer, matrix in zip(layers, matrices, strict=True)]
+    weighed = [layer.read_by(matrix) for layer, matrix in zip(layers, matrices, strict=True)]
     raw = flows.attention_flow(layers, start, position)
     read = flows.attention_flow(layers, start, position, matrices.__getitem__)
     for chosen in ([*weighed[:2], layers[2]], weighed):

@@ -30,6 +30,7 @@ from mhex_nlp.models import attention_hook
 from mhex_nlp.models.fit_reader import follows_attention
 from mhex_nlp.models.heads import attention_flow as flows
 from mhex_nlp.models.heads.readout import FeatureLayout
+from mhex_nlp.models.heads.visible_tokens import VisibleTokens
 from mhex_nlp.models.padding import TokenMask
 from mhex_nlp.models.perturbed import PerturbedModel
 from mhex_nlp.models.tasks import module_of
@@ -186,11 +187,11 @@ def test_rows_from_several_places_are_those_of_each(places):
     for _ in range(3):
         query, key, value = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
         seen = torch.where(torch.arange(5) < torch.tensor([[[[5]]], [[[3]]]]), 0.0, torch.finfo(torch.float32).min)
-        layers.append(flows.AttentionInputs(query, key, value, seen, 0.5))
+        layers.append(flows.AttentionInputs(query, key, value, VisibleTokens(seen), 0.5))
     matrices = [torch.randn(3, 12), None, torch.randn(3, 12)]
     position = torch.randint(3, (2, places))
     start = torch.nn.functional.one_hot(position, 5).float()
-    weighed = [flows.AttentionWeights.of(layer, matrix) for layer, matrix in zip(layers, matrices, strict=True)]
+    weighed = [layer.read_by(matrix) for layer, matrix in zip(layers, matrices, strict=True)]
     for rows, single in ((start, position), (start, None), (start - 0.2, None)):
         for chosen in (layers, [*weighed[:2], layers[2]]):
             together = flows.attention_flow(chosen, rows, single, matrices.__getitem__)

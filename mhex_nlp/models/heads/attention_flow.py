@@ -16,179 +16,178 @@ Axes: B texts, P places, T tokens, N attention heads, K of them with keys of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .merged_rows import MOST_ROWS, MergedRows, run_starts
 from .readout import apply_matrix
+from .visible_tokens import VisibleTokens
 
 _CACHED = 2**18  # attention weights that are looked at in one go on a CPU: 1 MB
-_LOWEST = torch.finfo(torch.float32).min
+_HELD = 2**26  # elsewhere: 256 MB
+_LEAST_ROWS = 32  # that are multiplied in one go: with fewer, reading the keys would be the main cost
+_NARROW = 256  # a window that is no wider is looked at row by row: nothing outside it is read
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionInputs:
     """What one layer's attention was given: query (B, N, T, D), key and value (B, K, T, D), K a divisor of N.
 
-    `bias` is added to the scores, 0 where a token sees another and very negative where not: (B or 1, N or 1, T or 1, T)
-    float32. Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`.
+    Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`; `visible`
+    hides tokens. Where a matrix reads the layer's flow, what it reads off each head's values, `head_scores`
+    (B, N, T, C) float32, may take the place of the values.
     """
 
     query: Tensor
     key: Tensor
-    value: Tensor
-    bias: Tensor
+    value: Tensor | None
+    visible: VisibleTokens
     scaling: float
     softcap: float | None = None
+    window: int | None = None
+    head_scores: Tensor | None = None
 
-    def weights(self, texts: slice = slice(None)) -> Tensor:
-        """(B, N, T, T) float32, rows attend to columns and add up to 1."""
-        return self._softmax(self.query[texts], self.key[texts], self._bias_of(texts))
+    def weights(self, texts: slice = _ALL, heads: slice = _ALL, rows: slice = _ALL, columns: slice = _ALL) -> Tensor:
+        """(B, N, R, T) float32, rows attend to columns; those of all columns add up to 1."""
+        bias = self.visible.bias(self.key.shape[2], self.query.device, texts, rows, columns)
+        bias = bias if bias is None or bias.shape[1] == 1 else bias[:, heads]
+        return self._softmax(self.query[texts, heads, rows], self._keys(texts, heads, columns), bias)
 
-    def rows(self, positions: Tensor, texts: slice = slice(None)) -> Tensor:
+    def rows(self, positions: Tensor) -> Tensor:
         """(B, N, P, T) float32: the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
-        query, bias, index = self.query[texts], self._bias_of(texts), positions[texts, None, :, None]
-        batch, heads, tokens, width = query.shape
-        query = query.gather(2, index.expand(-1, heads, -1, width))
-        if bias.shape[2] > 1:
-            bias = bias.expand(batch, -1, -1, -1)
-            bias = bias.gather(2, index.expand(-1, bias.shape[1], -1, tokens))
-        return self._softmax(query, self.key[texts], bias)
+        index = positions[:, None, :, None].expand(-1, self.query.shape[1], -1, self.query.shape[3])
+        bias = self.visible.bias(self.key.shape[2], self.query.device, _ALL, positions)
+        return self._softmax(self.query.gather(2, index), self._keys(_ALL, _ALL, _ALL), bias)
 
-    def _softmax(self, query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
-        key = self._spread(key)
-        if self.softcap is None and query.dtype == torch.float32:
-            # scaled and masked within the product: passes over (B, N, T, T) would be the main cost
-            batch, heads, rows, width = query.shape
-            hidden = bias.expand(batch, heads, -1, -1).flatten(0, 1)
-            columns = key.reshape(batch * heads, -1, width).transpose(1, 2)
-            scores = torch.baddbmm(hidden, query.reshape(batch * heads, rows, width), columns, alpha=self.scaling)
+    def _keys(self, texts: slice, heads: slice, columns: slice) -> Tensor:
+        """(B, N, T, D), those shared by a group of heads repeated for each."""
+        groups = self.query.shape[1] // self.key.shape[1]
+        if groups == 1:
+            return self.key[texts, heads, columns]
+        return self.key[texts, :, columns].repeat_interleave(groups, 1)[:, heads]
+
+    def _softmax(self, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+        if self.softcap is None and query.dtype == key.dtype == torch.float32:
+            # scaled and masked within the product: passes over (B, N, R, T) would be the main cost
+            batch, heads, rows, _ = query.shape
+            queries, columns = query.flatten(0, 1), key.flatten(0, 1)
+            hidden = query.new_zeros(1) if bias is None else bias.expand(batch, heads, -1, -1).flatten(0, 1)
+            products = queries, columns.transpose(1, 2)
+            scores = torch.baddbmm(hidden, *products, beta=int(bias is not None), alpha=self.scaling)
             return scores.softmax(-1).view(batch, heads, rows, key.shape[2])
-        scores = (query @ key.transpose(-1, -2)).float().mul_(self.scaling)
+        scores = (query.to(key.dtype) @ key.transpose(-1, -2)).float().mul_(self.scaling)
         if self.softcap is not None:
             scores = scores.div_(self.softcap).tanh_().mul(self.softcap)
-        return scores.add_(bias).softmax(-1)
+        return (scores if bias is None else scores.add_(bias)).softmax(-1)
 
-    def rollout_weights(self, rollout: Tensor, texts: slice = slice(None)) -> Tensor:
-        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, P, T) float32, for the rollout R (B, P, T) of all texts."""
-        return rollout[texts, None] @ self.weights(texts)
+    def rollout_weights(self, rollout: Tensor, starts: Tensor | None = None) -> Tensor:
+        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, P, T) float32.
 
-    def cache_chunks(self) -> list[slice]:
-        """The texts, so many at a time that their weights stay in a CPU's cache, where they are read several times."""
-        batch, heads, tokens, _ = self.query.shape
-        if self.query.device.type != "cpu" or torch.compiler.is_compiling():
-            return [slice(None)]
-        step = max(1, _CACHED // (heads * tokens * tokens))
-        return [slice(start, start + step) for start in range(0, batch, step)]
+        Args:
+            rollout: R, (B, P, T) float32.
+            starts: (B, G), of the runs of neighbours whose rows may be merged where P is 1; row by row without, and
+                where a token sees but its neighbourhood, of which little is read anyway.
+        """
+        if starts is None or self._narrow:
+            return self._weighted_rows(rollout)
+        merged = MergedRows(rollout.squeeze(1), starts)
+        queries = self.query.transpose(1, 2)  # as projections lie in memory
+        means = merged.means(queries.flatten(2)).unflatten(2, queries.shape[2:]).transpose(1, 2)
+        visible = VisibleTokens(merged.bias(self.visible, self.query.device))
+        return replace(self, query=means, visible=visible, window=None)._weighted_rows(merged.mass[:, None])
 
-    def _bias_of(self, texts: slice) -> Tensor:
-        return self.bias if len(self.bias) == 1 else self.bias[texts]
+    @property
+    def _narrow(self) -> bool:
+        return self.window is not None and self.window <= _NARROW
 
-    def _spread(self, shared: Tensor) -> Tensor:
-        """(B, K, T, D), one for each group of heads, repeated for each head: (B, N, T, D)."""
-        groups = self.query.shape[1] // shared.shape[1]
-        return shared if groups == 1 else shared.repeat_interleave(groups, 1)
+    def _weighted_rows(self, rollout: Tensor) -> Tensor:
+        """As `rollout_weights`, row by row: R has one weight for each query, (B, P, R)."""
+        reach = self.window if self._narrow else None
+        blocks = list(self._blocks(reach))
+        if len(blocks) == 1:
+            return rollout[:, None] @ self.weights()
+        total = rollout.new_zeros(*self.query.shape[:2], rollout.shape[1], self.key.shape[2])
+        for texts, heads, rows in blocks:
+            columns = _ALL if reach is None else slice(max(0, rows.start - reach), rows.stop + reach)
+            total[texts, heads, :, columns] += rollout[texts, None, :, rows] @ self.weights(texts, heads, rows, columns)
+        return total
 
-    def values(self, texts: slice = slice(None)) -> Tensor:
+    def _blocks(self, reach: int | None) -> Iterator[tuple[slice, slice, slice]]:
+        """Texts, heads and rows whose weights stay in a CPU's cache together, where they are read several times.
+
+        Args:
+            reach: how far from its row a column may be.
+        """
+        (batch, heads, rows, _), width = self.query.shape, self.key.shape[2]
+        if torch.compiler.is_compiling() and rows <= MOST_ROWS:
+            yield _ALL, _ALL, slice(0, rows)
+            return
+        held = _CACHED if self.query.device.type == "cpu" else _HELD
+        width = width if reach is None else min(width, 2 * reach + _LEAST_ROWS)
+        height = min(rows, max(_LEAST_ROWS, held // (heads * width)))
+        steps = max(1, held // (heads * rows * width)), min(heads, max(1, held // (height * width))), height
+        axes = zip((batch, heads, rows), steps, strict=True)
+        slices = [[slice(start, min(start + step, size)) for start in range(0, size, step)] for size, step in axes]
+        yield from itertools.product(*slices)
+
+    def read_by(self, matrix: Tensor | None) -> AttentionInputs:
+        """The same layer without its values: with what a (C, A) matrix reads off them, or nothing without one."""
+        assert self.value is not None
+        scores = None if matrix is None else _head_scores(matrix, self.value, self.query.shape[1])
+        return replace(self, value=None, head_scores=scores)
+
+    def values(self) -> Tensor:
         """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
-        return self._spread(self.value[texts]).transpose(1, 2)
+        assert self.value is not None
+        return self.value.repeat_interleave(self.query.shape[1] // self.value.shape[1], 1).transpose(1, 2)
 
     def flow(
-        self, rollout: Tensor, position: Tensor | None, matrix: Tensor | None, needed: bool
+        self, rollout: Tensor, positions: Tensor | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
         """u[t] = concat over h of w_h[t] v_h[t], or what a matrix reads of it; and the mean over heads of w.
 
-        w_h[t] = sum_s R[s] a_h[s, t].
-
         Args:
-            rollout: R, (B, T) float32, or (B, P, T) for several places of a text.
-            position: (B,), or (B, P), int64 where R is 1 at this token alone: only that row of the attention is made.
-            matrix: (C, A); u is then read chunk by chunk and never held whole.
-            needed: `False` where nothing reads this layer's u.
+            rollout: R, (B, P, T) float32.
+            positions: (B, P) int64 where R is 1 at this token alone: only those rows of the attention are made.
+            starts: of the runs of neighbours whose rows may be merged.
 
         Returns:
-            (B, T, A) in the dtype of the values, or (B, T, C) float32 with a matrix, or `None`; and (B, T) float32. For
-            places each has an axis P after B.
+            (B, P, T, A) in the dtype of the values, or (B, P, T, C) float32, or `None`; and (B, P, T) float32.
         """
-        if rollout.dim() == 2:
-            rollout = rollout[:, None]
-            position = None if position is None else position[:, None]
-            flow, passed_on = self._flow(rollout, position, matrix, needed, places=False)
-            return flow, passed_on.squeeze(1)
-        return self._flow(rollout, position, matrix, needed, places=True)
-
-    def _flow(
-        self, rollout: Tensor, positions: Tensor | None, matrix: Tensor | None, needed: bool, places: bool
-    ) -> tuple[Tensor | None, Tensor]:
-        flows, means = [], []
-        for texts in self.cache_chunks():
-            weights = self.rollout_weights(rollout, texts) if positions is None else self.rows(positions, texts)
-            means.append(weights.mean(1))  # of (B, N, P, T)
-            if not needed:
-                continue
-            if places and matrix is not None:
-                # the matrix first: what it reads is much narrower than the values, and the same for all places
-                by_head = matrix.view(len(matrix), weights.shape[1], -1).permute(1, 2, 0)  # (N, D, C)
-                read = (self._spread(self.value[texts]).to(matrix.dtype) @ by_head).float()  # (B, N, T, C)
-                flows.append(_read_by_head(weights, read.transpose(1, 2)))
-                continue
-            values = self.values(texts)
-            weights = weights.permute(0, 2, 3, 1)[..., None].to(values.dtype)  # (B, P, T, N, 1)
-            flow = (weights * values[:, None] if places else weights[:, 0] * values).flatten(-2)
-            flows.append(flow if matrix is None else apply_matrix(matrix, flow))
-        return torch.cat(flows) if flows else None, torch.cat(means)
+        weights = self.rollout_weights(rollout, starts) if positions is None else self.rows(positions)  # (B, N, P, T)
+        flow = None
+        if self.head_scores is not None:
+            flow = _read_by_head(weights, self.head_scores)
+        elif self.value is not None:
+            values = self.values()
+            flow = (weights.permute(0, 2, 3, 1)[..., None].to(values.dtype) * values[:, None]).flatten(-2)
+        return flow, weights.mean(1)
 
 
-def _head_scores(matrix: Tensor, values: Tensor) -> Tensor:
-    """(B, T, N, C) float32: what the blocks of a (C, A) matrix read off each head's values (B, T, N, D)."""
-    heads, width = values.shape[2:]
-    # (N C, A), a block for each head: one product, where N would each be small
-    by_head = torch.block_diag(*matrix.view(-1, heads, width).transpose(0, 1))
-    return apply_matrix(by_head, values.flatten(2)).unflatten(2, (heads, -1))
+def _head_scores(matrix: Tensor, value: Tensor, heads: int) -> Tensor:
+    """(B, N, T, C) float32: what the blocks of a (C, A) matrix read off each head's values, (B, K, T, D)."""
+    shared, width = value.shape[1], value.shape[3]
+    matrix = matrix.view(-1, shared, heads // shared, width)  # (C, K, N / K, D)
+    # a block for each head, zero elsewhere: one product, where N would each be small
+    blocks = matrix.new_zeros(shared, heads // shared, len(matrix), shared, width)
+    blocks.diagonal(dim1=0, dim2=3).copy_(matrix.permute(2, 0, 3, 1))
+    scores = apply_matrix(blocks.view(-1, shared * width), value.transpose(1, 2).flatten(2))
+    return scores.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
-    """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, T, N, C)."""
-    rows = weights.permute(0, 3, 2, 1)  # (B, T, P, N)
-    if rows.shape[2] > 1:  # of other strides torch multiplies one token after the other
-        rows, head_scores = rows.contiguous(), head_scores.contiguous()
-    return (rows @ head_scores).transpose(1, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionWeights:
-    """One layer's attention, of which queries and keys need not be kept any more.
-
-    `weights` (B, N, T, T) float32, rows attend to columns and add up to 1; `head_scores` (B, T, N, C) float32: what the
-    matrix of the layer reads off each head's values, `None` where nothing reads them.
-    """
-
-    weights: Tensor
-    head_scores: Tensor | None
-
-    @classmethod
-    def of(cls, inputs: AttentionInputs, matrix: Tensor | None) -> AttentionWeights:
-        """The attention of a layer, and what its (C, A) matrix reads."""
-        weights = torch.cat([inputs.weights(texts) for texts in inputs.cache_chunks()])
-        if matrix is None:
-            return cls(weights, None)
-        return cls(weights, _head_scores(matrix, inputs.values()))
-
-    def flow(self, rollout: Tensor) -> tuple[Tensor | None, Tensor]:
-        """What the matrix reads of u, (B, T, C) float32, `None` without one; and the mean over heads of w, (B, T).
-
-        w_h[t] = sum_s R[s] a_h[s, t] for the rollout R (B, T), or (B, P, T): each then has an axis P after B.
-        """
-        rows = rollout if rollout.dim() == 3 else rollout[:, None]
-        weights = rows[:, None] @ self.weights  # (B, N, P, T)
-        read = None if self.head_scores is None else _read_by_head(weights, self.head_scores)
-        means = weights.mean(1)
-        if rollout.dim() == 3:
-            return read, means
-        return None if read is None else read.squeeze(1), means.squeeze(1)
+    """sum_h w_h[p, t] s_h[t]: (B, P, T, C) float32 from (B, N, P, T) and (B, N, T, C)."""
+    if weights.shape[2] == 1:  # products of matrices would be one a token
+        return (weights.transpose(2, 3) * head_scores).sum(1)[:, None]
+    # of other strides torch multiplies one token after the other
+    rows, columns = weights.permute(0, 3, 2, 1).contiguous(), head_scores.transpose(1, 2).contiguous()
+    return (rows @ columns).transpose(1, 2)
 
 
 class AttentionLog:
@@ -201,40 +200,29 @@ class AttentionLog:
 
     def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
         self.flow_matrix = flow_matrix
-        self.layers: list[AttentionInputs | AttentionWeights] = []
+        self.layers: list[AttentionInputs] = []
         self.in_layer = False  # while the attention function of a layer runs
-        self._biases: dict[Any, tuple[Any, Tensor]] = {}
+        self._visible: dict[Any, tuple[Any, VisibleTokens]] = {}
 
     def add(self, inputs: AttentionInputs) -> None:
-        """Adds a layer; the one before it, which is not the last then, is weighed where that takes less memory.
-
-        On a CPU what all layers were given would push the model's weights out of the caches.
-        """
-        query = inputs.query
-        if self.layers and getattr(self.layers[-1], "query", None) is query:
+        """Adds a layer: in place of its values, what the matrix reads off them, which is far smaller."""
+        if self.layers and self.layers[-1].query is inputs.query:
             return  # asked for a second time, as when one attention function failed
-        small = query.shape[2] <= 2 * query.shape[3] and query.dtype == torch.float32 and query.device.type == "cpu"
-        if self.layers and small and self.flow_matrix is not None and not torch.compiler.is_compiling():
-            before = self.layers[-1]
-            assert isinstance(before, AttentionInputs)
-            self.layers[-1] = AttentionWeights.of(before, self.flow_matrix(len(self.layers) - 1))
-        self.layers.append(inputs)
+        self.layers.append(inputs if self.flow_matrix is None else inputs.read_by(self.flow_matrix(len(self.layers))))
 
-    def bias(self, attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
-        """`attention_bias`, once for all layers that are given the same mask, with one row where all rows are alike."""
+    def visible(
+        self, attention_mask: Any, real: Tensor | None, device: torch.device, causal: bool, window: int | None
+    ) -> VisibleTokens:
+        """`VisibleTokens.of`, once for all layers that are given the same mask."""
         kind = (id(attention_mask), causal, window)
-        if kind not in self._biases:
-            bias = attention_bias(attention_mask, real, query, causal, window)
-            # Elsewhere than on a CPU the answer would have to be waited for, and a full bias costs little.
-            looks = bias.device.type == "cpu" and not torch.compiler.is_compiling()
-            if looks and bool((bias == bias[:, :, :1]).all()):
-                bias = bias[:, :, :1]
-            self._biases[kind] = (attention_mask, bias)  # the mask is kept, or its id could be given to another
-        return self._biases[kind][1]
+        if kind not in self._visible:
+            visible = VisibleTokens.of(attention_mask, real, device, causal, window)
+            self._visible[kind] = (attention_mask, visible)  # the mask is kept, or its id could be given to another
+        return self._visible[kind][1]
 
 
 def attention_flow(
-    layers: Sequence[AttentionInputs | AttentionWeights],
+    layers: Sequence[AttentionInputs],
     start: Tensor,
     position: Tensor | None = None,
     matrix: Callable[[int], Tensor | None] | None = None,
@@ -243,7 +231,8 @@ def attention_flow(
 
     From the last layer L down: w_h[t] = sum_s R_l[s] a_h[s, t], u_l[t] = concat over h of w_h[t] v_h[t], and
     R_{l-1} = (R_l + mean over h of w_h) / 2, as in rollout, with R_L = `start`. Summed over t, u_l is the R_l-weighted
-    mean of that layer's attention outputs, before W_O.
+    mean of that layer's attention outputs, before W_O. In texts of more than `MOST_ROWS` tokens that are read from one
+    place, neighbours share rows a_h[s], so many in all (`merged_rows`); several places are read row by row.
 
     Args:
         layers: L of them.
@@ -254,17 +243,19 @@ def attention_flow(
         matrix: of a layer by its number, (C, A), or `None` where nothing reads it: the results are (B, T, C) float32 in
             place of u, which then is never held whole.
     """
-    rollout = start
+    places = start.dim() == 3
+    rollout = start if places else start[:, None]
+    rows = position if position is None or places else position[:, None]
+    starts = None
+    if not places and start.shape[1] > MOST_ROWS:
+        starts = run_starts(layers[-1].visible.real, start)
     flows: list[Tensor | None] = []
     for index in reversed(range(len(layers))):
         layer = layers[index]
-        if isinstance(layer, AttentionWeights):
-            flow, passed_on = layer.flow(rollout)
-        else:
-            reader = None if matrix is None else matrix(index)
-            row = None if flows else position
-            flow, passed_on = layer.flow(rollout, row, reader, needed=matrix is None or reader is not None)
-        flows.append(flow)
+        if matrix is not None and layer.value is not None:
+            layer = layer.read_by(matrix(index))
+        flow, passed_on = layer.flow(rollout, None if flows else rows, starts)
+        flows.append(flow if flow is None or places else flow.squeeze(1))
         rollout = (rollout + passed_on) / 2
     return tuple(reversed(flows))
 
@@ -286,31 +277,3 @@ def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: 
     positions = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
     return torch.nn.functional.one_hot(position, tokens).float(), position
-
-
-def attention_bias(attention_mask: Any, real: Tensor | None, query: Tensor, causal: bool, window: int | None) -> Tensor:
-    """What is added to attention scores, (B or 1, N or 1, T or 1, T) float32: 0 where seen, very negative where not.
-
-    Args:
-        attention_mask: what the attention function was given; only a 4-D tensor, bool or additive, says it all.
-        real: (B, T) bool, `None` for all; counts where there is no such mask (flash attention, or nothing to hide).
-        query: (B, N, T, D).
-        causal: without a 4-D mask, tokens see themselves and earlier ones alone.
-        window: without a 4-D mask, tokens see only those nearer than this.
-    """
-    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
-        if attention_mask.dtype != torch.bool:
-            return attention_mask.float().clamp(min=_LOWEST)
-        hidden = ~attention_mask
-    else:
-        positions = torch.arange(query.shape[2], device=query.device)
-        apart = positions[:, None] - positions  # (T, T), positive where the query comes after the key
-        hidden = torch.zeros_like(apart, dtype=torch.bool)
-        if causal:
-            hidden = hidden | (apart < 0)
-        if window is not None:
-            hidden = hidden | (apart.abs() >= window)
-        hidden = hidden[None, None]
-        if real is not None:
-            hidden = hidden | ~real.to(query.device)[:, None, None]
-    return torch.zeros(hidden.shape, dtype=torch.float32, device=query.device).masked_fill(hidden, _LOWEST)
