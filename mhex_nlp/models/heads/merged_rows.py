@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .visible_tokens import LOWEST, VisibleTokens
 
-MOST_ROWS = 64  # of one text, in one layer
+MOST_ROWS = 128  # of one text, in one layer
 _COLUMNS = 64  # of a mask, looked at in one go
 _TINY = torch.finfo(torch.float32).tiny
 
