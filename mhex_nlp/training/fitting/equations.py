@@ -127,7 +127,8 @@ class EquationSource:
         for batch in self.perturbed.batcher.indices(ids, self.perturbed.batch_tokens):
             output = self._forward([items[index] for index in batch])
             logits = self.contrasted(check_finite_logits(output.logits.float().cpu()))  # (b, C)
-            kept = torch.zeros(len(batch), max(len(subsets[index]) for index in batch), output.states[0].shape[1])
+            most, tokens = max(len(subsets[index]) for index in batch), output.states[0].shape[1]
+            kept = torch.zeros(len(batch), most, tokens, dtype=torch.float32)
             for row, index in enumerate(batch):
                 kept[row][: len(subsets[index]), content[index]] = subsets[index].float()
             summed = (
