@@ -19,7 +19,7 @@ from ..common import Run, ratio, timed_rounds
 from .models import Settings
 
 PLAIN = "plain"
-MOST_ROUNDS, LEAST_ROUNDS, LEAST_LONG, LONG = 60, 5, 2, 60.0
+MOST_ROUNDS, LEAST_ROUNDS = 60, 5
 GIGABYTE = 10**9
 
 
@@ -64,9 +64,11 @@ class Target:
     target: float | None = None
 
 
-def compare(runs: Mapping[Any, Run], rows: Mapping[Any, Target], model: str, settings: Settings) -> list[Figure]:
-    """The ratio of each run's seconds to those of the plain one."""
-    rounds = 2 if settings.smoke else _rounds_within(runs, settings)
+def compare(
+    runs: Mapping[Any, Run], rows: Mapping[Any, Target], model: str, settings: Settings, rounds: int = 0
+) -> list[Figure]:
+    """The ratio of each run's seconds to those of the plain one; `rounds` of passes that are warm already."""
+    rounds = rounds or (2 if settings.smoke else _rounds_within(runs, settings))
     seconds = timed_rounds(runs, dict.fromkeys(runs, rounds), warm_up=int(settings.smoke), device=settings.device)
     figures, plain = [], f"plain {1000 * float(np.median(seconds[PLAIN])):.1f} ms"
     for name, row in rows.items():
@@ -83,8 +85,7 @@ def _rounds_within(runs: Mapping[Any, Run], settings: Settings) -> int:
         seconds = sum(float(values[0]) for values in once.values())
         if seconds > 1:
             break
-    least = LEAST_ROUNDS if seconds < LONG else LEAST_LONG
-    return int(min(MOST_ROUNDS, max(least, settings.seconds / seconds)))
+    return int(min(MOST_ROUNDS, max(LEAST_ROUNDS, settings.seconds / seconds)))
 
 
 def peak_memory(run: Run, settings: Settings) -> int:

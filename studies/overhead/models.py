@@ -44,7 +44,7 @@ class Settings:
     dtype: str = "float32"
     attention: str = "sdpa"
     threads: int = 0
-    seconds: float = 20.0
+    seconds: float = 10.0
     longest: int = 8192
     smoke: bool = False
 

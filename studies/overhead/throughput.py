@@ -31,7 +31,7 @@ def throughput(settings: Settings) -> Iterator[Figure]:
         "loop": partial(them.forward, them.batches(texts, tokens)),
         "pipeline": partial(them.classify, texts, size),
     }
-    rounds = dict.fromkeys(runs, 2 if settings.smoke else 13) | {"pipeline": 2 if settings.smoke else 5}
+    rounds = dict.fromkeys(runs, 2 if settings.smoke else 9) | {"pipeline": 2 if settings.smoke else 5}
     seconds = timed_rounds(runs, rounds, device=settings.device)
     rows = {
         "loop": (f"highlight_dataset to Parquet / bare loop, {tokens:,} tokens a batch, ready tokenised", 0.93),
