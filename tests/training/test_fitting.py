@@ -152,6 +152,26 @@ def test_rows_are_sums_of_features_of_the_tokens_that_stay():
             torch.testing.assert_close(rows.values[-1], source.contrasted(output.logits[0]) - empty_of(source, item))
 
 
+def test_nothing_at_padding_reaches_the_rows(monkeypatch):
+    """A model may say anything there, NaN as well: the rows of a text are the same in a batch with longer ones."""
+    source = EquationSource(small_model(), TOKENIZER, "mask", 4, 1024)
+    chosen = ["a fine film", "a long and slow film that never ends"]
+    source.layout = source.find_layout(chosen[0], None)
+    alone = [next(source.rows([text], None, [number], 0)).sums for number, text in enumerate(chosen)]
+    forward = source._forward
+
+    def spoilt(items):
+        output = forward(items)
+        for row, item in enumerate(items):
+            for part in (*output.states, *output.attention_flow):
+                part[row, len(item) :] = torch.nan
+        return output
+
+    monkeypatch.setattr(source, "_forward", spoilt)
+    for sums, rows in zip(alone, source.rows(chosen, None, [0, 1], 0), strict=True):
+        torch.testing.assert_close(rows.sums, sums)
+
+
 def empty_of(source, item):
     (logits,) = source.perturbed.kept_logits([item], [torch.zeros(1, len(item.content_positions(False))).bool()])
     return source.contrasted(logits[0])

@@ -114,8 +114,8 @@ class EquationSource:
     ) -> list[tuple[Tensor, Tensor]]:
         """What one pass over each whole text says: (S, F) sums of features over its subsets, (C,) contrasted logits.
 
-        Sums are made depth by depth: features of all tokens of a batch, put side by side, would take more memory than
-        the pass itself.
+        Sums are made depth by depth: features of all tokens, put side by side, would take more memory than the pass
+        itself.
 
         Args:
             items: the texts.
@@ -127,16 +127,14 @@ class EquationSource:
         for batch in self.perturbed.batcher.indices(ids, self.perturbed.batch_tokens):
             output = self._forward([items[index] for index in batch])
             logits = self.contrasted(check_finite_logits(output.logits.float().cpu()))  # (b, C)
-            most, tokens = max(len(subsets[index]) for index in batch), output.states[0].shape[1]
-            kept = torch.zeros(len(batch), most, tokens, dtype=torch.float32)
             for row, index in enumerate(batch):
-                kept[row][: len(subsets[index]), content[index]] = subsets[index].float()
-            summed = (
-                [kept.to(part.device) @ part.float() for part in parts]
-                for parts in (output.states, output.attention_flow)
-            )
-            sums = self.layout.join(*summed)  # (b, S, F)
-            sums[..., 0] = kept.sum(-1)
-            for row, index in enumerate(batch):
-                read[index] = sums[row, : len(subsets[index])], logits[row]
+                kept = subsets[index].to(output.logits.device, torch.float32)
+                # of the tokens alone: what stands at padding may be NaN
+                summed = (
+                    [kept @ part[row, content[index]].to(kept) for part in parts]
+                    for parts in (output.states, output.attention_flow)
+                )
+                sums = self.layout.join(*summed)
+                sums[:, 0] = subsets[index].sum(1)
+                read[index] = sums, logits[row]
         return [read[index] for index in range(len(items))]
