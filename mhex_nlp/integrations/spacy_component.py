@@ -68,10 +68,8 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         register_extensions()
         self.name = name
         self.top_k = top_k
-        self._request: dict[str, Any] = {
-            **{"target": target, "foil": foil, "classes": classes, "layers": layers},
-            **({} if budget is None else {"budget": budget}),
-        }
+        request = {"target": target, "foil": foil, "classes": classes, "layers": layers, "budget": budget}
+        self._request: dict[str, Any] = request
         self._source: dict[str, Any] = {"model": None, "revision": None, "dtype": None, "device": None, "settings": {}}
         self._in_code = False  # whether the explainer came from code, so that no config holds its settings
         self._explainer: Any = None

@@ -105,8 +105,8 @@ def fit_equivalent_matrices(
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     checked, pairs = _check(model, texts, text_pairs, held_out)
-    # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     batch_tokens = usual_batch_tokens(model.device) if batch_tokens is None else batch_tokens
+    # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     settings = (eval_view(model), tokenizer, removal, masks, batch_tokens)
     sources = find_sources(*settings, positions=positions, per_text=per_text, paired=pairs is not None)
     source = sources.learn

@@ -13,8 +13,8 @@ PRECISE = 4096  # larger matrices are of float32
 class Products:
     """A'A (n, n), of which no more is held than on and below its blocks on the diagonal; factors go above them.
 
-    Larger ones are held in float32: half the memory and half the time, and skill moves by 1e-5 at the strengths that
-    fits choose (1e-3 and more), since penalties are far above the rounding.
+    Larger ones are held in float32: half the memory and half the time, and penalties of the strengths that fits choose
+    are above the rounding.
     """
 
     def __init__(self, size: int) -> None:
