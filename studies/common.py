@@ -104,7 +104,7 @@ def fine_tune(
 
     Args:
         auto: the class that loads it, with heads or without.
-        data, test: columns text and label.
+        data, test: columns text and label, and text_pair where a model reads two texts.
         head_rate: whether the heads learn at a rate of their own (`mhex_param_groups`).
         callbacks: of the Trainer.
         arguments: further ones of `TrainingArguments`.
@@ -116,7 +116,8 @@ def fine_tune(
     model = auto.from_pretrained(minilm_path(), num_labels=len(names), **labels)
 
     def encode(rows: Dataset) -> Dataset:
-        return Dataset.from_dict({**tokenizer(list(rows["text"]), truncation=True), "labels": rows["label"]})
+        texts = [list(rows[column]) for column in ("text", "text_pair") if column in rows.column_names]
+        return Dataset.from_dict({**tokenizer(*texts, truncation=True), "labels": rows["label"]})
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
