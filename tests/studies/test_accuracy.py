@@ -45,7 +45,6 @@ def test_a_stopped_study_goes_on_and_its_table_gives_the_gain_over_seeds(folder,
         accuracy.main(plans, train)
     accuracy.main(plans, train)
     assert len(calls) == 9 and len(json.loads(output.read_text("utf-8"))["runs"]) == 8
-    assert [seed for seed, *_ in calls] == [0] * 5 + [1] * 4  # all of a seed before the next
     lines = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| SST-2")]
     assert lines == [
         "| SST-2, sentences | 3 / 3 / 0.667 | 1 | with heads, their rate 20 times the backbone's | 0.500, 0.500 | "
