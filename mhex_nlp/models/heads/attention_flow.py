@@ -54,7 +54,7 @@ class AttentionInputs:
     softcap: float | None = None
     window: int | None = None
     head_scores: Tensor | None = None
-    halves: tuple[HalfStored, HalfStored] | None = None
+    halves: tuple[HalfStored, HalfStored, HalfStored | None] | None = None
 
     def weights(self, texts: slice = _ALL, heads: slice = _ALL, rows: slice = _ALL, columns: slice = _ALL) -> Tensor:
         """(B, N, R, T) float32, rows attend to columns; those of all columns add up to 1."""
@@ -146,7 +146,7 @@ class AttentionInputs:
         return replace(self, value=None, head_scores=scores)
 
     def stored(self, short: Tensor | None) -> AttentionInputs:
-        """The same layer until its flow is followed, with float32 queries and keys in half precision.
+        """The same layer until its flow is followed, float32 queries, keys and head scores in half precision.
 
         Args:
             short: (S,) int64, texts that are kept as they are.
@@ -154,14 +154,17 @@ class AttentionInputs:
         if self.query.dtype != torch.float32 or self.key.dtype != torch.float32:
             return replace(self, query=_own_memory(self.query), key=_own_memory(self.key))
         halves = HalfStored.of(self.query, short), HalfStored.of(self.key, short)
-        return replace(self, query=halves[0].half, key=halves[1].half, halves=halves)
+        scores = None if self.head_scores is None else HalfStored.of(self.head_scores, short)
+        layer = replace(self, query=halves[0].half, key=halves[1].half, head_scores=None)
+        return replace(layer, halves=(*halves, scores))
 
     def restored(self) -> AttentionInputs:
         """As it was before `stored`, but for rounding."""
         if self.halves is None:
             return self
-        query, key = (half.restored() for half in self.halves)
-        return replace(self, query=query, key=key, halves=None)
+        query, key, scores = (None if half is None else half.restored() for half in self.halves)
+        assert query is not None and key is not None
+        return replace(self, query=query, key=key, head_scores=scores, halves=None)
 
     def values(self) -> Tensor:
         """(B, T, N, D): one for each head, in the order in which projections lie in memory."""

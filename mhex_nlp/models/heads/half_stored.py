@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries and keys of long texts in 16 bits, from their layer's turn until the rollout, which goes from the last down.
 
-They are all that following attention adds to the memory of a pass. Half precision rounds by 2^-11 of a value, bfloat16
-by 2^-8; what half precision lacks in range a scale makes up for. In float32 again they are read as before: merging the
-rows of neighbours, which the same texts are subject to, changes scores tens of times more than the rounding does.
+With what matrices read off the values, they are all that following attention adds to the memory of a pass. Half
+precision rounds by 2^-11 of a value, bfloat16 by 2^-8; what half precision lacks in range a scale makes up for. In
+float32 again they are read as before: merging the rows of neighbours, which the same texts are subject to, changes
+scores tens of times more than the rounding does.
 
 Axes: B texts, T tokens, N attention heads, D units each, S of the texts.
 """
