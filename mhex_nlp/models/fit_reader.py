@@ -34,6 +34,8 @@ class FitReader:
         output_states: keep states and flow, for a fit to come.
     """
 
+    MERGES = True  # rows of the attention in long texts
+
     def __init__(
         self,
         model: Any,
@@ -48,7 +50,8 @@ class FitReader:
         self.attention: AttentionLog | None = None
         if (output_states or (readout is not None and readout.reads_flow)) and self.can_follow_attention(arguments):
             watch_attention(model.config._attn_implementation)
-            self.attention = AttentionLog(None if readout is None or output_states else readout.flow_matrix)
+            matrix = None if readout is None or output_states else readout.flow_matrix
+            self.attention = AttentionLog(matrix, merges=self.MERGES)
 
     def can_follow_attention(self, arguments: Mapping[str, Any]) -> bool:
         """Whether attention can be followed to where the label is read from: whole texts, a known place."""
@@ -111,6 +114,8 @@ class PositionReader(FitReader):
     Raises:
         TypeError, ValueError: positions that are not (B, P) integers, a packed batch, and matrices without places.
     """
+
+    MERGES = False
 
     def __init__(
         self,

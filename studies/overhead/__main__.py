@@ -24,12 +24,13 @@ from ..common import be_quiet, machine, make_parser, write_json, write_page
 from .fitting import equations, fits
 from .measuring import Figure
 from .models import Settings
-from .passes import forward, long_texts, one_text, places, reading, training
+from .passes import forward, long_texts, memory, one_text, places, reading, training
 from .report import table
 from .throughput import throughput
 
 GROUPS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "forward": forward,
+    "memory": memory,
     "long_texts": long_texts,
     "one_text": one_text,
     "reading": reading,

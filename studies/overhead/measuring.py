@@ -108,10 +108,11 @@ def peak_memory(run: Run, settings: Settings) -> int:
     return int(np.cumsum([size for _, size in changes]).max())
 
 
-def memory_ratio(plain: int, heads: int, what: Target, model: str) -> Figure:
-    """The memory of a pass to that of the plain one, both beyond the weights."""
+def memory_ratio(plain: int, heads: int, what: Target, model: str, *, extra: bool = False) -> Figure:
+    """The memory of a pass to that of the plain one, both beyond the weights; `extra`: only what it takes more."""
     note = f"{plain / GIGABYTE:.3f} GB plain"
-    return Figure(what.what, model, round(heads / plain, 4), target=what.target, note=note)
+    value = (heads - plain * extra) / plain
+    return Figure(what.what, model, round(value, 4), target=what.target, note=note)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

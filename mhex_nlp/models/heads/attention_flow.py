@@ -17,6 +17,7 @@ Axes: B texts, P places, T tokens, N attention heads, K of them with keys of the
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .half_stored import HalfStored, short_texts
 from .merged_rows import MOST_ROWS, MergedRows, run_starts
 from .readout import apply_matrix
 from .visible_tokens import VisibleTokens
@@ -41,7 +43,7 @@ class AttentionInputs:
 
     Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`; `visible`
     hides tokens. Where a matrix reads the layer's flow, what it reads off each head's values, `head_scores`
-    (B, N, T, C) float32, may take the place of the values.
+    (B, N, T, C) float32, may take the place of the values. With `halves` it is to be `restored` first.
     """
 
     query: Tensor
@@ -52,6 +54,7 @@ class AttentionInputs:
     softcap: float | None = None
     window: int | None = None
     head_scores: Tensor | None = None
+    halves: tuple[HalfStored, HalfStored, HalfStored | None] | None = None
 
     def weights(self, texts: slice = _ALL, heads: slice = _ALL, rows: slice = _ALL, columns: slice = _ALL) -> Tensor:
         """(B, N, R, T) float32, rows attend to columns; those of all columns add up to 1."""
@@ -142,6 +145,27 @@ class AttentionInputs:
         scores = None if matrix is None else _head_scores(matrix, self.value, self.query.shape[1])
         return replace(self, value=None, head_scores=scores)
 
+    def stored(self, short: Tensor | None) -> AttentionInputs:
+        """The same layer until its flow is followed, float32 queries, keys and head scores in half precision.
+
+        Args:
+            short: (S,) int64, texts that are kept as they are.
+        """
+        if self.query.dtype != torch.float32 or self.key.dtype != torch.float32:
+            return replace(self, query=_own_memory(self.query), key=_own_memory(self.key))
+        halves = HalfStored.of(self.query, short), HalfStored.of(self.key, short)
+        scores = None if self.head_scores is None else HalfStored.of(self.head_scores, short)
+        layer = replace(self, query=halves[0].half, key=halves[1].half, head_scores=None)
+        return replace(layer, halves=(*halves, scores))
+
+    def restored(self) -> AttentionInputs:
+        """As it was before `stored`, but for rounding."""
+        if self.halves is None:
+            return self
+        query, key, scores = (None if half is None else half.restored() for half in self.halves)
+        assert query is not None and key is not None
+        return replace(self, query=query, key=key, head_scores=scores, halves=None)
+
     def values(self) -> Tensor:
         """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
         assert self.value is not None
@@ -190,25 +214,46 @@ def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
     return (rows @ columns).transpose(1, 2)
 
 
+def _own_memory(values: Tensor) -> Tensor:
+    """A copy, where this is a view that keeps more alive, as of a projection to queries, keys and values at once."""
+    if torch.compiler.is_compiling() or values.untyped_storage().nbytes() <= values.nbytes:
+        return values
+    return values.clone()
+
+
 class AttentionLog:
     """What each layer's attention was given in one forward pass, in order of depth.
 
     Args:
         flow_matrix: what reads the flow of a layer by its number, (C, A), or `None` where nothing does; without this
             function the flow itself is wanted.
+        merges: whether texts of more than `MOST_ROWS` tokens will be read by merged rows; their queries and keys are
+            then kept in 16 bits.
     """
 
-    def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None) -> None:
-        self.flow_matrix = flow_matrix
+    def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None, *, merges: bool = False) -> None:
+        self.flow_matrix, self.merges = flow_matrix, merges
         self.layers: list[AttentionInputs] = []
         self.in_layer = False  # while the attention function of a layer runs
         self._visible: dict[Any, tuple[Any, VisibleTokens]] = {}
+        self._short: Tensor | None = None
+        self._last: Callable[[], Any] = lambda: None
 
     def add(self, inputs: AttentionInputs) -> None:
         """Adds a layer: in place of its values, what the matrix reads off them, which is far smaller."""
-        if self.layers and self.layers[-1].query is inputs.query:
+        query = inputs.query
+        if self._last() is query:
             return  # asked for a second time, as when one attention function failed
-        self.layers.append(inputs if self.flow_matrix is None else inputs.read_by(self.flow_matrix(len(self.layers))))
+        # torch.compile cannot trace weak references
+        self._last = (lambda: query) if torch.compiler.is_compiling() else weakref.ref(query)
+        if self.flow_matrix is not None:
+            inputs = inputs.read_by(self.flow_matrix(len(self.layers)))
+        if not self.merges or query.shape[2] <= MOST_ROWS:
+            self.layers.append(inputs)
+            return
+        if not self.layers:
+            self._short = short_texts(inputs.visible.real)
+        self.layers.append(inputs.stored(self._short))
 
     def visible(
         self, attention_mask: Any, real: Tensor | None, device: torch.device, causal: bool, window: int | None
@@ -251,7 +296,7 @@ def attention_flow(
         starts = run_starts(layers[-1].visible.real, start)
     flows: list[Tensor | None] = []
     for index in reversed(range(len(layers))):
-        layer = layers[index]
+        layer = layers[index].restored()
         if matrix is not None and layer.value is not None:
             layer = layer.read_by(matrix(index))
         flow, passed_on = layer.flow(rollout, None if flows else rows, starts)
