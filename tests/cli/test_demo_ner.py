@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mhex_nlp.cli import main
 from mhex_nlp.cli.demo import ner
 from mhex_nlp.cli.demo.entities import LABELS, TYPES, TaggedSentence, load_entities, names, shown_entities, templates
 from mhex_nlp.cli.demo.output import MARKER
+from mhex_nlp.training.fitting import fit
 
 
 def test_entities_lie_at_their_names():
@@ -67,7 +69,11 @@ def test_folder_of_another_demo_is_refused(tmp_path: Path, capsys: pytest.Captur
 def test_demo_learns_fits_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ner, "MASKS", 4)
+    # the least that shows it: what a fit, a budget and the attainable skill are worth is tested where they are made
+    for name, value in (("MASKS", 4), ("BUDGET", 4), ("PAGED", len(shown_entities()))):
+        monkeypatch.setattr(ner, name, value)
+    few = partial(fit.fit_equivalent_matrices, attainable_texts=4)
+    monkeypatch.setattr(fit, "fit_equivalent_matrices", few)
     assert main(["demo", "--task", "ner", "--epochs", "3", "--output", str(tmp_path)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert {path.name for path in tmp_path.iterdir()} == {"model", "entities.html", "entities.jsonl", MARKER}

@@ -39,19 +39,19 @@ def files(tmp_path_factory):
     return path
 
 
-def test_fifty_sentences_of_the_corpus(folder, tmp_path, capsys):
+def test_sentences_of_the_corpus(folder, tmp_path, capsys):
     output = tmp_path / "out"
-    command = ["evaluate", "--model", folder, "--corpus", "--limit", "50", "--unit", "words", "--output", str(output)]
+    command = ["evaluate", "--model", folder, "--corpus", "--limit", "12", "--unit", "words", "--output", str(output)]
     assert main([*command, *QUICK]) == 0
     assert sorted(path.name for path in output.iterdir()) == FILES
     report = json.loads((output / "evaluation.json").read_text("utf-8"))
-    assert report["texts"] == 50 and report["plausibility_texts"] == 50 and report["unit"] == "words"
+    assert report["texts"] == report["plausibility_texts"] == 12 and report["unit"] == "words"
     assert [each["name"] for each in report["methods"]] == ["mhex_supervised", "random", "gradient_norm"]
     assert 0 < report["methods"][0]["figures"]["auprc"]["value"] < 1
     assert report["model"] and "/" not in report["model"]
     shown = capsys.readouterr().out
     assert "| MHEX, supervised" in shown and str(output / "evaluation.svg") in shown
-    assert "50 of" in shown and "drawn with seed 0" in shown
+    assert "12 of" in shown and "drawn with seed 0" in shown
 
 
 @pytest.mark.parametrize("name", ["texts.jsonl", "texts.csv"])

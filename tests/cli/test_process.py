@@ -111,6 +111,9 @@ def test_a_program_finds_what_it_had_set(
     if name == "demo":
         monkeypatch.setattr(demo_run, "minilm_path", lambda: root / "plain")
         monkeypatch.setattr(demo_run, "MASKS", 2)
+        rows, sentences = demo_run.as_dataset, demo_run.load_corpus
+        monkeypatch.setattr(demo_run, "as_dataset", lambda split: rows(split).select(range(24)))
+        monkeypatch.setattr(demo_run, "load_corpus", lambda split: sentences(split)[:24])
     command = COMMANDS[name].format(root=root, out=tmp_path / "out").split()
     before = settings()
     assert main(command) == (2 if name in ("open quote", "no model") else 0)

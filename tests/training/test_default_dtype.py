@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,8 @@ def default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def fitted_scores(folder: Path) -> dict[str, Any]:
+def fitted_scores(model: Any, folder: Path) -> dict[str, Any]:
     """What a fit, explanations, a checkpoint, a side-car and the benchmark say."""
-    model = train_heads(tiny_mhex(gate=False)).float().eval()
     report = fit_equivalent_matrices(model, tiny_tokenizer(), TEXTS, masks=4, progress=False)
     model.save_pretrained(folder / "model")
     tiny_tokenizer().save_pretrained(folder / "model")
@@ -57,33 +57,22 @@ def fitted_scores(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def weights() -> dict[str, Any]:
-    return tiny_bert().state_dict()
+def model() -> Any:
+    """Made once: drawn in another dtype its weights would differ."""
+    return train_heads(tiny_mhex(gate=False)).float().eval()
+
+
+@pytest.fixture(scope="module")
+def expected(model: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return fitted_scores(copy.deepcopy(model), tmp_path_factory.mktemp("usual"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_fits_and_explanations(dtype, tmp_path, monkeypatch, weights):
-    def fixed(*args: Any, **kwargs: Any) -> Any:  # drawn in another dtype the weights would differ
-        model = tiny_bert(*args, **kwargs).float()
-        model.load_state_dict(weights)
-        return model
-
-    def heads(*args: Any, **kwargs: Any) -> Any:
-        return get_mhex_model(fixed(), MhexConfig(gate=False))
-
-    monkeypatch.setitem(globals(), "tiny_mhex", heads)
-
-    def draw(model: Any) -> Any:
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in model.mhex.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float32) * 0.2)
-        return model
-
-    monkeypatch.setitem(globals(), "train_heads", draw)
-    expected = fitted_scores(tmp_path / "usual")
+def test_fits_and_explanations(dtype, tmp_path, model, expected):
     with default(dtype):
-        actual = fitted_scores(tmp_path / "other")
+        fresh = get_mhex_model(tiny_bert().float(), MhexConfig(gate=False)).float().eval()
+        fresh.load_state_dict(model.state_dict())
+        actual = fitted_scores(fresh, tmp_path)
     for name, value in expected.items():
         if name != "figures":
             torch.testing.assert_close(actual[name], value, rtol=1e-4, atol=1e-5)

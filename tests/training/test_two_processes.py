@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two real processes on the CPU (gloo) against one: the same losses, gradients and weights."""
+"""Two real processes on the CPU (gloo) against this one: the same losses, gradients and weights."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers.tiny import save_checkpoint, tiny_dataset
+from mhex_nlp.cli import main
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
@@ -43,16 +46,20 @@ if trainer.is_world_process_zero():
 """
 
 
-def launch(processes: int, *command: str) -> None:
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, own_cache: None, fresh_accelerate: Callable[[], None]) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+def launch_two(*command: str) -> None:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    many = ["--multi_gpu", "--main_process_port", str(port)] if processes > 1 else []
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), *many]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--multi_gpu"]
+    launcher += ["--main_process_port", str(port), "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = {
         **os.environ,
-        "ACCELERATE_USE_CPU": "true",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
@@ -62,14 +69,19 @@ def launch(processes: int, *command: str) -> None:
 
 
 @pytest.mark.slow
-def test_trainer_gives_the_same_loss_and_gradient_norm(tmp_path: Path) -> None:
+def test_trainer_gives_the_same_loss_and_gradient_norm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 texts on one process, or 16 on each of two: Trainer must not scale the loss with their number."""
     script, found = tmp_path / "worker.py", []
     script.write_text(WORKER)
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        launch(processes, str(script), str(folder), str(processes))
+        arguments = [str(script), str(folder), str(processes)]
+        if processes == 1:
+            monkeypatch.setattr(sys, "argv", arguments)
+            runpy.run_path(str(script), run_name="__main__")
+        else:
+            launch_two(*arguments)
         history = json.loads((folder / "history.json").read_text())
         found.append([entry for entry in history if "grad_norm" in entry])
         assert [path.name for path in (folder / "highlights").glob("*.html")] == ["step-000002.html"]
@@ -103,7 +115,10 @@ def test_finetune_follows_the_single_process(tmp_path: Path) -> None:
             "num-processes": processes,
         }
         flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        launch(processes, "-m", "mhex_nlp", "finetune", *flags)
+        if processes == 1:
+            assert main(["finetune", *flags]) == 0
+        else:
+            launch_two("-m", "mhex_nlp", "finetune", *flags)
         reports.append(json.loads((out / "metrics.json").read_text()))
         events = EventAccumulator(str(out / "logs" / "mhex")).Reload()
         losses.append([event.value for event in events.Scalars("train/loss")])
