@@ -59,7 +59,7 @@ def test_padding_may_hold_nan():
 
 
 def test_padding_is_blanked_in_any_memory_layout():
-    """Row by row where rows lie one after another, in a pass over all where they do not."""
+    """Where rows lie one after another, and where they do not."""
     z, mask = torch.randn(4, 3, 8), torch.tensor([[True, False, True]] * 4)
     turned = z.transpose(0, 1).contiguous().transpose(0, 1)
     for memory in (z, turned):
@@ -67,6 +67,15 @@ def test_padding_is_blanked_in_any_memory_layout():
         _blank(blanked, ~mask)
         assert blanked.is_contiguous() == memory.is_contiguous()
         assert torch.equal(blanked, torch.where(mask[..., None], z, 0.0))
+
+
+def test_blanking_gives_padding_no_gradient_and_copies_none():
+    x, mask = torch.randn(2, 5, 8, requires_grad=True), MASK
+    z = x + STREAM
+    _blank(z, ~mask)
+    assert type(z.grad_fn).__name__ != "CopySlices", "which copies the whole gradient twice"
+    z.sum().backward()
+    assert torch.equal(x.grad, mask[..., None].expand_as(x).float())
 
 
 def test_reading_head_returns_x_itself():

@@ -129,9 +129,10 @@ def trained(heads: Iterable[nn.Module]) -> bool:
 
 def _blank(z: Tensor, padding: Tensor) -> None:
     """Zeros in place of the (B, T, H) on padding, (B, T) bool. Not by a product: a padded row may hold NaN."""
-    if z.device.type == "cpu" and z.is_contiguous() and not torch.compiler.is_compiling():
-        # the few rows alone; elsewhere their number would have to be waited for
-        z.view(-1, z.shape[-1]).index_fill_(0, padding.flatten().nonzero()[:, 0], 0.0)
+    if z.device.type == "cpu" and not torch.compiler.is_compiling():
+        # The few rows alone; elsewhere their number would have to be waited for. Not by a view, whose change in place
+        # autograd answers with two more copies of the whole gradient.
+        z.index_put_(padding.nonzero(as_tuple=True), z.new_zeros(()))
     else:
         z.masked_fill_(padding[..., None], 0.0)
 
