@@ -59,6 +59,8 @@ def make_image_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
             close_record(record)
         known = MhexOutput.__dataclass_fields__
         fields = {key: value for key, value in plain.items() if key in known}
+        if "logits" not in fields and "last_hidden_state" in plain:  # pp_lcnet calls its logits so
+            fields["logits"] = plain["last_hidden_state"]
         fields |= _read_heads(self, arguments, plain, record)
         if labels is not None:
             fields |= _losses(self, fields, labels)

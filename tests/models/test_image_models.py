@@ -10,6 +10,8 @@ import torch
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     DeiTForImageClassificationWithTeacher,
+    PPLCNetConfig,
+    PPLCNetForImageClassification,
     Trainer,
     TrainingArguments,
     ViTModel,
@@ -71,6 +73,14 @@ def test_a_fit_is_kept_in_the_checkpoint(family, tmp_path):
     loaded = AutoMhexModelForImageClassification.from_pretrained(tmp_path)
     assert loaded.fit_record == record
     assert torch.equal(loaded.mhex_fit.depth_2, weights[33:].T) and torch.equal(loaded.mhex_fit.constant, weights[0])
+
+
+def test_logits_under_another_name():
+    """pp_lcnet returns what its classifier says as its last hidden state."""
+    plain = PPLCNetForImageClassification(PPLCNetConfig(num_labels=3, scale=0.25, class_expand=16)).eval()
+    with torch.no_grad():
+        expected = plain(pixel_values=pixels()).last_hidden_state
+        assert torch.equal(get_mhex_model(plain)(pixel_values=pixels()).logits, expected) and expected.shape == (2, 3)
 
 
 def test_a_checkpoint_of_two_classes_keeps_its_own(tmp_path):
