@@ -14,9 +14,11 @@ from .highlight import to_levels
 
 SCHEMA = "mhex-image-explanation/1"
 REGION_FROM = 3  # the least |level| of a cell in a region
+HATCHED_TO = -2  # the weakest level that is hatched
 _REQUIRED = ("image", "grid", "prediction", "target", "foil", "scores", "sum", "base_value", "method", "model")
 _ALPHA = 0.078  # opacity of a level
 _PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
+_HATCHES = 40  # lines across the picture, about
 _WHOLE = 0.7  # of width and height: what spans more has no place
 
 Scores = Sequence[Sequence[float]]
@@ -204,17 +206,17 @@ def level_paths(levels: Sequence[Sequence[int]]) -> list[tuple[int, str]]:
     return [(level, "".join(paths[level])) for level in sorted(paths)]
 
 
-def hatch_path(levels: Sequence[Sequence[int]], lines: int) -> str:
-    """An SVG path of diagonals over the cells that speak against, `lines` to a side; they meet from cell to cell."""
-    parts = []
-    for r, row in enumerate(levels):
-        for c, level in enumerate(row):
-            if level <= -2:
-                for line in range(1, 2 * lines):
-                    reach = line / lines
-                    low, high = max(0.0, reach - 1), min(1.0, reach)
-                    parts.append(f"M{c + low:.4g} {r + high:.4g}L{c + high:.4g} {r + low:.4g}")
-    return "".join(parts)
+def hatch_path(of: ImageMap) -> str:
+    """An SVG path of diagonals over the cells that speak against, in units of cells; they meet from cell to cell."""
+    lines = max(1, int(_HATCHES / max(of.grid.cols, of.grid.rows * of.grid.dy / of.grid.dx)))  # to a side
+    ends = [(max(0, line - lines) / lines, min(line, lines) / lines) for line in range(1, 2 * lines)]
+    return "".join(
+        f"M{c + low:.4g} {r + high:.4g}l{high - low:.3g}-{high - low:.3g}"
+        for r, row in enumerate(of.levels)
+        for c, level in enumerate(row)
+        if level <= HATCHED_TO
+        for low, high in ends
+    )
 
 
 def outline_path(cells: Iterable[tuple[int, int]]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .image_map import ImageMap, Region, image_map, opacity
+from .image_map import HATCHED_TO, ImageMap, Region, image_map, opacity
 from .image_pixels import picture_of
 from .palette import light_palette
 
@@ -87,7 +87,7 @@ def _coloured(
     mixed = canvas * (1 - alpha) + colours[(level > 0).astype(int)] * alpha
     pitch = max(4, round(max(canvas.shape) / 64))
     diagonal = (np.arange(len(y))[:, None] + np.arange(len(x))[None, :]) % pitch
-    hatched = seen & (cell <= -2) & (diagonal < max(1, pitch // 6))
+    hatched = seen & (cell <= HATCHED_TO) & (diagonal < max(1, pitch // 6))
     mixed[hatched] = 0.45 * mixed[hatched] + 0.55 * 255
     mixed[~seen] = 0.3 * mixed[~seen] + 0.7 * np.array(_VEIL, np.float32)
     return np.asarray(mixed, np.float32)

@@ -13,16 +13,18 @@ from .highlight import LEVELS
 from .html import CLASSES_SHOWN, fill_fragment, fill_page, layer_strip
 from .image_map import ImageMap, hatch_path, image_map, level_paths, opacity, outline_path, top_score
 from .image_overlay import GREY, smooth_map
-from .image_pixels import PAGE_BYTES, packed, picture_of
+from .image_pixels import packed, picture_of
 from .image_summary import EXPERIMENTAL, READING, in_words, layer_sums_of, region_words, summarise_image
 from .palette import level_name, light_palette
 from .summary import number_format, percent
 
 _SHEETS = ("image.css",)
-_CELLS_DRAWN = 6_000  # in the maps of all classes of a page
+_CELLS_DRAWN = 2_500  # in the maps of all classes of a page
 _CELLS_TITLED = 800  # that are elements of their own, with a title, where there is no script
 _CELLS_LISTED = 2_500
-_HATCHES = 48  # lines across the picture, about
+_PAGE = 190_000  # bytes, without the words of data; the picture gets what is left, but at least
+_PICTURE = 40_000
+_STYLED, _CELL_BYTES = 18_000, 32  # of what is on every page, and of a cell in the table of all cells
 _PIXELATED = 128  # pixels a side: up to this size a picture shows its pixels
 
 
@@ -83,10 +85,12 @@ def image_card(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool, tit
     classes = _classes(form, drawn)
     maps = [(summary["target"], drawn), *((row["label"], row.pop("map")) for row in classes["rows"])]
     rooms = _CELLS_TITLED // (drawn.grid.rows * drawn.grid.cols) if titles else 0
-    data, shown = (None, None) if picture is None else packed(picture, PAGE_BYTES)
-    shrunk = shown is not None and shown != (drawn.grid.width, drawn.grid.height)
     sums = number_format(region.score for region in drawn.regions)
     listed = drawn.grid.rows * drawn.grid.cols <= _CELLS_LISTED
+    drawn_maps = [_map(label, of, smooth, n < rooms) for n, (label, of) in enumerate(maps)]
+    left = _PAGE - _STYLED - sum(_size(one) for one in drawn_maps) - _CELL_BYTES * drawn.grid.rows * drawn.grid.cols
+    data, shown = (None, None) if picture is None else packed(picture, max(_PICTURE, left * 3 // 4))
+    shrunk = shown is not None and shown != (drawn.grid.width, drawn.grid.height)
     return {
         **summary,
         "grid": drawn.grid,
@@ -94,7 +98,7 @@ def image_card(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool, tit
         "data": None if data is None else Markup(data),
         "pixelated": max(drawn.grid.width, drawn.grid.height) <= _PIXELATED,
         "shown": f"{shown[0]:,} \u00d7 {shown[1]:,}" if shown is not None and shrunk else "",
-        "maps": [_map(label, of, smooth, n < rooms) for n, (label, of) in enumerate(maps)],
+        "maps": drawn_maps,
         "regions": [_region(drawn, number) for number in range(1, len(drawn.strongest()) + 1)],
         "sums": [sums(region.score) for region in drawn.strongest()],
         "unseen": _unseen(drawn),
@@ -112,13 +116,12 @@ def _map(label: str, drawn: ImageMap, smooth: bool, titled: bool) -> dict[str, A
     """One map, in units of cells."""
     grid = drawn.grid
     number = number_format(score for row in drawn.scores for score in row)
-    lines = max(1, round(_HATCHES / max(grid.cols, grid.rows * grid.dy / grid.dx)))
     return {
         "label": label,
         "largest": number(drawn.largest).lstrip("+"),
         "paths": () if smooth else level_paths(drawn.levels),
         "smooth": Markup(smooth_map(drawn)) if smooth else None,
-        "hatch": hatch_path(drawn.levels, lines),
+        "hatch": hatch_path(drawn),
         "scores": " ".join(number(score) for row in drawn.scores for score in row),
         "titles": [
             (r, c, number(score))
@@ -127,6 +130,12 @@ def _map(label: str, drawn: ImageMap, smooth: bool, titled: bool) -> dict[str, A
             if titled and grid.shows(r, c)
         ],
     }
+
+
+def _size(drawn_map: Mapping[str, Any]) -> int:
+    """The bytes of a map on its page, about."""
+    shapes = sum(len(path) for _, path in drawn_map["paths"]) + len(drawn_map["hatch"])
+    return shapes + len(drawn_map["scores"]) + len(drawn_map["smooth"] or "") + 110 * len(drawn_map["titles"])
 
 
 def _region(drawn: ImageMap, number: int) -> dict[str, Any]:

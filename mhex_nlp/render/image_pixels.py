@@ -17,7 +17,6 @@ _DATA_URL = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+={0,2})")
 _LOSSLESS = 128  # pixels a side: up to this size JPEG saves nothing, and its blocks would show
 # Longest side and JPEG quality, tried in turn.
 _SIZES = ((1024, 82), (1024, 70), (896, 70), (768, 70), (640, 66), (512, 62), (384, 60), (256, 55), (128, 50))
-PAGE_BYTES = 105_000  # base64 makes a third more of it
 
 
 def picture_of(form: Mapping[str, Any], pixels: Any = None) -> Image | None:
@@ -67,7 +66,7 @@ def _decoded(url: str) -> Image:
         raise ValueError(f"pixels must hold an image: {error}.") from None
 
 
-def packed(picture: Image, largest: int = PAGE_BYTES) -> tuple[str, tuple[int, int]]:
+def packed(picture: Image, largest: int = 100_000) -> tuple[str, tuple[int, int]]:
     """A data URL of at most about `largest` bytes before base64, and the size it was shrunk to.
 
     Small pictures are PNG, pixel by pixel; others JPEG, which carries no metadata.

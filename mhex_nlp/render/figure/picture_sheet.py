@@ -15,8 +15,8 @@ from ..image_map import Grid, ImageMap, hatch_path, level_paths, opacity, outlin
 from ..image_overlay import GREY, smooth_image
 from .sheet import MARGIN, Sheet
 
-_HATCHES = 48  # lines across the picture, about
-_STEP = re.compile(r"([MLhvz])([^MLhvz]*)")
+_STEP = re.compile(r"([Mlhvz])([^Mlhvz]*)")
+_NUMBER = re.compile(r"-?[\d.]+(?:e-?\d+)?")
 
 
 class PictureSheet(Sheet):
@@ -32,10 +32,10 @@ class PictureSheet(Sheet):
         self._top, self._height = self.bottom + 0.3, self.width * grid.height / grid.width
         self.bottom = self._top + self._height
         axes = self._axes = self.figure.add_axes((0.1, 0.1, 0.8, 0.8), frameon=False, xticks=(), yticks=())
-        axes.set_facecolor(GREY)
-        axes.add_patch(Rectangle((0, 0), grid.width, grid.height, facecolor=GREY, linewidth=0))
         extent = (0, grid.width, grid.height, 0)
-        if picture is not None:
+        if picture is None:
+            axes.add_patch(Rectangle((0, 0), grid.width, grid.height, facecolor=GREY, linewidth=0))
+        else:
             axes.imshow(np.asarray(picture), extent=extent, interpolation="none", aspect="auto")
         self._veil(grid)
         cells = Affine2D().scale(grid.dx, grid.dy).translate(grid.x0, grid.y0)
@@ -48,8 +48,7 @@ class PictureSheet(Sheet):
             for level, shape in level_paths(drawn.levels):
                 colour = self.colours["for" if level > 0 else "against"]
                 self._over(shape, cells, facecolor=colour, alpha=opacity(level), linewidth=0, edgecolor="none")
-        lines = max(1, round(_HATCHES / max(grid.cols, grid.rows * grid.dy / grid.dx)))
-        if hatch := hatch_path(drawn.levels, lines):
+        if hatch := hatch_path(drawn):
             self._over(hatch, cells, fill=False, edgecolor="white", alpha=0.62, linewidth=0.045 * self.points)
         for number, region in enumerate(drawn.strongest(), 1):
             self._region(drawn, number, region, cells)
@@ -131,9 +130,11 @@ def drawn_path(shape: str) -> Path:
     codes: list[Any] = []
     x = y = 0.0
     for letter, numbers in _STEP.findall(shape):
-        values = [float(number) for number in numbers.split()]
-        if letter in "ML":
+        values = [float(number) for number in _NUMBER.findall(numbers)]
+        if letter == "M":
             x, y = values
+        elif letter == "l":
+            x, y = x + values[0], y + values[1]
         elif letter == "h":
             x += values[0]
         elif letter == "v":
