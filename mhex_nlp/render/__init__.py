@@ -14,6 +14,7 @@ from .highlight import check_unit
 from .html import render_fragment, render_page
 from .image_overlay import overlay_png
 from .image_page import image_fragment, image_page
+from .image_report import image_report, image_report_page
 from .image_terminal import image_terminal
 from .latex import render_latex
 from .plain_places import (
@@ -31,6 +32,8 @@ __all__ = [
     "image_figure",
     "image_fragment",
     "image_page",
+    "image_report",
+    "image_report_page",
     "image_terminal",
     "overlay_png",
     "render_comparison",

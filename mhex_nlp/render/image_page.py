@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from .highlight import LEVELS
 from .html import CLASSES_SHOWN, fill_fragment, fill_page, layer_strip
-from .image_map import ImageMap, hatch_path, image_map, level_paths, opacity, outline_path, top_score
+from .image_map import ImageMap, Region, hatch_path, image_map, level_paths, opacity, outline_path, top_score
 from .image_overlay import GREY, smooth_map
 from .image_pixels import packed, picture_of
 from .image_summary import EXPERIMENTAL, READING, in_words, layer_sums_of, region_words, summarise_image
@@ -51,17 +51,17 @@ def image_page(
     """
     card = image_card(form, pixels, smooth=smooth, titles=False)
     return fill_page(
-        "image_page.html.j2", *_SHEETS, title=title, script="image.js", rules=_rules(), images=True, card=card
+        "image_page.html.j2", *_SHEETS, title=title, script="image.js", rules=map_rules(), images=True, card=card
     )
 
 
 def image_fragment(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool = False) -> str:
     """The same for notebooks: a `<div class="mhex">` with its own style and no script; cells have titles instead."""
     card = image_card(form, pixels, smooth=smooth, titles=True)
-    return fill_fragment("image_fragment.html.j2", *_SHEETS, rules=_rules(), card=card)
+    return fill_fragment("image_fragment.html.j2", *_SHEETS, rules=map_rules(), card=card)
 
 
-def _rules() -> str:
+def map_rules() -> str:
     """Colours that lie over the picture, in dark pages as in light ones, and the opacity of each level."""
     palette = light_palette()
     colours = f".mhex .im{{--pos:{palette['for']};--neg:{palette['against']};--ground:{GREY}}}"
@@ -87,22 +87,15 @@ def image_card(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool, tit
     rooms = _CELLS_TITLED // (drawn.grid.rows * drawn.grid.cols) if titles else 0
     sums = number_format(region.score for region in drawn.regions)
     listed = drawn.grid.rows * drawn.grid.cols <= _CELLS_LISTED
-    drawn_maps = [_map(label, of, smooth, n < rooms) for n, (label, of) in enumerate(maps)]
+    drawn_maps = [map_shapes(label, of, smooth, n < rooms) for n, (label, of) in enumerate(maps)]
     left = _PAGE - _STYLED - sum(_size(one) for one in drawn_maps) - _CELL_BYTES * drawn.grid.rows * drawn.grid.cols
     data, shown = (None, None) if picture is None else packed(picture, max(_PICTURE, left * 3 // 4))
     shrunk = shown is not None and shown != (drawn.grid.width, drawn.grid.height)
     return {
         **summary,
-        "grid": drawn.grid,
-        "alt": in_words(form, drawn),
-        "data": None if data is None else Markup(data),
-        "pixelated": max(drawn.grid.width, drawn.grid.height) <= _PIXELATED,
+        **picture_view(drawn, drawn_maps, data, in_words(form, drawn)),
         "shown": f"{shown[0]:,} \u00d7 {shown[1]:,}" if shown is not None and shrunk else "",
-        "maps": drawn_maps,
-        "regions": [_region(drawn, number) for number in range(1, len(drawn.strongest()) + 1)],
         "sums": [sums(region.score) for region in drawn.strongest()],
-        "unseen": _unseen(drawn),
-        "unit": round(max(drawn.grid.width, drawn.grid.height) / 50, 3),
         "classes": classes["rows"],
         "more_classes": classes["more"],
         "layers": layer_strip(layer_sums_of(form.get("layers"))),
@@ -112,7 +105,24 @@ def image_card(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool, tit
     }
 
 
-def _map(label: str, drawn: ImageMap, smooth: bool, titled: bool) -> dict[str, Any]:
+def picture_view(
+    drawn: ImageMap, maps: Sequence[Mapping[str, Any]], data: str | None, alt: str, count: int = 3
+) -> dict[str, Any]:
+    """What the template of a picture shows: `maps` over `data`, a URL, and regions of the first."""
+    grid = drawn.grid
+    return {
+        "grid": grid,
+        "alt": alt,
+        "data": None if data is None else Markup(data),
+        "pixelated": max(grid.width, grid.height) <= _PIXELATED,
+        "maps": maps,
+        "regions": [_region(drawn, region, number) for number, region in enumerate(drawn.strongest(count), 1)],
+        "unseen": _unseen(drawn),
+        "unit": round(max(grid.width, grid.height) / 50, 3),
+    }
+
+
+def map_shapes(label: str, drawn: ImageMap, smooth: bool = False, titled: bool = False) -> dict[str, Any]:
     """One map, in units of cells."""
     grid = drawn.grid
     number = number_format(score for row in drawn.scores for score in row)
@@ -138,9 +148,8 @@ def _size(drawn_map: Mapping[str, Any]) -> int:
     return shapes + len(drawn_map["scores"]) + len(drawn_map["smooth"] or "") + 110 * len(drawn_map["titles"])
 
 
-def _region(drawn: ImageMap, number: int) -> dict[str, Any]:
+def _region(drawn: ImageMap, region: Region, number: int) -> dict[str, Any]:
     """A region's outline in cells, and in pixels the middle of its strongest cell, where its number stands."""
-    region = drawn.strongest()[number - 1]
     left, top, right, bottom = drawn.grid.box(*region.peak)
     return {
         "number": number,

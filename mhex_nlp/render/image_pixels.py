@@ -66,17 +66,17 @@ def _decoded(url: str) -> Image:
         raise ValueError(f"pixels must hold an image: {error}.") from None
 
 
-def packed(picture: Image, largest: int = 100_000) -> tuple[str, tuple[int, int]]:
-    """A data URL of at most about `largest` bytes before base64, and the size it was shrunk to.
+def packed(picture: Image, largest: int = 100_000, side: int = 1024) -> tuple[str, tuple[int, int]]:
+    """A data URL of at most about `largest` bytes before base64 and `side` pixels a side, and the size it has then.
 
     Small pictures are PNG, pixel by pixel; others JPEG, which carries no metadata.
     """
     if max(picture.size) <= _LOSSLESS and len(data := _encoded(picture, "PNG")) <= largest:
         return _url("png", data), picture.size
     data, size = b"", picture.size
-    for side, quality in _SIZES:
+    for longest, quality in _SIZES:
         smaller = picture.copy()
-        smaller.thumbnail((side, side))
+        smaller.thumbnail((min(side, longest),) * 2)
         data, size = _encoded(smaller, "JPEG", quality=quality, optimize=True, progressive=True), smaller.size
         if len(data) <= largest:
             break
