@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
-from helpers.image_files import class_folder, png
 
+from helpers.image_files import class_folder, png
 from mhex_nlp.corpus.readers.images import content_of, images_of, open_images
 from mhex_nlp.corpus.readers.rows import Row, RowSource
 
@@ -109,7 +109,9 @@ def test_the_same_files_elsewhere_are_the_same_source(tmp_path: Path) -> None:
 def test_bad_sources(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^image_column must name a column of '.*', got 'scan'; it has image, label"):
         open_images(folder, image_column="scan")
-    with pytest.raises(ValueError, match=r"^data must be a folder, a dataset or a list of images, got the image '0.png'"):
+    with pytest.raises(
+        ValueError, match=r"^data must be a folder, a dataset or a list of images, got the image '0.png'"
+    ):
         open_images(folder / "cat" / "0.png")
     with pytest.raises(ValueError, match="^split must be one that"):
         open_images(folder, split="test")

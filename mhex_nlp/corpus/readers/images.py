@@ -96,8 +96,8 @@ def open_images(
 
     Args:
         data: a folder of images, whose folders are classes (column "label") where there are some; one that
-            `save_to_disk` wrote; the name of a hub dataset; a Parquet file; a CSV, TSV, JSON or JSONL file with a column
-            of file names, or a text file with one a line, relative to the file; "-" for lines on standard input.
+            `save_to_disk` wrote; the name of a hub dataset; a Parquet file; a CSV, TSV, JSON or JSONL file with a
+            column of file names, or a text file with one a line, relative to the file; "-" for standard input.
         image_column, id_column, label_column: their names in the source. The id "file_name" of a folder of images is
             the file's name in it; by default ids are row numbers, since names of files may name people.
         split: of a folder or a dataset; a file is "train".
