@@ -56,16 +56,13 @@ def test_bad_rows_are_recorded_in_their_place(streamed: bool) -> None:
     dataset: Any = scans(bad=True)
     dataset = dataset.to_iterable_dataset() if streamed else dataset
     explained = highlight_dataset(dataset, tiny_explainer(), image_column="scan", errors="record", batch_size=3)
-    if streamed:
-        explained = explained.decode(False)
-    else:
-        explained = explained.cast_column("scan", ImageFeature(decode=False))
-    rows = list(explained)
+    stored = ImageFeature(decode=False)
+    rows = list(explained.decode(False) if streamed else explained.cast_column("scan", stored))
     assert [row["who"] for row in rows] == list(range(7))
     assert [row["who"] for row in rows if row["mhex_error"]] == [1, 4]
     assert all((row["mhex_grid"] is None) == (row["who"] in BAD) for row in rows)
     assert [row["scan"]["bytes"] for row in rows] == [
-        cell["bytes"] for cell in scans(bad=True).cast_column("scan", ImageFeature(decode=False))["scan"]
+        cell["bytes"] for cell in scans(bad=True).cast_column("scan", stored)["scan"]
     ]
 
 

@@ -82,9 +82,9 @@ def _check_columns(dataset: Dataset | IterableDataset, columns: ImageColumns) ->
         raise ValueError(f"dataset must have no column that begins with {PREFIX}, got {', '.join(taken)}.")
     feature = (dataset.features or {}).get(columns.image)
     kind = getattr(feature, "dtype", "string")
-    if feature is not None and not isinstance(feature, Image) and kind not in ("string", "large_string", "binary"):
-        if not {"bytes", "path"} <= set(feature if isinstance(feature, dict) else ()):
-            raise TypeError(
-                f"image_column must name a column of images, file names or bytes, got {columns.image!r}, "
-                f"which holds {kind}."
-            )
+    is_file = isinstance(feature, Image) or (isinstance(feature, dict) and {"bytes", "path"} <= set(feature))
+    if not is_file and kind not in ("string", "large_string", "binary"):
+        raise TypeError(
+            f"image_column must name a column of images, file names or bytes, got {columns.image!r}, which holds "
+            f"{kind}."
+        )

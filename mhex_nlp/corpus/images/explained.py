@@ -15,6 +15,7 @@ from ...inputs.images import LoadedImage, load_image
 from ...models.checkpoint import shown_name
 from ...models.weights_hash import model_hash
 from ..explained_rows import together_or_alone
+from ..readers.images import content_of
 from ..readers.rows import Row
 
 AT_ONCE = 64  # decoded images that are in memory at the same time, whatever their size
@@ -38,9 +39,11 @@ def load_row(row: Row) -> LoadedImage | str:
     if row.problem is not None:
         return row.problem
     try:
-        # by its content alone: names of files are in no explanation unless they are asked for as ids
-        return load_image(row.image if row.image["bytes"] is None else row.image["bytes"])
-    except (ValueError, TypeError, OSError) as error:
+        # by its content alone, so that no explanation and no reason tells the name of a file that nobody asked for
+        return load_image(content_of(row.image))
+    except OSError as error:
+        return f"the image cannot be read: {error.strerror or type(error).__name__}"
+    except (ValueError, TypeError) as error:
         return str(error) or type(error).__name__
 
 
@@ -62,7 +65,7 @@ def explain_images(explainer: Any, options: Mapping[str, Any], rows: Sequence[Ro
 def _explain(explainer: Any, options: Mapping[str, Any], rows: Sequence[Row]) -> list[ExplainedImage | str]:
     images = list(map(load_row, rows))
     results: list[ExplainedImage | str] = [image if isinstance(image, str) else "" for image in images]
-    pictures = {index: image.image for index, image in enumerate(images) if not isinstance(image, str)}
+    pictures = {index: image for index, image in enumerate(images) if not isinstance(image, str)}
 
     def explain(indices: Sequence[int]) -> list[tuple[int, Any]]:
         ids = [rows[index].id for index in indices]
@@ -70,7 +73,7 @@ def _explain(explainer: Any, options: Mapping[str, Any], rows: Sequence[Row]) ->
         return list(zip(indices, explanations, strict=True))
 
     for index, explanation in together_or_alone(explain, list(pictures), results):
-        results[index] = ExplainedImage(explanation, pictures[index])
+        results[index] = ExplainedImage(explanation, pictures[index].image)
     return results
 
 

@@ -138,8 +138,7 @@ class ImageWork(Work):
         """Of the files' contents, wherever they lie and whatever they are called."""
         digest = hashlib.blake2b(digest_size=16)
         for row in rows:
-            content = None if row.image is None else content_of(row.image)
-            cells = [row.id, content and xxhash.xxh3_128_hexdigest(content), row.label, row.problem]
+            cells = [row.id, _content_hash(row), row.label, row.problem]
             digest.update(json.dumps(cells).encode() + b"\n")
         return digest.hexdigest()
 
@@ -169,6 +168,13 @@ class ImageWork(Work):
 
     def summary(self) -> ImageSummary:
         return ImageSummary()
+
+
+def _content_hash(row: Row) -> str | None:
+    try:
+        return None if row.image is None else xxhash.xxh3_128_hexdigest(content_of(row.image))
+    except OSError:
+        return None
 
 
 def explainer_classes(explainer: Any) -> tuple[str, ...]:

@@ -156,14 +156,17 @@ def images_of(
     return source
 
 
-def content_of(image: Mapping[str, Any]) -> bytes | None:
-    """The bytes of a row's image as they are stored; `None` where they cannot be read."""
+def content_of(image: Mapping[str, Any]) -> bytes:
+    """The bytes of a row's image as they are stored; OSError where they cannot be read."""
     if image["bytes"] is not None:
         return bytes(image["bytes"])
-    try:
+    if "://" not in image["path"]:
         return Path(image["path"]).read_bytes()
-    except OSError:
-        return None
+    import fsspec  # of a dataset that is streamed
+
+    with fsspec.open(image["path"], "rb") as file:
+        content: bytes = file.read()
+    return content
 
 
 def _below(path: str, folder: Path | None) -> str:
