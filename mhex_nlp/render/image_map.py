@@ -15,6 +15,8 @@ from .highlight import to_levels
 SCHEMA = "mhex-image-explanation/1"
 REGION_FROM = 3  # the least |level| of a cell in a region
 HATCHED_TO = -2  # the weakest level that is hatched
+# Half way between the light and the dark scheme: a picture may be either.
+MAP_COLOURS = {"for": "#4d8cda", "against": "#da783d"}
 _REQUIRED = ("image", "grid", "prediction", "target", "foil", "scores", "sum", "base_value", "method", "model")
 _ALPHA = 0.078  # opacity of a level
 _PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))

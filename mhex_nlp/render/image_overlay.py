@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .image_map import HATCHED_TO, ImageMap, Region, image_map, opacity
+from .image_map import HATCHED_TO, MAP_COLOURS, ImageMap, Region, image_map, opacity
 from .image_pixels import picture_of
-from .palette import light_palette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,13 +76,13 @@ def _at(pixels: int, whole: int, start: float, step: float) -> NDArray[np.float6
 def _coloured(
     canvas: NDArray[np.float32], drawn: ImageMap, x: NDArray[np.float64], y: NDArray[np.float64], smooth: bool
 ) -> NDArray[np.float32]:
-    grid, palette = drawn.grid, light_palette()
+    grid = drawn.grid
     seen = ((y >= 0) & (y < grid.rows))[:, None] & ((x >= 0) & (x < grid.cols))[None, :]
     levels = np.array(drawn.levels)
     cell = levels[y.clip(0, grid.rows - 1).astype(int)][:, x.clip(0, grid.cols - 1).astype(int)]
     level = _bilinear(np.array(drawn.scores) / (drawn.largest or 1.0), x, y) * 10 if smooth else cell
     alpha = np.where(seen, opacity(1) * np.abs(level), 0.0)[..., None]
-    colours = np.array([_rgb(palette["against"]), _rgb(palette["for"])], np.float32)
+    colours = np.array([_rgb(MAP_COLOURS["against"]), _rgb(MAP_COLOURS["for"])], np.float32)
     mixed = canvas * (1 - alpha) + colours[(level > 0).astype(int)] * alpha
     pitch = max(4, round(max(canvas.shape) / 64))
     diagonal = (np.arange(len(y))[:, None] + np.arange(len(x))[None, :]) % pitch
@@ -142,8 +141,7 @@ def smooth_image(drawn: ImageMap) -> Image:
     tenths = _bilinear(np.array(drawn.scores) / (drawn.largest or 1.0), x, y) * 10
     steps = (tenths * 6).round().astype(int) + 60
     image = Image.frombytes("P", (len(x), len(y)), steps.astype(np.uint8).tobytes())
-    palette = light_palette()
-    against, favour = _rgb(palette["against"]), _rgb(palette["for"])
+    against, favour = _rgb(MAP_COLOURS["against"]), _rgb(MAP_COLOURS["for"])
     image.putpalette([channel for step in range(121) for channel in (favour if step > 60 else against)])
     image.info["transparency"] = bytes(round(255 * opacity(1) * abs(step - 60) / 6) for step in range(121))
     return image

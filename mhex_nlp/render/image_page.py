@@ -11,7 +11,17 @@ from markupsafe import Markup
 
 from .highlight import LEVELS
 from .html import CLASSES_SHOWN, fill_fragment, fill_page, layer_strip
-from .image_map import ImageMap, Region, hatch_path, image_map, level_paths, opacity, outline_path, top_score
+from .image_map import (
+    MAP_COLOURS,
+    ImageMap,
+    Region,
+    hatch_path,
+    image_map,
+    level_paths,
+    opacity,
+    outline_path,
+    top_score,
+)
 from .image_overlay import GREY, smooth_map
 from .image_pixels import packed, picture_of
 from .image_summary import EXPERIMENTAL, READING, in_words, layer_sums_of, region_words, summarise_image
@@ -64,10 +74,10 @@ def image_fragment(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool 
 def map_rules() -> str:
     """Colours that lie over the picture, in dark pages as in light ones, and the opacity of each level."""
     palette = light_palette()
-    colours = f".mhex .im{{--pos:{palette['for']};--neg:{palette['against']};--ground:{GREY}}}"
+    colours = f".mhex .im{{--pos:{palette['for']};--neg:{palette['against']};--ground:{GREY}}}"  # of numbers
     shades = (
-        f".mhex .map .{level_name(sign * level)}{{fill:var(--{side});fill-opacity:{opacity(level):.3g}}}"
-        for sign, side in ((1, "pos"), (-1, "neg"))
+        f".mhex .map .{level_name(sign * level)}{{fill:{MAP_COLOURS[side]};fill-opacity:{opacity(level):.3g}}}"
+        for sign, side in ((1, "for"), (-1, "against"))
         for level in range(1, LEVELS + 1)
     )
     picked = (

@@ -38,6 +38,8 @@ def image_report(
 ) -> str:
     """The index: readable and linked without its script, which filters and sorts the list of images.
 
+    (Long because of the many values of its template.)
+
     Args:
         report: as `ImageGathering.report` makes it: counts, `confusion`, `classes` with mean maps, and `mistakes`.
         title: of the page.

@@ -152,7 +152,7 @@ def test_labels_by_id(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_names(tmp_path: Path, browser: Any) -> None:
     watched = Watched(browser)
-    for number, attack in enumerate(ATTACKS[::7]):
+    for number, attack in enumerate(ATTACKS[::20]):
         index = write_image_report(
             [hostile(attack)] * 2, tmp_path / str(number), labels=[attack, attack + "2"], title=attack
         )
@@ -198,11 +198,12 @@ def test_axe_finds_nothing_serious(watched: Watched, tmp_path: Path, kind: str) 
     page.evaluate(axe.AXE_SCRIPT)
     for width, scheme in ((1000, "light"), (360, "dark")):
         watched.look(width=width, scheme=scheme)
-        result = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
+        options = {"resultTypes": ["violations"], **({} if scheme == "light" else {"runOnly": ["color-contrast"]})}
+        result = page.evaluate("(options) => axe.run(options)", options)
         serious = [
             (v["id"], v["nodes"][0]["html"]) for v in result["violations"] if v["impact"] in ("serious", "critical")
         ]
-        assert len(result["passes"]) > 10 and not serious, (width, scheme)
+        assert len(result["passes"]) > (10 if scheme == "light" else 0) and not serious, (width, scheme)
         watched.assert_laid_out()
         ink = page.eval_on_selector(".tile .m", "e => getComputedStyle(e).color")
         ground = page.eval_on_selector(".tile", "e => getComputedStyle(e).backgroundColor")

