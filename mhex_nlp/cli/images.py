@@ -64,27 +64,12 @@ def open_image_rows(args: argparse.Namespace) -> RowSource:
     return open_images(args.images or args.data, split=args.split, kind=kind, **options)
 
 
-def load_processor(name: str) -> Any:
-    """The image processor of a folder or hub name; ValueError where there is none."""
-    from transformers import AutoImageProcessor
-
-    from ..models.loading import readable
-
-    try:
-        with readable(name):
-            return AutoImageProcessor.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name} must have an image processor, such as preprocessor_config.json; save it there with "
-            f"image_processor.save_pretrained ({str(error).splitlines()[0][:200]})."
-        ) from error
-
-
 def fit_images(args: argparse.Namespace) -> int:
     """Fits to images, saves model and processor, prints how good the fit is; 0."""
     from ..corpus.readers.rows import complete_rows
     from ..models.auto import AutoMhexModelForImageClassification
     from ..models.devices import load_model
+    from ..training.finetuning.images import load_processor
     from ..training.fitting.fit import fit_equivalent_matrices
 
     images = [row.image for row in complete_rows(open_image_rows(args), args.split)]
