@@ -47,6 +47,8 @@ def check_kind(args: argparse.Namespace) -> bool:
         for name in ("image", "images"):
             if given[name]:
                 raise ValueError(f"--{name} is for an image classifier, got {args.model}, which reads texts.")
+        if args.image_column != "image":
+            raise ValueError(f"--image-column is for an image classifier, got {args.model}, which reads texts.")
         return False
     for name, usual in _OF_TEXTS.items():
         if getattr(args, name, usual) != usual:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..corpus.report import write_report
     from ..explain.images.explanation import ImageExplanation
 
-    explanations = read_explanations(args.source)
+    explanations: Iterator[Any] = read_explanations(args.source)
     first = next(explanations, None)
     explanations = itertools.chain([] if first is None else [first], explanations)
     if isinstance(first, ImageExplanation):

@@ -39,6 +39,7 @@ def open_source(args: argparse.Namespace, task: Task = "sequence_classification"
     from ..corpus.readers.opening import open_rows
 
     options = {name: value for name, value in vars(args).items() if name.endswith("_column")}
+    options.pop("image_column", None)
     options["max_characters"] = args.max_characters
     if task == "token_classification":
         options["rationale_column"] = options.pop("label_column", None)

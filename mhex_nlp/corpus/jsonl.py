@@ -15,7 +15,8 @@ from ..inputs.folders import odd_kind
 from .atomic_files import content_hash, durable
 from .job.folder import MANIFEST, files_of_parts, read_manifest
 
-AnyExplanation = Explanation | PositionedExplanation | ImageExplanation
+TextExplanation = Explanation | PositionedExplanation
+AnyExplanation = TextExplanation | ImageExplanation
 _OF_IMAGES = '"schema": "mhex-image-explanation/'
 
 

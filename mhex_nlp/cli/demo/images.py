@@ -22,7 +22,7 @@ from ..process import quiet_libraries
 from ..say import say
 from .output import check_output, put_in_place, scratch
 
-EPOCHS = 12
+EPOCHS = 8
 LEARNING_RATE = 3e-3
 SIZE = 32  # pixels a side that the scans are scaled up to
 HELD_OUT = 397  # the others, 1,400, are trained on and fitted to

@@ -75,12 +75,13 @@ class ImageColumns(RowColumns):
             cell = {"bytes": bytes(cell)}
         elif cell is not None and not isinstance(cell, str | Mapping):
             return f"the image must be a file name, bytes or an Image column's cell, got a {type(cell).__name__}"
-        content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, Mapping) else (None, None)
+        parts: Mapping[str, Any] = cell if isinstance(cell, Mapping) else {}
+        content, path = parts.get("bytes"), parts.get("path") or ""
         if content is None and not path:
             return "the image is missing"
         if content is None and "://" not in path:
             path = os.fspath(self.base / path)
-        return {"bytes": content, "path": path}
+        return {"bytes": content, "path": path or None}
 
 
 def open_images(
@@ -162,7 +163,7 @@ def content_of(image: Mapping[str, Any]) -> bytes:
         return bytes(image["bytes"])
     if "://" not in image["path"]:
         return Path(image["path"]).read_bytes()
-    import fsspec  # of a dataset that is streamed
+    import fsspec  # type: ignore[import-untyped]  # of a dataset that is streamed
 
     with fsspec.open(image["path"], "rb") as file:
         content: bytes = file.read()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...explain.explanation import Explanation
 from ...explain.gold_labels import class_of
+from ...explain.images.explanation import ImageExplanation
 from ...explain.positioned import PositionedExplanation
 from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
-from ..jsonl import AnyExplanation
+from ..jsonl import TextExplanation
 from ..judged import SampleJudgement, figures_of
 from .counts import Gathering, shown_label
 from .entities import write_entities
@@ -29,7 +30,7 @@ Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
 
 def write_report(
-    explanations: Iterable[AnyExplanation],
+    explanations: Iterable[TextExplanation],
     output_dir: str | os.PathLike[str],
     *,
     labels: Labels | None = None,
@@ -125,8 +126,10 @@ def classes_of_model(explanation: Explanation) -> list[str]:
     )
 
 
-def _checked(explanations: Iterable[Any]) -> Iterator[AnyExplanation]:
+def _checked(explanations: Iterable[Any]) -> Iterator[TextExplanation]:
     for index, explanation in enumerate(iter_rows(explanations, "explanations", "an iterable of explanations")):
+        if isinstance(explanation, ImageExplanation):
+            raise TypeError("explanations must be of texts, got some of images: write_image_report takes them.")
         if not isinstance(explanation, Explanation | PositionedExplanation):
             raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
         yield explanation
