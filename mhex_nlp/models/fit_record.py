@@ -31,7 +31,7 @@ def check_fit(fit: Any, depths: int, where: str, task: str = "sequence_classific
         raise ValueError(f"mhex_fit in {where} must be the record of a fit, got {type(fit).__name__}.")
     read = fit.get("depths")
     length = len(read) if isinstance(read, list | tuple) else 0
-    at_position = task != "sequence_classification"
+    at_position = task not in ("sequence_classification", "image_classification")
     if (fit.get("at", "text") == "position") is not at_position or fit.get("task", task) != task:
         came = fit.get("task", "sequence_classification")
         raise ValueError(f"mhex_fit in {where} must be of a fit for {task}, got one for {came!r:.80}.")

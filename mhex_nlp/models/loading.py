@@ -103,6 +103,22 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
         )
     heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
     surplus = {key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES)}
+    _check_heads(model, heads, surplus, missing, name, new_heads)
+    fresh = (missing | mismatched.keys()) - heads
+    _check_backbone(
+        model, fresh, missing - heads, info["unexpected_keys"], name, whole=bool(heads) and not heads <= missing
+    )
+    if missing or mismatched:
+        if getattr(model, "mhex_fit", None) is not None:
+            logger.warning(f"The fitted matrices in {name} are dropped, since other weights start anew: fit again.")
+        model.drop_readout()
+    weights = model.state_dict()
+    check_weights({key: value for key, value in weights.items() if key in heads}, name)
+    model._fresh_weights = {key: _sample(value) for key, value in weights.items() if key in fresh}
+
+
+def _check_heads(model: Any, heads: set[str], surplus: set[str], missing: set[str], name: Any, new_heads: bool) -> None:
+    """Heads and fit must have been there as the config says, or, where they start anew, not at all."""
     stored = model._stored_settings
     if not len(model.mhex) and not surplus and not heads & missing:
         pass  # an image classifier without heads; the fit, if there is one, was in the checkpoint
@@ -122,17 +138,6 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
             f"mhex.gate must stay {stored.gate}, as the heads in {name} were trained, got "
             f"{model.config.mhex['gate']}: predictions would change."
         )
-    fresh = (missing | mismatched.keys()) - heads
-    _check_backbone(
-        model, fresh, missing - heads, info["unexpected_keys"], name, whole=bool(heads) and not heads <= missing
-    )
-    if missing or mismatched:
-        if getattr(model, "mhex_fit", None) is not None:
-            logger.warning(f"The fitted matrices in {name} are dropped, since other weights start anew: fit again.")
-        model.drop_readout()
-    weights = model.state_dict()
-    check_weights({key: value for key, value in weights.items() if key in heads}, name)
-    model._fresh_weights = {key: _sample(value) for key, value in weights.items() if key in fresh}
 
 
 def _check_backbone(

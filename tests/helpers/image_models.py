@@ -70,7 +70,6 @@ FAMILIES = sorted(CONFIGS)
 PLAIN: dict[str, dict[str, Any]] = {  # without a row in the table
     "swinv2": _SWIN,
     "poolformer": {"hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1], "num_encoder_blocks": 4},
-    "levit": {"hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "key_dim": [8, 8, 8], "image_size": 32},
     "mobilenet_v1": {"depth_multiplier": 0.25},
     "siglip": {"vision_config": {**_VIT}},
 }

@@ -6,8 +6,6 @@ Axes: B images, N cells (places of a feature map, or patches), D channels, C lab
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -78,16 +76,19 @@ def resample_sum(scores: Tensor, rows: int, cols: int) -> Tensor:
     Returns:
         (B, rows, cols, C).
     """
-    down, across = _overlaps(scores.shape[1], rows), _overlaps(scores.shape[2], cols)
+    if scores.shape[1:3] == (rows, cols):
+        return scores
+    down, across = _overlaps(scores, scores.shape[1], rows), _overlaps(scores, scores.shape[2], cols)
     with torch.autocast(scores.device.type, enabled=False):  # sums in half precision would not stay what they were
-        return torch.einsum("rh,bhwc,qw->brqc", down.to(scores), scores, across.to(scores))
+        return torch.einsum("rh,bhwc,qw->brqc", down, scores, across)
 
 
-@functools.lru_cache(maxsize=256)
-def _overlaps(size: int, target: int) -> Tensor:
-    """(target, size) float64: how much of each of `size` parts of a line lies in each of `target`; columns sum to 1."""
-    ends, starts = torch.arange(1, size + 1).double() / size, torch.arange(size).double() / size
-    upper, lower = torch.arange(1, target + 1).double() / target, torch.arange(target).double() / target
-    overlap = torch.minimum(upper[:, None], ends) - torch.maximum(lower[:, None], starts)
+def _overlaps(like: Tensor, size: int, target: int) -> Tensor:
+    """(target, size) in `like`'s dtype: how much of each of `size` parts of a line lies in each of `target`.
+
+    Columns sum to 1.
+    """
+    edges, borders = (torch.arange(n + 1, device=like.device) / n for n in (size, target))
+    overlap = torch.minimum(borders[1:, None], edges[1:]) - torch.maximum(borders[:-1, None], edges[:-1])
     overlap = overlap.clamp(min=0)
-    return overlap / overlap.sum(0)
+    return (overlap / overlap.sum(0)).to(like.dtype)
