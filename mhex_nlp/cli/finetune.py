@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if (args.data is None) == (args.images is None):
         raise ValueError("data must be given, or --images for a model of images, and not both.")
     if args.images is not None:
-        from ..explain.explainers import reads_images
+        from ..explain.explainers import is_image_checkpoint
 
-        if not reads_images(args.model):
+        if not is_image_checkpoint(args.model):
             raise ValueError(f"--images is for an image classifier, got {args.model}, which reads texts.")
         args.data = args.images
     config = FinetuneConfig(**{name: getattr(args, name) for name in FinetuneConfig.__dataclass_fields__})

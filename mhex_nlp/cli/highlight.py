@@ -10,6 +10,7 @@ from typing import Any
 
 from ..inputs.checks import as_integer
 from .images import IMAGES, check_kind, highlight_images
+from .jobs import check_job, class_name, processes
 from .process import quiet_libraries
 from .say import say
 from .source import FILES, add_columns, add_images, check_columns, open_source
@@ -178,32 +179,6 @@ def _run_job(args: argparse.Namespace) -> int:
     return 0 if report is None else _print_report(report, args.output, args.allow_errors)
 
 
-def processes(args: argparse.Namespace) -> Any:
-    """accelerate's state; ValueError where it is not of the processes that are expected."""
-    from accelerate import Accelerator
-
-    state = Accelerator()
-    if args.num_processes is not None and state.num_processes != args.num_processes:
-        raise ValueError(
-            f"num_processes must be what `accelerate launch` started, {state.num_processes}, got {args.num_processes}."
-        )
-    if args.data == "-" and state.num_processes > 1:
-        raise ValueError("data must be a file or a dataset where several processes share the work, got standard input.")
-    return state
-
-
-def check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
-    """ValueError for an output inside the data, and for options that the job cannot use."""
-    if Path(args.data).is_dir() and args.output.resolve().is_relative_to(Path(args.data).resolve()):
-        raise ValueError(f"output must be a folder outside the data, got {args.output} inside {args.data}.")
-    if args.top_k is not None and "parquet" not in formats:
-        raise ValueError("top_k is for Parquet files, the others hold whole explanations: add parquet to --format.")
-    if args.foil is not None and args.target is None:
-        raise ValueError(
-            "foil needs target where there are many texts, since it must not be what a text is explained for."
-        )
-
-
 def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
     counts = [f"{report.explained:,} of {report.rows:,} rows explained in {report.parts:,} parts"]
     if report.truncated:
@@ -248,10 +223,3 @@ def _budget(value: str) -> int | str:
         return value if value == "auto" else int(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be an integer or auto, got {value!r}") from None
-
-
-def class_name(name: str | None, labels: Sequence[str]) -> str | int | None:
-    """Digits are a class id, but where a class has them for its name."""
-    if name is None or name in labels or not (name.isascii() and name.isdigit()):
-        return name
-    return int(name)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .jobs import check_job, class_name, processes
 from .say import say
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ _OF_TEXTS: dict[str, Any] = {
 
 def check_kind(args: argparse.Namespace) -> bool:
     """Whether the model reads images; ValueError where the options are of the other kind."""
-    from ..explain.explainers import reads_images
+    from ..explain.explainers import is_image_checkpoint
 
-    images = reads_images(args.model)
+    images = is_image_checkpoint(args.model)
     given = {name: getattr(args, name, None) for name in ("text", "image", "images")}
     if images and given["text"]:
         raise ValueError(f"--text is for a model of texts, got {args.model}, which reads images: give --image.")
@@ -101,10 +102,7 @@ def _explainer(args: argparse.Namespace, device: Any) -> Any:
 
 
 def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
-    from ..corpus.job.work import explainer_classes
-    from .highlight import class_name
-
-    labels = explainer_classes(explainer)
+    labels = explainer.classes.labels
     target, foil = (class_name(name, labels) for name in (args.target, args.foil))
     return {"target": target, "foil": foil, "classes": args.classes, "layers": args.layers}
 
@@ -163,7 +161,6 @@ def _run_job(args: argparse.Namespace) -> int:
     from ..corpus.images.columns import ImageColumnOptions
     from ..corpus.images.explained import identity_of_images
     from ..corpus.job.job import run_job
-    from .highlight import check_job, processes
     from .texts import check_formats
 
     args.data = args.images or args.data

@@ -43,7 +43,7 @@ def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
     return task_named(str(named[0])) or "sequence_classification"
 
 
-def reads_images(name: str, revision: str | None = None) -> bool:
+def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
     """Whether the model of a folder, or of the hub, classifies images, or is the base of one that does."""
     with readable(name):
         config = AutoConfig.from_pretrained(name, revision=revision)

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import xxhash
-
 from ..._version import __version__
+from ...explain.images.explainer import MhexImageExplainer
+from ...explain.images.explanation import ImageExplanation
 from ...inputs.images import LoadedImage, load_image
 from ...models.checkpoint import shown_name
 from ...models.weights_hash import model_hash
@@ -25,7 +24,7 @@ AT_ONCE = 64  # decoded images that are in memory at the same time, whatever the
 class ExplainedImage:
     """One image explained, and the picture, which is large: whoever keeps many keeps their explanations alone."""
 
-    explanation: Any
+    explanation: ImageExplanation
     image: Any
 
     def form(self) -> dict[str, Any]:
@@ -47,7 +46,9 @@ def load_row(row: Row) -> LoadedImage | str:
         return str(error) or type(error).__name__
 
 
-def explain_images(explainer: Any, options: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[ExplainedImage | str]:
+def explain_images(
+    explainer: MhexImageExplainer, options: Mapping[str, Any], rows: Sequence[Row]
+) -> Iterator[ExplainedImage | str]:
     """The rows explained one after the other, `AT_ONCE` of them decoded at a time; for one that cannot be, the reason.
 
     An image that cannot be explained alone (a foil that is predicted) does not keep the others of its batch from being
@@ -62,7 +63,9 @@ def explain_images(explainer: Any, options: Mapping[str, Any], rows: Sequence[Ro
         yield from _explain(explainer, options, rows[start : start + AT_ONCE])
 
 
-def _explain(explainer: Any, options: Mapping[str, Any], rows: Sequence[Row]) -> list[ExplainedImage | str]:
+def _explain(
+    explainer: MhexImageExplainer, options: Mapping[str, Any], rows: Sequence[Row]
+) -> list[ExplainedImage | str]:
     images = list(map(load_row, rows))
     results: list[ExplainedImage | str] = [image if isinstance(image, str) else "" for image in images]
     pictures = {index: image for index, image in enumerate(images) if not isinstance(image, str)}
@@ -73,20 +76,19 @@ def _explain(explainer: Any, options: Mapping[str, Any], rows: Sequence[Row]) ->
         return list(zip(indices, explanations, strict=True))
 
     for index, explanation in together_or_alone(explain, list(pictures), results):
-        results[index] = ExplainedImage(explanation, pictures[index].image)
+        results[index] = ExplainedImage(replace(explanation, pixels=None), pictures[index].image)
     return results
 
 
-def identity_of_images(explainer: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of_images(explainer: MhexImageExplainer, options: Mapping[str, Any]) -> dict[str, Any]:
     """What explanations depend on beside the images: release, weights and processor by their hashes, the options."""
-    model, processor = explainer.model, explainer.image_processor
-    settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
+    model = explainer.model
     return {
         "library": __version__,
         "kind": "image",
         "model": shown_name(model.config._name_or_path) or type(model).__name__,
         "weights": model_hash(model),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "processor": xxhash.xxh3_128_hexdigest(f"{type(processor).__name__} {settings}".encode()),
+        "processor": explainer.inputs.identity(),
         **{name: options.get(name) for name in ("target", "foil", "classes", "layers")},
     }

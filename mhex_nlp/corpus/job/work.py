@@ -128,8 +128,7 @@ class ImageWork(Work):
         self.explainer, self.request, self.formats, self.columns = explainer, request, formats, columns
 
     def rows(self, rows: Iterator[Row], source: RowSource, ahead: int) -> Iterator[Row]:
-        labels = explainer_classes(self.explainer)
-        return labelled_rows(rows, source, labels, ahead)
+        return labelled_rows(rows, source, self.explainer.classes.gold, ahead)
 
     def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
         return rows
@@ -175,12 +174,6 @@ def _content_hash(row: Row) -> str | None:
         return None if row.image is None else xxhash.xxh3_128_hexdigest(content_of(row.image))
     except OSError:
         return None
-
-
-def explainer_classes(explainer: Any) -> tuple[str, ...]:
-    """The classes of an image explainer's model, in id order."""
-    id2label: Mapping[int, Any] = explainer.model.config.id2label
-    return tuple(str(id2label[index]) for index in range(len(id2label)))
 
 
 def work_of(explainer: Any, request: Any, formats: Sequence[str], columns: Any) -> Work:

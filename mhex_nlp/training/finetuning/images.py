@@ -46,7 +46,7 @@ def load_processor(name: str) -> Any:
 
     try:
         with readable(name):
-            return AutoImageProcessor.from_pretrained(name)
+            return AutoImageProcessor.from_pretrained(name, backend="pil")  # explanations are made with the same
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{name} must have an image processor, such as preprocessor_config.json; save it there with "

@@ -16,7 +16,7 @@ from datasets import DatasetDict
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
-from ...explain.explainers import reads_images
+from ...explain.explainers import is_image_checkpoint
 from ...inputs.encoding import check_max_length
 from ...models.auto import AutoMhexModelForSequenceClassification
 from ...models.batches import longest_input
@@ -54,7 +54,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
     with accelerator.main_process_first():  # the others find it in the cache
-        parts = load_images(config) if reads_images(str(config.model)) else _load(config, accelerator)
+        parts = load_images(config) if is_image_checkpoint(str(config.model)) else _load(config, accelerator)
     splits, processing, model, collate = parts
     masking = MaskedWords(model, processing, config.masked_words) if config.masked_words else None
     labels = splits["train"].features["label"].names
