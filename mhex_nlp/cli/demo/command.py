@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", choices=tasks, default="classification", help="(default: %(default)s)")
     add("--images", dest="task", action="store_const", const="images", help="a small image classifier (experimental)")
     add("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
-    add("--epochs", type=int, help="passes over the training data (default: 6, of images 8)")
+    add("--epochs", type=int, help="passes over the training data (default: 6, of images 15)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     add("--no-comparison", dest="comparison", action="store_false", help="skip the plain model trained beside it")
 
