@@ -193,7 +193,7 @@ def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> Spatia
     if final is not None and not any(final is state for state in output.hidden_states or ()):
         with suppress(ValueError):  # not of cells: it is let be
             states.append(on_grid(_as_map(final, pixel_values.shape[2], pixel_values.shape[3], model.config), grid))
-    return SpatialStates(output.logits.float(), tuple(states), _flow(output, grid), grid)
+    return SpatialStates(logits_of(output), tuple(states), _flow(output, grid), grid)
 
 
 @contextmanager
@@ -221,6 +221,13 @@ def _flow(output: Any, grid: ImageGrid) -> tuple[Tensor, ...]:
     """What each layer's attention carries from cells to where the label is read, (B, N, A) each, where it is shown."""
     flows = getattr(output, "attention_flow", None) or ()
     return tuple(flow[:, flow.shape[1] - grid.cells :].float() for flow in flows)
+
+
+def logits_of(output: Any) -> Tensor:
+    """(B, C) float32; one family (pp_lcnet) calls its logits the last hidden state."""
+    logits = getattr(output, "logits", None)
+    said: Tensor = output.last_hidden_state if logits is None else logits
+    return said.float()
 
 
 def _refusal(family: str, why: str) -> str:
