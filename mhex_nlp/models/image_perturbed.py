@@ -60,14 +60,15 @@ class PerturbedImages:
         removal: as `choose_image_removal`.
         colour: (channels,) what takes the place of cells, in the units of pixel_values; for "mean".
         batch_size: variants in one batch.
+        flow: read what attention carries into the place of the label, where heads show it.
 
     `rows` counts the images that went through the model.
     """
 
-    def __init__(self, model: Any, removal: str, colour: Tensor | None, batch_size: int) -> None:
+    def __init__(self, model: Any, removal: str, colour: Tensor | None, batch_size: int, flow: bool = False) -> None:
         self.model, self.batch_size = model, batch_size
         self.removal = choose_image_removal(removal, model)
-        self.colour = colour
+        self.colour, self.flow = colour, flow and bool(len(getattr(model, "mhex", ())))
         self.rows = 0
         self._grids: dict[tuple[int, ...], ImageGrid] = {}
 
@@ -84,7 +85,7 @@ class PerturbedImages:
             grid = self.grid_of(images)
             further["attention_mask"] = torch.ones(len(images), grid.special + grid.cells).long().to(images.device)
         if isinstance(self.model, MhexMixin):
-            further |= {"output_states": True, "output_head_logits": False}
+            further |= {"output_states": self.flow, "output_head_logits": False}
         states = spatial_states(self.model, images, **further)
         check_finite_logits(states.logits)
         return states

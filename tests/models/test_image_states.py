@@ -145,7 +145,7 @@ def test_states_are_cells_of_one_grid(family):
         pixels[:, :, 48:, 48:] += 3 * torch.randn(1, 3, 16, 16)  # the last 2 x 2 of 8 x 8 cells
         moved = spatial_states(model, pixels)
     assert torch.equal(states.logits, plain) and plain.shape == (1, 3)
-    side = 4 if family == "levit" else 8
+    side = {"levit": 4, "efficientnet": 16}.get(family, 8)
     assert (states.grid.rows, states.grid.cols) == (side, side)
     assert all(state.shape[:2] == (1, side**2) and state.isfinite().all() for state in states.states)
     change = (moved.states[0] - states.states[0]).norm(dim=-1).view(side, side)

@@ -13,37 +13,14 @@ import pytest
 import torch
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import Image
-from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from helpers.explained_images import IMAGES, PROCESSOR, pictures, vit
+from helpers.placed import TOKENIZER
+from helpers.tiny import tiny_bert
 from mhex_nlp import ImageExplanation, MhexExplainer, MhexImageExplainer, fit_equivalent_matrices
 from mhex_nlp.explain.images.explanation import image_explanation_schema
-from tests.helpers.placed import TOKENIZER
-from tests.helpers.tiny import tiny_bert
-
-PROCESSOR = ViTImageProcessorPil(size={"height": 32, "width": 32})
-
-
-def pictures(count: int, seed: int = 0) -> list[Image.Image]:
-    """Noise with a bright patch somewhere, 36 x 24 pixels."""
-    generator = np.random.default_rng(seed)
-    images = []
-    for _ in range(count):
-        values = generator.integers(0, 90, (24, 36, 3), dtype=np.uint8)
-        top, left = generator.integers(0, 18), generator.integers(0, 28)
-        values[top : top + 6, left : left + 8] = generator.integers(90, 255, 3)
-        images.append(Image.fromarray(values))
-    return images
-
-
-IMAGES = pictures(40)
-
-
-def vit() -> ViTForImageClassification:
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-    return ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, num_labels=3, **shape)).eval()
 
 
 @pytest.fixture(scope="module")
