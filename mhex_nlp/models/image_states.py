@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig
 
 from .eval_mode import run_in_eval_mode
 
@@ -165,6 +166,15 @@ def _token_grid(tokens: int, height: int, width: int, config: Any) -> tuple[int,
 def reads_images(model: Any) -> bool:
     """Whether a model, or one inside it, is an image classifier of transformers, plain or with heads."""
     return any("ForImageClassification" in cls.__name__ for cls in type(model).__mro__)
+
+
+def architecture_of(name: str, revision: str | None = None) -> str:
+    """The class that the config of a folder, or of the hub, names; empty where it cannot be read or names none."""
+    try:
+        named = AutoConfig.from_pretrained(name, revision=revision).architectures
+    except (OSError, ValueError):
+        return ""
+    return str((named or [""])[0])
 
 
 def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> SpatialStates:

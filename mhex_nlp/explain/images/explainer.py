@@ -25,7 +25,7 @@ from ...models.heads.attribution import depth_weights
 from ...models.heads.head import trained
 from ...models.image_fit import cell_scores, image_fit_of
 from ...models.image_perturbed import PerturbedImages
-from ...models.image_states import ImageGrid, logits_of, reads_images
+from ...models.image_states import ImageGrid, architecture_of, logits_of, reads_images
 from ...models.modeling import MhexMixin
 from ..parts import ModelRef
 from ..request import check_changed_weights
@@ -100,7 +100,16 @@ class MhexImageExplainer:
         """
         auto: Any = models.auto
         loader = auto.AutoMhexModelForImageClassification
-        model = load_model(loader, name, revision=revision, dtype=dtype, device=device)
+        try:
+            model = load_model(loader, name, revision=revision, dtype=dtype, device=device)
+        except ValueError as error:
+            architecture = architecture_of(name, revision)
+            if not architecture or "ForImageClassification" in architecture:
+                raise
+            raise ValueError(
+                f"{name} must be an image classifier for MhexImageExplainer, got a {architecture}: "
+                "MhexExplainer.from_pretrained explains models that read texts."
+            ) from error
         return cls(model, AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil"), **options)
 
     @property

@@ -10,6 +10,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from helpers.explained_images import IMAGES, PROCESSOR, vit
 from helpers.placed import TOKENIZER
+from helpers.tiny import tiny_bert
 from mhex_nlp import MhexExplainer, MhexImageExplainer, explainer_for, fit_equivalent_matrices, get_mhex_model
 
 pytest.importorskip("mhex_nlp.models.image_families")
@@ -28,8 +29,11 @@ def test_a_fit_of_a_model_with_heads_reads_flow_and_loads_back(tmp_path):
     loaded = again(IMAGES[0], layers=True)
     assert loaded.map == pytest.approx(explanation.map, abs=1e-6) and loaded.method == explanation.method
     assert type(explainer_for(model, PROCESSOR)) is MhexImageExplainer
-    with pytest.raises((TypeError, ValueError), match="MhexImageExplainer"):
+    with pytest.raises(ValueError, match="got an image classifier: MhexImageExplainer.from_pretrained explains it"):
         MhexExplainer.from_pretrained(str(tmp_path))
+    tiny_bert().save_pretrained(tmp_path / "text")
+    with pytest.raises(ValueError, match="got a Bert.*MhexExplainer.from_pretrained explains models that read texts"):
+        MhexImageExplainer.from_pretrained(str(tmp_path / "text"))
     with pytest.raises(TypeError, match=r"MhexImageExplainer\(model, image_processor\) explains it"):
         MhexExplainer(model, TOKENIZER)
 
