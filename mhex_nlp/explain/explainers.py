@@ -11,12 +11,14 @@ from transformers import (
     AutoConfig,
 )
 
+from ..models.image_states import reads_images
 from ..models.loading import readable
 from ..models.tasks.names import Task, task_named, task_of
 from .answers import MhexAnswerExplainer
 from .base import ExplainerBase
 from .entities import MhexEntityExplainer
 from .explainer import MhexExplainer
+from .images.explainer import MhexImageExplainer
 
 CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
     "sequence_classification": MhexExplainer,
@@ -28,11 +30,15 @@ CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
 def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
     """The explainer of a model with heads, by what it was trained for: of texts, of entities or of answers.
 
+    Of an image classifier the second argument is its image processor.
+
     >>> explainer_for(model, tokenizer, stride=64)
 
     Raises:
         TypeError, ValueError: a model of none of these tasks; as the explainer's class.
     """
+    if reads_images(model):
+        return MhexImageExplainer(model, tokenizer, **options)
     return CLASSES[task_of(model)](model, tokenizer, **options)
 
 

@@ -2,7 +2,8 @@
 """Runs an image classifier on images of which only some cells are left.
 
 What is taken out becomes one colour ("mean"), a blurred copy of the image ("blur"), or, in vision transformers whose
-forward takes an attention mask, patches that nothing attends to ("attention"): then nothing is painted over.
+forward takes an attention mask, patches that nothing attends to ("attention"). These get the colour too, which shows
+only where the label is read off the mean of all patches, as in DINOv2, masked ones included.
 
 Axes: B images, S variants of an image, N cells, C labels.
 """
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .eval_mode import run_in_eval_mode
-from .image_states import ImageGrid, SpatialStates, spatial_states
+from .image_states import ImageGrid, SpatialStates, logits_of, spatial_states
 from .modeling import MhexMixin
 from .perturbed import check_finite_logits
 
@@ -59,14 +60,15 @@ class PerturbedImages:
         removal: as `choose_image_removal`.
         colour: (channels,) what takes the place of cells, in the units of pixel_values; for "mean".
         batch_size: variants in one batch.
+        flow: read what attention carries into the place of the label, where heads show it.
 
     `rows` counts the images that went through the model.
     """
 
-    def __init__(self, model: Any, removal: str, colour: Tensor | None, batch_size: int) -> None:
+    def __init__(self, model: Any, removal: str, colour: Tensor | None, batch_size: int, flow: bool = False) -> None:
         self.model, self.batch_size = model, batch_size
         self.removal = choose_image_removal(removal, model)
-        self.colour = colour
+        self.colour, self.flow = colour, flow and bool(len(getattr(model, "mhex", ())))
         self.rows = 0
         self._grids: dict[tuple[int, ...], ImageGrid] = {}
 
@@ -83,7 +85,7 @@ class PerturbedImages:
             grid = self.grid_of(images)
             further["attention_mask"] = torch.ones(len(images), grid.special + grid.cells).long().to(images.device)
         if isinstance(self.model, MhexMixin):
-            further |= {"output_states": True, "output_head_logits": False}
+            further |= {"output_states": self.flow, "output_head_logits": False}
         states = spatial_states(self.model, images, **further)
         check_finite_logits(states.logits)
         return states
@@ -106,20 +108,17 @@ class PerturbedImages:
         for rows, chosen in zip(
             owners.split(self.batch_size), torch.cat(list(kept)).split(self.batch_size), strict=True
         ):
-            whole = images[rows.to(images.device)]
-            inputs: dict[str, Any] = {"return_dict": True}
+            owner = rows.to(images.device)
+            mask = grid.pixel_mask(chosen, *images.shape[-2:]).to(images.device)
+            painted = torch.where(mask, images[owner], filling[owner] if len(filling) > 1 else filling)
+            inputs: dict[str, Any] = {"pixel_values": painted, "return_dict": True}
             if self.removal == "attention":
                 special = torch.ones(len(chosen), grid.special, dtype=torch.bool)
                 inputs["attention_mask"] = torch.cat([special, chosen], dim=1).long().to(images.device)
-                inputs["pixel_values"] = whole
-            else:
-                mask = grid.pixel_mask(chosen, *images.shape[-2:]).to(images.device)
-                empty = filling[rows.to(images.device)] if len(filling) > 1 else filling
-                inputs["pixel_values"] = torch.where(mask, whole, empty)
             if isinstance(self.model, MhexMixin):
                 inputs["output_head_logits"] = False
             self.rows += len(chosen)
-            logits.append(run_in_eval_mode(self.model, inputs).logits.float().cpu())
+            logits.append(logits_of(run_in_eval_mode(self.model, inputs)).cpu())
         answers = check_finite_logits(torch.cat(logits))
         return list(answers.split([len(subsets) for subsets in kept]))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig
 
 from .eval_mode import run_in_eval_mode
 
@@ -167,6 +168,15 @@ def reads_images(model: Any) -> bool:
     return any("ForImageClassification" in cls.__name__ for cls in type(model).__mro__)
 
 
+def architecture_of(name: str, revision: str | None = None) -> str:
+    """The class that the config of a folder, or of the hub, names; empty where it cannot be read or names none."""
+    try:
+        named = AutoConfig.from_pretrained(name, revision=revision).architectures
+    except (OSError, ValueError):
+        return ""
+    return str((named or [""])[0])
+
+
 def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> SpatialStates:
     """One pass in eval mode over images, with the states of every depth on one grid.
 
@@ -193,7 +203,7 @@ def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> Spatia
     if final is not None and not any(final is state for state in output.hidden_states or ()):
         with suppress(ValueError):  # not of cells: it is let be
             states.append(on_grid(_as_map(final, pixel_values.shape[2], pixel_values.shape[3], model.config), grid))
-    return SpatialStates(output.logits.float(), tuple(states), _flow(output, grid), grid)
+    return SpatialStates(logits_of(output), tuple(states), _flow(output, grid), grid)
 
 
 @contextmanager
@@ -221,6 +231,13 @@ def _flow(output: Any, grid: ImageGrid) -> tuple[Tensor, ...]:
     """What each layer's attention carries from cells to where the label is read, (B, N, A) each, where it is shown."""
     flows = getattr(output, "attention_flow", None) or ()
     return tuple(flow[:, flow.shape[1] - grid.cells :].float() for flow in flows)
+
+
+def logits_of(output: Any) -> Tensor:
+    """(B, C) float32; one family (pp_lcnet) calls its logits the last hidden state."""
+    logits = getattr(output, "logits", None)
+    said: Tensor = output.last_hidden_state if logits is None else logits
+    return said.float()
 
 
 def _refusal(family: str, why: str) -> str:

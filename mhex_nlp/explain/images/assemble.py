@@ -7,8 +7,9 @@ Axes: B images, K maps of each (the target's, and with classes="all" every class
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,18 +37,26 @@ class ImageRequest:
     all_classes: bool
     layers: bool
     contrast: str
-    readout: FittedReadout
+    readout: FittedReadout | None  # without: the heads explain
     fit_holds: bool | None  # whether the fit is of the model's weights; None: it does not say
     other_processor: str | None  # in what the processor differs from the fit's
     names: bool
     model: ModelRef
 
+    @property
+    def fit(self) -> Mapping[str, Any]:
+        """The record of the fit; empty where the heads explain."""
+        return {} if self.readout is None else self.readout.record
+
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """What one pass showed: logits (B, C), targets (B,), scores (B, K, L, N) float64, logits of empty images (B, C)."""
+    """What one pass showed: logits (B, C), those explained, targets (B,), scores (B, K, L, N) float64, logits of empty
+    images (B, C).
+    """
 
     logits: Tensor
+    explained: Tensor  # of the heads, where they explain
     targets: Tensor
     by_depth: Tensor
     empty: Tensor | None
@@ -78,7 +87,7 @@ def assemble(
     """
     table, method = request.table, _method(request)
     weights = contrasts(maps.targets, len(table), request)[:, 0].double()
-    explained = (maps.logits.double() * weights).sum(1).tolist()
+    explained = (maps.explained.double() * weights).sum(1).tolist()
     for row, (image, id, place) in enumerate(zip(images, ids, places, strict=True)):
         by_depth = maps.by_depth[row].unflatten(2, (maps.grid.rows, maps.grid.cols))  # (K, L, rows, cols)
         if not by_depth.isfinite().all():
@@ -105,7 +114,7 @@ def assemble(
             method=method,
             model=request.model,
             library=f"mhex_nlp {__version__}",
-            notes=_notes(image, place, prediction, empty, request),
+            notes=_notes(image, place, prediction, empty, request, int(maps.explained[row].argmax())),
             classes=table.labels if request.all_classes else None,
             class_scores=tuple(map(_rows, scores[1:])) if request.all_classes else None,
             layers=tuple(map(_rows, by_depth[0])) if request.layers else None,
@@ -124,13 +133,13 @@ def _empty_answer(table: ClassTable, chances: Sequence[float]) -> EmptyAnswer:
 
 def _method(request: ImageRequest) -> ImageMethod:
     """No figure of a fit is told that is not known to be of the model's weights."""
-    fit, kind = request.readout.record, request.contrast
+    fit, kind = request.fit, request.contrast
     figures = fit if request.fit_holds else {}
     interval = figures.get("skill_interval")
     return ImageMethod(
         name="mhex",
-        fitted=True,
-        removal=fit["removal"],
+        fitted=request.readout is not None,
+        removal=fit.get("removal"),
         contrast=kind,  # type: ignore[arg-type]
         skill=figures.get("skill"),
         skill_interval=None if interval is None else tuple(interval),
@@ -140,10 +149,15 @@ def _method(request: ImageRequest) -> ImageMethod:
 
 
 def _notes(
-    image: LoadedImage, place: ImageGeometry, prediction: Prediction, empty: EmptyAnswer | None, request: ImageRequest
+    image: LoadedImage,
+    place: ImageGeometry,
+    prediction: Prediction,
+    empty: EmptyAnswer | None,
+    request: ImageRequest,
+    explained: int,
 ) -> tuple[str, ...]:
     """What a reader must know of one explanation, a sentence each."""
-    notes, fit = list(image.notes), request.readout.record
+    notes, fit = list(image.notes), request.fit
     if min(place.dx, place.dy) < _TINY:
         size = f"{image.width} x {image.height} pixels"
         notes.append(f"The image of {size} is smaller than its grid of {place.rows} x {place.cols} cells.")
@@ -152,7 +166,14 @@ def _notes(
             f"An empty image is {empty.label} to the model already, with probability {empty.probability:.2f}: little "
             "of this prediction may lie in the image."
         )
-    if not request.fit_holds:
+    if request.readout is None:
+        notes.append(
+            "The scores explain what the heads say, and no fit says how far the model does as they say: do not trust "
+            "single cells."
+        )
+        if request.table.exclusive and explained != prediction.id:
+            notes.append(f"The heads choose {request.table.labels[explained]}, the model does not.")
+    elif not request.fit_holds:
         unknown = "does not record which weights it was made on"
         why = unknown if request.fit_holds is None else "was made on other weights"
         notes.append(f"The fit {why}: how far to trust these scores is not known.")

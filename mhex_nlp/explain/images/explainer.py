@@ -19,10 +19,14 @@ from ...inputs.image_inputs import ImageInputs, other_processor, same_shape_grou
 from ...inputs.images import LoadedImage, iterate_images, load_image
 from ...models.checkpoint import shown_name
 from ...models.devices import load_model
+from ...models.eval_mode import run_in_eval_mode
 from ...models.fit_weights import has_weights_of
+from ...models.heads.attribution import depth_weights
+from ...models.heads.head import trained
 from ...models.image_fit import cell_scores, image_fit_of
 from ...models.image_perturbed import PerturbedImages
-from ...models.image_states import reads_images
+from ...models.image_states import ImageGrid, architecture_of, logits_of, reads_images
+from ...models.modeling import MhexMixin
 from ..parts import ModelRef
 from ..request import check_changed_weights
 from ..targets import ClassName, ClassTable
@@ -78,7 +82,6 @@ class MhexImageExplainer:
         if changed_processor not in ("refuse", "note"):
             raise ValueError(f"changed_processor must be 'refuse' or 'note', got {changed_processor!r}.")
         self.changed_processor = changed_processor
-        self._empty: dict[tuple[Any, ...], Tensor] = {}  # (C,) logits, by fit and size
 
     @classmethod
     def from_pretrained(
@@ -97,7 +100,16 @@ class MhexImageExplainer:
         """
         auto: Any = models.auto
         loader = auto.AutoMhexModelForImageClassification
-        model = load_model(loader, name, revision=revision, dtype=dtype, device=device)
+        try:
+            model = load_model(loader, name, revision=revision, dtype=dtype, device=device)
+        except ValueError as error:
+            architecture = architecture_of(name, revision)
+            if not architecture or "ForImageClassification" in architecture:
+                raise
+            raise ValueError(
+                f"{name} must be an image classifier for MhexImageExplainer, got a {architecture}: "
+                "MhexExplainer.from_pretrained explains models that read texts."
+            ) from error
         return cls(model, AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil"), **options)
 
     @property
@@ -183,12 +195,12 @@ class MhexImageExplainer:
         by_name = not (isinstance(target, str) and target == "predicted" and target not in table.labels)
         target_id, foil_id = table.resolve(target if by_name else None, foil)
         readout = image_fit_of(self.model)
-        if readout is None:
+        if readout is None and not (isinstance(self.model, MhexMixin) and trained(self.model.mhex)):
             raise ValueError(
                 "the model has no fit that could explain it: fit_equivalent_matrices(model, image_processor, images) "
                 "makes one from some thousand images, without labels."
             )
-        fit, config = readout.record, self.model.config
+        fit, config = {} if readout is None else readout.record, self.model.config
         same = has_weights_of(self.model, fit)
         if same is False and self.changed_weights == "refuse":
             raise ValueError(
@@ -242,35 +254,59 @@ class MhexImageExplainer:
 
     def _read(self, pixels: Tensor, request: ImageRequest, names: Sequence[str]) -> Maps:
         """The maps of one batch (B, channels, H, W)."""
-        readout = request.readout
-        perturbed = self._perturbed(readout.record)
-        states = perturbed.read(pixels)
-        logits = states.logits.cpu()
-        targets = request.table.targets(logits, request.target, request.foil, [f"image {name}" for name in names])
-        by_depth = cell_scores(readout, states, contrasts(targets, logits.shape[1], request)).cpu()
+        perturbed = self._perturbed(request)
+        named = [f"image {name}" for name in names]
+        if request.readout is None:
+            logits, explained, evidence, grid = self._heads(pixels, perturbed)
+        else:
+            states = perturbed.read(pixels)
+            logits, grid = states.logits.cpu(), states.grid
+        targets = request.table.targets(logits, request.target, request.foil, named)
+        weights = contrasts(targets, logits.shape[1], request)
+        if request.readout is None:
+            by_depth = torch.einsum("bkc,bnlc->bkln", weights, evidence)
+        else:
+            by_depth, explained = cell_scores(request.readout, states, weights).cpu(), logits
         empty = None
         if request.table.task != "regression":
-            empty = self._empty_logits(perturbed, pixels, readout.record, states.grid)
-        return Maps(logits, targets, by_depth.double(), empty, states.grid)
+            empty = self._empty_logits(perturbed, pixels, request, grid)
+        return Maps(logits, explained, targets, by_depth.double(), empty, grid)
 
-    def _perturbed(self, fit: Mapping[str, Any]) -> PerturbedImages:
-        colour = (fit.get("image") or {}).get("colour")
+    def _heads(self, pixels: Tensor, perturbed: PerturbedImages) -> tuple[Tensor, Tensor, Tensor, ImageGrid]:
+        """Logits and those of the heads (B, C), their evidence (B, N, L, C) weighted by depth, and its grid."""
+        inputs = {"pixel_values": pixels.to(self.model.device, self.model.dtype), "return_dict": True}
+        output = run_in_eval_mode(self.model, {**inputs, "output_attributions": True})
+        settings, depths = self.model.mhex_config, output.head_logits.shape[1]
+        weights = depth_weights(settings.aggregation, depths, settings.beta).float()
+        rows, cols = output.attribution_grid[0].tolist()
+        whole = perturbed.grid_of(pixels)
+        grid = whole if (whole.rows, whole.cols) == (rows, cols) else ImageGrid(rows, cols)
+        evidence = output.layer_attributions.float().cpu() * weights[:, None]
+        explained = (output.head_logits.float().cpu() * weights[:, None]).sum(1)
+        return logits_of(output).cpu(), explained, evidence, grid
+
+    def _perturbed(self, request: ImageRequest) -> PerturbedImages:
+        colour = (request.fit.get("image") or {}).get("colour")
         return PerturbedImages(
-            self.model, fit["removal"], None if colour is None else torch.tensor(colour), self.batch_size
+            self.model,
+            request.fit.get("removal", "mean"),
+            None if colour is None else torch.tensor(colour),
+            self.batch_size,
+            flow=request.readout is not None and request.readout.reads_flow,
         )
 
-    def _empty_logits(self, perturbed: PerturbedImages, pixels: Tensor, fit: Mapping[str, Any], grid: Any) -> Tensor:
-        """(B, C) what the model says of images with nothing in them: known from the fit, or asked once for each size.
+    def _empty_logits(
+        self, perturbed: PerturbedImages, pixels: Tensor, request: ImageRequest, grid: ImageGrid
+    ) -> Tensor:
+        """(B, C) what the model says of images with nothing in them: known from a fit of its weights, or else asked.
 
         Blurred images differ, so that each costs a pass.
         """
-        image, size = fit.get("image") or {}, list(pixels.shape[-2:])
+        image, size = request.fit.get("image") or {}, list(pixels.shape[-2:])
         nothing = torch.zeros(1, grid.cells, dtype=torch.bool)
         if perturbed.removal == "blur":
             return torch.cat(perturbed.kept_logits(pixels, [nothing] * len(pixels), grid))
-        if image.get("empty") and image.get("size") == size:
+        if request.fit_holds and image.get("empty") and image.get("size") == size:
             return torch.tensor(image["empty"]).expand(len(pixels), -1)
-        key = (id(fit), *size)
-        if key not in self._empty:
-            (self._empty[key],) = perturbed.kept_logits(pixels[:1], [nothing], grid)
-        return self._empty[key].expand(len(pixels), -1)
+        (logits,) = perturbed.kept_logits(pixels[:1], [nothing], grid)
+        return logits.expand(len(pixels), -1)

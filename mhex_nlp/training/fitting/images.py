@@ -60,6 +60,8 @@ def fit_images(
 ) -> FitReport:
     """Fits an image classifier's equivalent matrices to its behaviour on `images`; no labels, no weight changes.
 
+    (Long because of its many arguments.)
+
     Args:
         model: any image classifier of transformers whose hidden states have places in the image.
         image_processor: the model's own.
@@ -89,7 +91,8 @@ def fit_images(
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
     inputs, sources = ImageInputs(image_processor), _indexed(images)
     size = (16 if model.device.type == "cpu" else 64) if batch_size is None else batch_size
-    perturbed = PerturbedImages(eval_view(model), removal, None, as_integer(size, "batch_size", at_least=1))
+    size = as_integer(size, "batch_size", at_least=1)
+    perturbed = PerturbedImages(eval_view(model), removal, None, size, flow=True)
     source = ImageRowSource(perturbed, inputs, masks, window)
     bars = _bars(progress)
     seen = _Survey(inputs, sources, window, bars)
