@@ -216,7 +216,7 @@ def test_a_removal_that_the_family_cannot_do():
 def test_models_of_timm(architecture):
     """Through transformers' wrapper, where timm is installed."""
     pytest.importorskip("timm")
-    config = AutoConfig.for_model("timm_wrapper", architecture=architecture, model_args={"num_classes": 3})
+    config = AutoConfig.for_model("timm_wrapper", architecture=architecture, num_labels=3)
     model, pixels = transformers.TimmWrapperForImageClassification(config).eval(), torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
         states = spatial_states(model, pixels)
