@@ -210,3 +210,15 @@ def test_a_removal_that_the_family_cannot_do():
         choose_image_removal("attention", image_model("resnet"))
     with pytest.raises(ValueError, match="removal must be one of"):
         choose_image_removal("mask", image_model("resnet"))
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "vit_tiny_patch16_224"])
+def test_models_of_timm(architecture):
+    """Through transformers' wrapper, where timm is installed."""
+    pytest.importorskip("timm")
+    config = AutoConfig.for_model("timm_wrapper", architecture=architecture, num_labels=3)
+    model, pixels = transformers.TimmWrapperForImageClassification(config).eval(), torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        states = spatial_states(model, pixels)
+        assert torch.equal(states.logits, model(pixel_values=pixels).logits.float())
+    assert states.grid.rows == states.grid.cols in (7, 14) and states.grid.special == 0
