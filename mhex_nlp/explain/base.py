@@ -19,6 +19,7 @@ from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
 from ..models.devices import load_model
+from ..models.image_states import architecture_of, reads_images
 from ..models.loading import check_trained
 from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
@@ -64,6 +65,11 @@ class ExplainerBase(ABC, Generic[R]):
         language: str | None = None,
         changed_weights: Literal["refuse", "note"] = "refuse",
     ) -> None:
+        if reads_images(model):
+            raise TypeError(
+                f"model must read texts for {type(self).__name__}, got a {type(model).__name__}: "
+                "MhexImageExplainer(model, image_processor) explains it."
+            )
         self.model = inner_model(model)
         if (task := task_of(self.model)) != self.task:
             raise ValueError(
@@ -98,7 +104,15 @@ class ExplainerBase(ABC, Generic[R]):
         Raises:
             ValueError: a dtype that the device cannot compute in, no such device, or no tokenizer files.
         """
-        model = load_model(cls.auto_class, name, revision=revision, dtype=dtype, device=device)
+        try:
+            model = load_model(cls.auto_class, name, revision=revision, dtype=dtype, device=device)
+        except ValueError as error:
+            if "ForImageClassification" not in architecture_of(name, revision):
+                raise
+            raise ValueError(
+                f"{name} must be a model that reads texts for {cls.__name__}, got an image classifier: "
+                "MhexImageExplainer.from_pretrained explains it."
+            ) from error
         return cls(model, load_tokenizer(name, revision), **options)
 
     @property

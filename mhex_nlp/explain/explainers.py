@@ -5,14 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+)
 
+from ..models.image_states import reads_images
 from ..models.loading import readable
 from ..models.tasks.names import Task, task_named, task_of
 from .answers import MhexAnswerExplainer
 from .base import ExplainerBase
 from .entities import MhexEntityExplainer
 from .explainer import MhexExplainer
+from .images.explainer import MhexImageExplainer
 
 CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
     "sequence_classification": MhexExplainer,
@@ -24,11 +30,15 @@ CLASSES: dict[Task, type[ExplainerBase[Any]]] = {
 def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
     """The explainer of a model with heads, by what it was trained for: of texts, of entities or of answers.
 
+    Of an image classifier the second argument is its image processor.
+
     >>> explainer_for(model, tokenizer, stride=64)
 
     Raises:
         TypeError, ValueError: a model of none of these tasks; as the explainer's class.
     """
+    if reads_images(model):
+        return MhexImageExplainer(model, tokenizer, **options)
     return CLASSES[task_of(model)](model, tokenizer, **options)
 
 
@@ -37,6 +47,19 @@ def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
     with readable(name):
         named = getattr(AutoConfig.from_pretrained(name, revision=revision), "architectures", None) or [""]
     return task_named(str(named[0])) or "sequence_classification"
+
+
+def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
+    """Whether the model of a folder, or of the hub, classifies images, or is the base of one that does."""
+    with readable(name):
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    named = str((getattr(config, "architectures", None) or [""])[0])
+    if "ForImageClassification" in named or "For" in named:
+        return "ForImageClassification" in named
+    return (
+        type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+        and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    )
 
 
 def load_explainer(name: str, *, revision: str | None = None, **options: Any) -> Any:
