@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other explanations of one image: by gradients, states, attention, or by asking about parts of it.
+
+Each takes an `ImageValues` and the class id to explain, and gives (N,) float64 scores of the grid's cells. What is
+explained is the target's logit less the mean over classes, as everywhere here. A published method that says something
+else stands in its docstring. Axes: N = R x C cells, K channels, h x w places of a state, S samples. Experimental.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ...metrics.arrays import Floats, as_finite
+from ..attention import eager_view, rollout
+from ..peers import load_peer
+from .values import ImageValues
+
+_ALIKE = 1e-3  # how far CAM's sum may be from the logits, as a share of their largest: float32, and no further
+
+
+def grad_cam(image: ImageValues, target: int) -> Floats:
+    """ReLU(sum_k mean(d f / d A_k) A_k) over the deepest state that f reads by place (Selvaraju et al. 2017, eq. 1, 2).
+
+    That is the last state of a convolutional network, and the one before the last block of a transformer that reads
+    one token: of what comes later its patches have no part in f.
+
+    Raises:
+        ValueError: no hidden state with places that f depends on.
+    """
+    with torch.enable_grad():
+        outputs = _with_states(image)
+        explained = image.owner.explained(outputs.logits, target).sum()
+    states = [state for state in outputs.hidden_states if state.requires_grad]
+    gradients = torch.autograd.grad(explained, states, allow_unused=True)
+    for state, gradient in zip(reversed(states), reversed(gradients), strict=True):
+        by_place = None if gradient is None else _by_place(gradient, image)
+        if by_place is not None and by_place.abs().max() > 0:
+            activation = _by_place(state, image)
+            assert activation is not None
+            weights = by_place.mean((1, 2))  # (K,)
+            return image.owner.on_grid((weights[:, None, None] * activation).sum(0).relu())
+    raise ValueError("Grad-CAM needs a hidden state with places, on which the logits depend; this model has none.")
+
+
+def class_activation_map(image: ImageValues, target: int) -> Floats:
+    """w_target · A[place] / (h w) of a network with global average pooling and one linear layer (Zhou et al. 2016).
+
+    Exact there, which is checked on this image: the map and the bias must add up to the logits.
+
+    Raises:
+        ValueError: another kind of network.
+    """
+    with torch.no_grad():
+        outputs = _with_states(image)
+    state = _by_place(outputs.hidden_states[-1], image)
+    linear = [module for module in image.owner.model.modules() if isinstance(module, nn.Linear)]
+    layer = next((module for module in reversed(linear) if module.out_features == outputs.logits.shape[-1]), None)
+    if state is not None and layer is not None and layer.in_features == len(state):
+        pooled = layer(state.mean((1, 2)))
+        if (pooled - outputs.logits[0]).abs().max() <= _ALIKE * outputs.logits.abs().max():
+            weights = layer.weight.T if not image.owner.classes.exclusive else (layer.weight - layer.weight.mean(0)).T
+            places = torch.einsum("khw,k->hw", state, weights[:, target]) / state[0].numel()
+            return image.owner.on_grid(places.float())
+    raise ValueError("CAM is exact for global average pooling and one linear layer alone, which this model has not.")
+
+
+def gradient_norm(image: ImageValues, target: int) -> Floats:
+    """|d f / d x|, the L2 norm over the pixels and channels of each cell (Simonyan et al. 2014 take their maximum)."""
+    squares = _pixel_gradients(image, target, [1.0]).square().sum((0, 1))
+    return np.sqrt(_cell_sums(image, squares))
+
+
+def integrated_gradients(image: ImageValues, target: int, steps: int = 20) -> Floats:
+    """Along the way from the empty image, summed over each cell, by the midpoint rule (Sundararajan et al. 2017).
+
+    With many steps the scores add up to f(image) - f(empty image).
+    """
+    gradient = _pixel_gradients(image, target, [(step + 0.5) / steps for step in range(steps)])
+    return _cell_sums(image, (gradient * (image.pixels - image.empty)).sum((0, 1)))
+
+
+def captum_integrated_gradients(image: ImageValues, target: int, steps: int = 20) -> Floats:
+    """The same by captum (extra `bench`)."""
+    owner = image.owner
+    method = load_peer("captum.attr").IntegratedGradients(
+        lambda pixels: owner.explained(owner.model(pixel_values=pixels).logits, target)
+    )
+    scores = method.attribute(
+        image.pixels, baselines=image.empty, n_steps=steps, method="riemann_middle", internal_batch_size=owner.batch
+    )
+    return _cell_sums(image, scores.sum((0, 1)))
+
+
+def rise(image: ImageValues, target: int, samples: int = 200, side: int = 7, seed: int = 0) -> Floats:
+    """E[f M] / E[M] over soft masks M that are drawn coarsely, half kept, enlarged and shifted (Petsiuk et al. 2018).
+
+    Theirs is divided by the expected, not the drawn mass of the masks; f there is the probability, and what is hidden
+    is black, here the empty image.
+
+    Args:
+        samples: masks.
+        side: cells of the coarse masks a side, as theirs, at most the pixels'.
+        seed: of the masks.
+    """
+    owner, (height, width) = image.owner, image.pixels.shape[2:]
+    draw = np.random.default_rng(seed)
+    side = min(side, height, width)
+    step = (-(-height // side), -(-width // side))
+    weighted, mass = torch.zeros(height, width, dtype=torch.float64), torch.zeros(height, width, dtype=torch.float64)
+    for start in range(0, samples, owner.batch):
+        count = min(owner.batch, samples - start)
+        coarse = torch.from_numpy((draw.random((count, 1, side + 1, side + 1)) < 0.5).astype(np.float32))
+        fine = interpolate(coarse, ((side + 1) * step[0], (side + 1) * step[1]), mode="bilinear", align_corners=False)
+        shifts = draw.integers(0, step, (count, 2))
+        masks = torch.stack(
+            [mask[:, top : top + height, left : left + width] for mask, (top, left) in zip(fine, shifts, strict=True)]
+        )
+        kept = masks.to(image.pixels)
+        said = torch.from_numpy(owner.logits(image.pixels * kept + image.empty * (1 - kept)))
+        values = owner.explained(said, target)
+        weighted += torch.einsum("s,shw->hw", values, masks[:, 0].double())
+        mass += masks[:, 0].double().sum(0)
+    return owner.on_grid(weighted / mass.clamp_min(1e-12))
+
+
+def attention_rollout(image: ImageValues, target: int) -> Floats:
+    """The row of the position that is read in (0.5 W + 0.5 I) multiplied over all layers (Abnar and Zuidema 2020).
+
+    It does not know the class. What is read is the first token, or every token where patches are averaged.
+
+    Raises:
+        ValueError: a model whose attention is no (T, T) over one row of patches.
+    """
+    owner = image.owner
+    kind = type(owner.model).__name__
+    grid = _patches(image)
+    with torch.no_grad():
+        outputs = eager_view(owner.model)(pixel_values=image.pixels, output_attentions=True)
+    maps = getattr(outputs, "attentions", None)
+    if grid is None or not maps or any(layer is None or layer.ndim != 4 for layer in maps):
+        raise ValueError(f"rollout needs a vision transformer that gives its attention weights, got {kind}.")
+    tokens = maps[-1].shape[-1]
+    special = tokens - grid[0] * grid[1]
+    if special < 0 or any(layer.shape[-2:] != (tokens, tokens) or len(layer) != 1 for layer in maps):
+        raise ValueError(f"rollout needs every patch to attend to every other, which {kind} does not do.")
+    mixed = rollout(torch.stack([layer[0].double().mean(0).cpu() for layer in maps]))
+    averaged = special == 0 or getattr(owner.model.config, "use_mean_pooling", False)
+    row = mixed.mean(0) if averaged else mixed[0]
+    return owner.on_grid(torch.from_numpy(as_finite(row[special:].numpy(), "attention weights")).reshape(grid))
+
+
+def _pixel_gradients(image: ImageValues, target: int, points: Sequence[float]) -> Tensor:
+    """(1, 3, H, W), the mean gradient of what is explained at points of the way from the empty image to the image."""
+    owner, total = image.owner, torch.zeros_like(image.pixels)
+    where = torch.tensor(points, dtype=image.pixels.dtype, device=image.pixels.device)
+    for part in where.split(owner.batch):
+        pixels = image.empty + part[:, None, None, None] * (image.pixels - image.empty)
+        with torch.enable_grad():
+            pixels.requires_grad_(True)
+            explained = owner.explained(owner.model(pixel_values=pixels).logits, target).sum()
+            (gradient,) = torch.autograd.grad(explained, pixels)
+        total += gradient.sum(0, keepdim=True)
+    return total / len(points)
+
+
+def _cell_sums(image: ImageValues, pixels: Tensor) -> Floats:
+    """(H, W) to (N,): the sum over the pixels of each cell, so that nothing is lost however they divide."""
+    height, width = pixels.shape
+    number = torch.arange(image.n, dtype=torch.float32)
+    cell = image.owner.spread(number[None], (height, width)).long().reshape(-1)
+    weights = pixels.detach().double().cpu().reshape(-1).numpy()
+    return np.bincount(cell.numpy(), weights, image.n).astype(np.float64)
+
+
+def _with_states(image: ImageValues) -> Any:
+    """The output with the hidden states, ready for gradients where these are on."""
+    pixels = image.pixels.clone().requires_grad_(torch.is_grad_enabled())
+    outputs = image.owner.model(pixel_values=pixels, output_hidden_states=True)
+    if not getattr(outputs, "hidden_states", None):
+        raise ValueError(f"the model must give its hidden states, which {type(image.owner.model).__name__} does not.")
+    return outputs
+
+
+def _by_place(state: Tensor, image: ImageValues) -> Tensor | None:
+    """(1, K, h, w) or (1, T, K) of one image to (K, h, w); `None` where the tokens are no rows of patches."""
+    if state.ndim == 4:
+        return state[0]
+    grid = _patches(image)
+    if grid is None or state.ndim != 3 or state.shape[1] < grid[0] * grid[1]:
+        return None
+    return state[0, state.shape[1] - grid[0] * grid[1] :].T.reshape(-1, *grid)
+
+
+def _patches(image: ImageValues) -> tuple[int, int] | None:
+    """Rows and columns of patches of a vision transformer."""
+    patch = getattr(image.owner.model.config, "patch_size", None)
+    if patch is None:
+        return None
+    sides = (patch, patch) if isinstance(patch, int) else tuple(patch)
+    return image.pixels.shape[2] // sides[0], image.pixels.shape[3] // sides[1]
