@@ -24,6 +24,8 @@ _HOMES = {
     "Explanation": "explain.explanation",
     "MhexExplainer": "explain.explainer",
     "MhexEntityExplainer": "explain.entities",
+    "MhexImageExplainer": "explain.images.explainer",
+    "ImageExplanation": "explain.images.explanation",
     "MhexAnswerExplainer": "explain.answers",
     "PositionedExplanation": "explain.positioned",
     "explainer_for": "explain.explainers",
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from .explain.explainer import MhexExplainer as MhexExplainer
     from .explain.explainers import explainer_for as explainer_for
     from .explain.explanation import Explanation as Explanation
+    from .explain.images.explainer import MhexImageExplainer as MhexImageExplainer
+    from .explain.images.explanation import ImageExplanation as ImageExplanation
     from .explain.positioned import PositionedExplanation as PositionedExplanation
     from .models.auto import AutoMhexModelForQuestionAnswering as AutoMhexModelForQuestionAnswering
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification

@@ -70,7 +70,13 @@ def check_schema(document: Any, known: str = SCHEMA) -> dict[str, Any]:
     if number > tuple(map(int, known.partition("/")[2].split("."))):
         raise ValueError(f'"schema" is {schema!r}, newer than this release reads ({known}): upgrade mhex_nlp')
     method = document.get("method")
-    if number == (1, 0) and isinstance(method, dict) and "skill" in method and "absolute_skill" not in method:
+    if (
+        known == SCHEMA
+        and number == (1, 0)
+        and isinstance(method, dict)
+        and "skill" in method
+        and "absolute_skill" not in method
+    ):
         absolute = {} if method["skill"] is None else {"absolute_skill": method["skill"]}
         return {**document, "method": {**method, "skill": None, **absolute}}
     return document

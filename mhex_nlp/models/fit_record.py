@@ -10,7 +10,14 @@ from typing import Any
 
 from ..inputs.checks import integer_or_none
 
+IMAGES = "image_classification"
 _WIDEST = 2**20  # units of a state; wider ones would only take memory
+_TRUSTED_FROM = {IMAGES: 0.2}  # the lower end of the paired skill's interval; hundreds of images reach more than 0
+
+
+def trusted_from(task: str) -> float:
+    """What the lower end of the interval of a fit's skill must be above, for its scores to be trusted."""
+    return _TRUSTED_FROM.get(task, 0.0)
 
 
 def check_fit(fit: Any, depths: int, where: str, task: str = "sequence_classification") -> None:
@@ -31,22 +38,25 @@ def check_fit(fit: Any, depths: int, where: str, task: str = "sequence_classific
         raise ValueError(f"mhex_fit in {where} must be the record of a fit, got {type(fit).__name__}.")
     read = fit.get("depths")
     length = len(read) if isinstance(read, list | tuple) else 0
-    at_position = task != "sequence_classification"
+    at_position = task not in ("sequence_classification", IMAGES)
     if (fit.get("at", "text") == "position") is not at_position or fit.get("task", task) != task:
         came = fit.get("task", "sequence_classification")
         raise ValueError(f"mhex_fit in {where} must be of a fit for {task}, got one for {came!r:.80}.")
-    for key, (expected, fits) in _entries(length, depths, at_position).items():
+    for key, (expected, fits) in _entries(length, depths, at_position, task == IMAGES).items():
         if not (fits(fit[key]) if key in fit else key not in ("depths", "widths")):
             came = f"{fit[key]!r:.80}" if key in fit else "nothing"
             raise ValueError(f"mhex_fit in {where}: {key} must be {expected}, got {came}.")
 
 
-def _entries(length: int, depths: int, at_position: bool) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+def _entries(
+    length: int, depths: int, at_position: bool, of_images: bool
+) -> dict[str, tuple[str, Callable[[Any], bool]]]:
     """What each entry must be, in words and as a test; `length` is the number of depths read."""
     at_most_1 = ("a number of at most 1", _numbers(most=1))
     positive = ("a finite number of at least 0", _numbers(least=0))
     count = ("an integer of at least 0", _integers(0))
     least = 0 if at_position else 1
+    removals = ("mean", "blur", "attention") if of_images else ("mask", "attention")
     widths = (f"{length} widths of at least {least}", _integers(least, _WIDEST, length))
     flows = (f"{length} widths of at least 0", _integers(0, _WIDEST, length))
     return {
@@ -71,7 +81,8 @@ def _entries(length: int, depths: int, at_position: bool) -> dict[str, tuple[str
         "pairs": ("true or false", lambda value: isinstance(value, bool)),
         "seed": ("an integer", _integers()),
         "at": ("'text' or 'position'", lambda value: value in ("text", "position")),
-        "removal": ("'mask' or 'attention'", lambda value: value in ("mask", "attention")),
+        "removal": (" or ".join(map(repr, removals)), lambda value: value in removals),
+        "image": ("what a fit says of its images, or null", _is_image if of_images else lambda value: value is None),
         "contrast": ("'centred' or 'none'", lambda value: value in ("centred", "none")),
     }
 
@@ -100,6 +111,21 @@ def _is_mix(value: Any) -> bool:
         "prior": lambda prior: _is_prior(prior) and prior.get("mix") is None,
     }
     return isinstance(value, Mapping) and value.keys() == tests.keys() and _fits(value, tests)
+
+
+def _is_image(value: Any) -> bool:
+    tests = {
+        "size": _integers(1, _WIDEST, 2),
+        "grid": _integers(1, _WIDEST, 2),
+        "colour": _list_of_numbers,
+        "empty": _or_none(_list_of_numbers),
+        "processor": _are_hashes,
+    }
+    return isinstance(value, Mapping) and value.keys() == tests.keys() and _fits(value, tests)
+
+
+def _list_of_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and _numbers(length=len(value))(value)
 
 
 def _fits(value: Mapping[str, Any], tests: Mapping[str, Callable[[Any], bool]]) -> bool:

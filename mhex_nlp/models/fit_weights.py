@@ -82,7 +82,8 @@ def _version(value: torch.Tensor) -> int:
 
 def _hash(model: Any, dtype: torch.dtype) -> str:
     digest = xxhash.xxh3_128()
-    skipped = ("mhex_fit.",) if model.config.mhex["gate"] else HEAD_PREFIXES
+    settings = getattr(model.config, "mhex", None)  # none of a plain model, of images alone
+    skipped = ("mhex_fit.",) if settings and settings["gate"] else HEAD_PREFIXES
     for key, value in sorted(model.state_dict().items()):
         if key.startswith(skipped):
             continue

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from ...explain import skill
 from ...explain.refinement import Prior
 from ...inputs.removal import random_subsets
-from .equations import EquationSource
+from .equations import RowSource
 from .error_prior import STEPS, Example, estimate_prior, learn_mix
 
 MIN_PAIRS = 8
@@ -38,23 +39,25 @@ class Attainable:
 
 
 def attainable(
-    source: EquationSource,
+    source: RowSource,
     weights: Tensor,
-    texts: Sequence[str],
+    texts: Sequence[Any],
     pairs: Sequence[str] | None,
     numbers: Sequence[int],
     *,
     passes: int,
     seed: int,
+    with_prior: bool = True,
 ) -> Attainable | None:
     """Measures texts in order until `passes` forward passes are spent, four for each content token of a text.
 
     Args:
-        source: of the rows.
+        source: of the rows, of texts or of images.
         weights: (F, C) of the fit.
         texts, pairs, numbers: held-out texts and their numbers, as for `EquationSource.rows`.
         passes: the most forward passes; a text that would need more is left out.
         seed: of the subsets.
+        with_prior: estimate how far the fit's own scores are off, for budgets of further passes.
 
     Returns:
         `None` where fewer than two texts of two and more tokens were affordable.
@@ -72,6 +75,8 @@ def attainable(
         error, variance = _regressed(kept, rows)
         errors.append(error)
         variances.append(variance)
+        if not with_prior:
+            continue
         contrast = source.contrast_of(rows.target, rows.values.shape[1])
         gradients = source.gradients(text, pair, contrast, STEPS, [seed, number])
         examples.append(example_of(kept, rows, weights)._replace(weights=contrast.numpy(), gradients=gradients))

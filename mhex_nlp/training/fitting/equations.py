@@ -7,7 +7,7 @@ Axes: T tokens, N content tokens, S subsets, F features, C labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,31 @@ from ...models.heads.readout import FeatureLayout
 from ...models.path_gradients import integrated_gradients
 from ...models.perturbed import PerturbedModel, check_finite_logits
 from ...models.tasks.sequence_classification import is_exclusive
+
+
+class RowSource(Protocol):
+    """What makes the rows of texts, or of images: `EquationSource`, or `image_rows.ImageRowSource`."""
+
+    def content_sizes(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> list[int]:
+        """How many tokens, or cells, of each can be removed."""
+
+    def rows(
+        self,
+        texts: Sequence[Any],
+        pairs: Sequence[str] | None,
+        numbers: Sequence[int],
+        seed: int,
+        masks: int | None = None,
+    ) -> Iterator[Rows]:
+        """The rows of each; the subsets depend on its own number, the seed and their count alone."""
+
+    def contrast_of(self, target: int, labels: int) -> Tensor:
+        """(C,) float64: the weights of the labels in what is explained of one."""
+
+    def gradients(
+        self, texts: Sequence[Any], pairs: Sequence[str] | None, contrast: Tensor, steps: int, seed: Sequence[int]
+    ) -> NDArray[np.float64] | None:
+        """(N,) integrated gradients of one; None where the model cannot give any."""
 
 
 class EquationSource:
@@ -107,7 +132,7 @@ class EquationSource:
 
     def contrasted(self, logits: Tensor) -> Tensor:
         """Logits (..., C) as the fit explains them."""
-        return logits - logits.mean(-1, keepdim=True) if self.contrast == "centred" else logits
+        return contrasted(logits, self.contrast)
 
     def _sums(
         self, items: Sequence[TokenisedText], content: Sequence[list[int]], subsets: Sequence[Tensor]
@@ -138,3 +163,8 @@ class EquationSource:
                 sums[:, 0] = subsets[index].sum(1)
                 read[index] = sums, logits[row]
         return [read[index] for index in range(len(items))]
+
+
+def contrasted(logits: Tensor, contrast: str) -> Tensor:
+    """Logits (..., C) less their mean where the contrast is "centred"."""
+    return logits - logits.mean(-1, keepdim=True) if contrast == "centred" else logits

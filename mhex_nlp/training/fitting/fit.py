@@ -14,19 +14,13 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
-from functools import cache
-from math import inf, log10
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
-from ...explain import skill
 from ...explain.skill import Rows
 from ...inputs.batching import usual_batch_tokens
 from ...inputs.checks import as_integer
@@ -34,29 +28,28 @@ from ...inputs.scripts import common_scripts
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
-from ...models.heads.readout import FeatureLayout
+from ...models.image_states import reads_images
 from ...models.modeling import MhexMixin
 from ...models.tasks import module_of
-from .attainable import Attainable, attainable
+from .attainable import attainable
 from .empty_texts import measure_empty_texts
 from .equations import EquationSource
+from .images import fit_images
 from .places import PositionKind, find_sources
 from .report import FitReport
 from .ridge import RidgeStream
+from .solving import FEW_JUDGED, best_solution, describe_attainable, judge_solution
 from .splits import Splits, split
 
-FIRST_POWER = -1  # of ten, of the strength tried first; from there to its neighbours while they are better
-WIDEST = range(-12, 7)
 MIN_TEXTS = 20
 MIN_LEARNT = 5
-FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
 _CHUNK = 640  # rows that are made together, of whole texts
 
 
 def fit_equivalent_matrices(
     model: Any,
     tokenizer: Any,
-    texts: Sequence[str],
+    texts: Any,
     text_pairs: Sequence[str] | None = None,
     *,
     positions: PositionKind = "predicted",
@@ -69,11 +62,13 @@ def fit_equivalent_matrices(
     batch_tokens: int | None = None,
     attainable_texts: int = 30,
     progress: bool = True,
+    **image_options: Any,
 ) -> FitReport:
     """Fits the model's equivalent matrices to its behaviour on `texts`; no labels are needed, no weight changes.
 
     Afterwards `MhexExplainer` uses them by default, `save_pretrained` keeps them, and the supervised ones stay.
-    (Long because of its many arguments.)
+    Of an image classifier, with or without heads, the second and third argument are its image processor and images;
+    see `mhex_nlp.training.fitting.images.fit_images`. (Long because of its many arguments.)
 
     Args:
         model: a model with heads, trained or not, gates on or off.
@@ -94,13 +89,22 @@ def fit_equivalent_matrices(
         attainable_texts: held-out texts on which the attainable skill is measured, four passes for each of a text's
             tokens, altogether no more than a quarter of what the fit takes (at least 4,096); 0 leaves it out.
         progress: show a bar on a terminal.
+        image_options: `batch_size`, `attainable_images`, `window` and `colour`, of an image classifier.
 
     Raises:
+        TypeError: an option of images for a model that reads texts, or the reverse.
         ValueError: a model without heads, a slow tokenizer, too few texts that differ, or in which something is
             predicted, an option out of range, a family whose attention cannot be followed to a position.
         RuntimeError: somebody trained the model meanwhile.
         MemoryError: the features would not fit into half of the free memory.
     """
+    if reads_images(model):
+        if text_pairs is not None or batch_tokens is not None:
+            raise TypeError("text_pairs and batch_tokens are for models that read texts, got an image classifier.")
+        shared: dict[str, Any] = {"masks": masks, "held_out": held_out, "max_features": max_features, "seed": seed}
+        return fit_images(model, tokenizer, texts, removal=removal, progress=progress, **shared, **image_options)
+    if image_options:
+        raise TypeError(f"{min(image_options)} is no option for a model that reads texts.")
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
@@ -138,7 +142,7 @@ def fit_equivalent_matrices(
         chosen_on = list(rows(splits.choose, "Choosing", sources.judge))
         used = Splits(sorted(learnt), _texts_of(splits.choose, chosen_on), splits.judge)
         _check_enough(used, len(checked))
-        weights, strength = _best(stream, chosen_on)
+        weights, strength = best_solution(stream, chosen_on)
         learnt_rows = stream.rows
         del stream, chosen_on  # before there are other rows
         held = list(rows(splits.judge, "Judging", sources.judge))
@@ -156,8 +160,8 @@ def fit_equivalent_matrices(
         best = attainable(sources.measure, *asked, passes=passes, seed=seed)
         empty = measure_empty_texts(source, checked, pairs) if layout.at == "text" else None
     report = FitReport(
-        **_judge(weights, held, layout, seed),
-        **_attainable(best),
+        **judge_solution(weights, held, layout, seed),
+        **describe_attainable(best),
         empty=empty,
         depths=layout.depths,
         widths=layout.widths,
@@ -226,67 +230,3 @@ def _check_enough(used: Splits, given: int) -> None:
             f"texts must be at least {MIN_TEXTS} of more than one token, in which the model predicts something (other "
             f"than 'O' where it has that label), got {sum(map(len, used))} of {given}."
         )
-
-
-def _judge(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: int) -> dict[str, Any]:
-    """The part of the report that says how good a solution is on held-out rows."""
-    errors = skill.errors(weights, held)
-    misses = [(rows.values[-1] - rows.sums[-1].double() @ weights)[rows.target].abs() for rows in held]
-    base = np.array([float(miss) for miss in misses])
-    return {
-        "skill": skill.ratio(errors),
-        "skill_interval": skill.interval(errors, seed),
-        "absolute_skill": skill.ratio(skill.errors(weights, held, skill.absolute_residuals)),
-        "r2": skill.r2(weights, held),
-        "base_error": (float(base.mean()), float(np.quantile(base, 0.95))),
-        "misfit": (float(np.median(base)), float(np.quantile(base, 0.9))),
-        "depth_share": _depth_share(weights, held, layout.blocks),
-    }
-
-
-def _depth_share(weights: Tensor, held: Sequence[Rows], widths: Sequence[int]) -> tuple[float, ...]:
-    """The share of each depth in the mean absolute score of whole texts."""
-    ones = len(weights) - sum(widths)  # constants
-    parts = weights[ones:].split(list(widths))
-    sums = torch.stack([rows.sums[-1, ones:].double() for rows in held]).split(list(widths), dim=1)
-    size = torch.stack([(x @ w).abs().mean() for x, w in zip(sums, parts, strict=True)])
-    return tuple((size / size.sum().clamp(min=1e-12)).tolist())
-
-
-def _attainable(best: Attainable | None) -> dict[str, Any]:
-    """The part of the report that says how good any solution could be."""
-    if best is None:
-        names = ("attainable", "attainable_interval", "attainable_reliability")
-        return {**dict.fromkeys(names), "attainable_texts": 0, "refinement": None}
-    return {
-        "attainable": best.skill,
-        "attainable_interval": best.interval,
-        "attainable_reliability": best.reliability,
-        "attainable_texts": best.texts,
-        "refinement": best.prior and asdict(best.prior),
-    }
-
-
-def _best(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
-    """The solution with the most skill on rows of texts kept for the choice, and its strength."""
-
-    @cache
-    def attempt(power: float) -> tuple[float, Tensor | None]:
-        try:
-            weights = stream.solve(10.0**power)
-        except torch.linalg.LinAlgError:  # lost in rounding
-            return -inf, None
-        return skill.skill(weights, rows), weights
-
-    def best_of(powers: Iterable[float]) -> float:
-        return max(powers, key=lambda power: attempt(power)[0])
-
-    # each attempt is a factorisation, so that not all are made: skill has one peak
-    power: float = FIRST_POWER
-    while (better := best_of(p for p in (power, power - 1, power + 1) if p in WIDEST)) != power:
-        power = better
-    power = best_of((power, power - log10(3), power + log10(3)))
-    weights = attempt(power)[1]
-    if weights is None:
-        raise ValueError("the model's states are not finite, so that nothing can be fitted to them.")
-    return weights, 10.0**power

@@ -6,6 +6,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...models.fit_record import trusted_from
+
+_OF_IMAGES = ("removals of cells", "images", "cells")
+
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
@@ -55,11 +59,12 @@ class FitReport:
     positions: str | None = None  # which places were learnt from: "predicted" or "all"
     per_text: int | None = None  # the most places of a text
     places: int | None = None  # predicted places that the figures are of
+    image: dict[str, Any] | None = None  # of images, which "texts" are then: what `image_fit` records of them
 
     @property
     def trusted(self) -> bool:
-        """Whether the lower end of the skill's interval is above 0."""
-        return self.skill_interval[0] > 0
+        """Whether the lower end of the skill's interval is above the bar: 0, of images 0.2."""
+        return self.skill_interval[0] > trusted_from(self.task)
 
     @property
     def share_of_attainable(self) -> float | None:
@@ -73,21 +78,22 @@ class FitReport:
             return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
         skill = figure(self.skill, self.skill_interval)
-        removals = "removals"
+        removals, items, parts = ("removals", "texts", "words") if self.image is None else _OF_IMAGES
         if self.at == "position":
             removals = f"removals of other tokens, at {self.places:,} predicted positions"
         lines = [
             f"skill: one pass explains {skill} of the model's answers to {removals}, "
-            f"on {self.held_out:,} held-out texts"
+            f"on {self.held_out:,} held-out {items}"
         ]
         if self.attainable is not None and self.attainable_interval is not None:
             best = figure(self.attainable, self.attainable_interval)
-            lines.append(f"attainable by any scores of words: {best}, on {self.attainable_texts} of them")
+            lines.append(f"attainable by any scores of {parts}: {best}, on {self.attainable_texts} of them")
             if self.share_of_attainable is not None:
                 lines[-1] += f"; {self.share_of_attainable:.2f} of it is reached"
         lines.append(f"absolute skill {self.absolute_skill:.2f}, R\u00b2 {self.r2:.2f}: of single answers")
         if not self.trusted:
-            lines.append("The skill's interval reaches 0: do not trust single words; more texts may help.")
+            bar = f"{trusted_from(self.task):g}"
+            lines.append(f"The skill's interval reaches {bar}: do not trust single {parts}; more {items} may help.")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

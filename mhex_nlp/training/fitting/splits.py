@@ -36,11 +36,15 @@ def split(texts: Sequence[str], held_out: float, seed: int) -> Splits:
 
     Groups of near-duplicates that are larger than a part go to the rest.
     """
-    groups = near_duplicates(texts)
+    return split_groups(near_duplicates(texts), held_out, seed)
+
+
+def split_groups(groups: np.ndarray, held_out: float, seed: int) -> Splits:
+    """The same of (B,) numbers of groups, each of which is kept on one side."""
     members: dict[int, list[int]] = {}
-    for number in np.random.default_rng(seed).permutation(len(texts)).tolist():
+    for number in np.random.default_rng(seed).permutation(len(groups)).tolist():
         members.setdefault(int(groups[number]), []).append(number)
-    room = min(max(round(held_out * len(texts)), 5), MAX_HELD_OUT)
+    room = min(max(round(held_out * len(groups)), 5), MAX_HELD_OUT)
     splits = Splits([], [], [])
     for group in members.values():
         part = next((part for part in (splits.judge, splits.choose) if len(part) + len(group) <= room), splits.learn)
@@ -55,14 +59,19 @@ def near_duplicates(texts: Sequence[str]) -> np.ndarray:
     factors, terms = generator.integers(0, 2**64, (2, _HASHES), dtype=np.uint64)
     signatures = [((factors | 1)[:, None] * run + terms[:, None] >> np.uint64(32)).min(1) for run in runs]
     first: dict[bytes, int] = {}  # of a band
-    edges = []
+    edges: list[tuple[int, int]] = []
     for number, signature in enumerate(signatures):
         for band, values in enumerate(signature.reshape(_BANDS, -1)):
             other = first.setdefault(bytes([band]) + values.tobytes(), number)
             if other != number and _jaccard(runs[other], runs[number]) >= _SIMILAR:
                 edges.append((other, number))
+    return connected(edges, len(texts))
+
+
+def connected(edges: Sequence[tuple[int, int]], count: int) -> np.ndarray:
+    """(count,) int: equal numbers are connected, directly or by way of others."""
     ends = np.array(edges, dtype=int).reshape(-1, 2).T
-    graph = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(texts), len(texts)))
+    graph = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
