@@ -22,7 +22,7 @@ from transformers import (
 from .data import SIDE, Images, Pixels
 
 KINDS = ("ResNet", "ViT")
-EPOCHS = {"ResNet": 3, "ViT": 12}
+EPOCHS = {"ResNet": 3, "ViT": 12}  # of planted patterns
 LR, BATCH = 2e-3, 64
 
 

@@ -21,8 +21,10 @@ from mhex_nlp.evaluation.benchmark.images import methods, peers
 from mhex_nlp.evaluation.benchmark.images.values import ImageModelValues
 from mhex_nlp.evaluation.metrics.games import leave_one_out
 from mhex_nlp.evaluation.metrics.shapley import sampled_shapley
+from mhex_nlp.models.image_states import ImageGrid
 
 SIDE, GRID = 32, (4, 4)
+PATCHES = (4, 4, 1, None)  # beside the first token
 
 
 def tiny_resnet():
@@ -42,7 +44,7 @@ def tiny_vit(**changes):
 
 
 def values_of(model, grid=GRID, **options):
-    return ImageModelValues(model, grid, torch.zeros_like, **options)
+    return ImageModelValues(model, grid=ImageGrid(*grid), **options)
 
 
 def picture(model, seed=0, **options):
@@ -116,7 +118,7 @@ def test_integrated_gradients_add_up(model, request):
 
 def test_integrated_gradients_as_captum_has_them(vit):
     needs("captum")
-    image = picture(vit, batch=5)
+    image = picture(vit, batch_size=5)
     np.testing.assert_allclose(
         peers.integrated_gradients(image, 1, 12), peers.captum_integrated_gradients(image, 1, 12), atol=1e-5
     )
@@ -138,9 +140,9 @@ def test_rise_finds_what_a_linear_model_reads():
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(1))
-            self.config = tiny_resnet().config
+            self.config, self.device, self.dtype = tiny_resnet().config, torch.device("cpu"), torch.float32
 
-        def forward(self, pixel_values):
+        def forward(self, pixel_values, return_dict=True):
             mean = self.weight * pixel_values[:, :, 8:16, 16:24].mean((1, 2, 3))
             return type("Output", (), {"logits": torch.stack([mean, -mean, 0 * mean], 1)})()
 
@@ -155,7 +157,7 @@ def test_rise_finds_what_a_linear_model_reads():
 
 
 def test_rollout_is_of_patches_and_refused_elsewhere(vit, resnet):
-    scores = peers.attention_rollout(picture(vit), 0)
+    scores = peers.attention_rollout(picture(vit, grid=PATCHES), 0)
     assert scores.shape == (16,) and scores.min() > 0 and scores.sum() < 1
     with pytest.raises(ValueError, match="rollout needs a vision transformer"):
         peers.attention_rollout(picture(resnet), 0)
@@ -163,14 +165,14 @@ def test_rollout_is_of_patches_and_refused_elsewhere(vit, resnet):
     swin = SwinForImageClassification(
         SwinConfig(image_size=SIDE, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
     ).eval()
-    with pytest.raises(ValueError, match="every patch to attend to every other, which SwinFor"):
+    with pytest.raises(ValueError, match="every patch attends to every other, which SwinFor"):
         peers.attention_rollout(picture(swin), 0)
 
 
 def test_every_method_that_can_be_had_is_offered(vit, resnet):
     needs("captum", "shap", "lime")
     notes = []
-    image = picture(vit)
+    image = picture(vit, grid=PATCHES)
     offered = methods.image_methods(image, notes=notes, masks=10, kernel_samples=30, lime_samples=20, permutations=4)
     names = [method.name for method in offered]
     assert set(methods.METHODS) - set(names) == {"mhex_fitted", "cam"} and len(notes) == 2
@@ -188,7 +190,7 @@ def test_every_method_that_can_be_had_is_offered(vit, resnet):
 def test_bad_pixels_get_one_sentence(vit):
     with pytest.raises(ValueError, match=r"must be \(1, channels, height, width\) of floats, got \(3, 32, 32\)"):
         values_of(vit).of(torch.zeros(3, SIDE, SIDE))
-    with pytest.raises(ValueError, match=r"grid must be of 1 to \(32, 32\) cells, got \(40, 4\)"):
+    with pytest.raises(ValueError, match=r"no more cells than the \(32, 32\) pixels, got 40 x 4"):
         values_of(vit, grid=(40, 4)).of(torch.zeros(1, 3, SIDE, SIDE))
     with pytest.raises(ValueError, match=r"keep must be \(S, 16\)"):
         picture(vit).logits(np.ones((1, 4)))

@@ -45,13 +45,11 @@ class ImageMethod:
     """One method: `name` is its key, `label` what tables call it.
 
     `explain` takes an image made by `ImageModelValues.of` and a class id, and gives (N,) float64 scores of its cells.
-    `in_logits` says that scores are in the unit of what is explained, so that they need no scale to be judged.
     """
 
     name: str
     label: str
     explain: Explain
-    in_logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,55 +127,49 @@ def _check(name: str, ours: Explain | None, probe: ImageValues) -> None:
 def _table(ours: Explain | None, budgets: ImageBudgets, seed: int) -> dict[str, ImageMethod]:
     steps, masks, orders = budgets.steps, budgets.masks, budgets.permutations
     kernel, lime = budgets.kernel_samples, budgets.lime_samples
-    rows: list[tuple[str, str, Explain, bool]] = [
-        ("random", "random", partial(random_map, seed), False),
-        ("gradient_norm", "gradient norm", peers.gradient_norm, False),
+    rows: list[tuple[str, str, Explain]] = [
+        ("random", "random", partial(random_map, seed)),
+        ("gradient_norm", "gradient norm", peers.gradient_norm),
         (
             "integrated_gradients",
             f"integrated gradients, {steps} steps",
             partial(peers.integrated_gradients, steps=steps),
-            True,
         ),
-        ("grad_cam", "Grad-CAM", peers.grad_cam, False),
-        ("cam", "CAM", peers.class_activation_map, False),
-        ("rollout", "attention rollout", peers.attention_rollout, False),
+        ("grad_cam", "Grad-CAM", peers.grad_cam),
+        ("cam", "CAM", peers.class_activation_map),
+        ("rollout", "attention rollout", peers.attention_rollout),
         (
             "occlusion",
             "occlusion of each cell",
             lambda image, target: leave_one_out(image.explained(target), image.n),
-            True,
         ),
-        ("rise", f"RISE, {masks} masks", partial(peers.rise, samples=masks, seed=seed), False),
+        ("rise", f"RISE, {masks} masks", partial(peers.rise, samples=masks, seed=seed)),
         (
             "shapley",
             f"Shapley, {orders} permutations",
             lambda image, target: (
                 sampled_shapley(image.explained(target), image.n, permutations=orders, seed=seed).values
             ),
-            True,
         ),
         (
             "captum_integrated_gradients",
             f"integrated gradients, {steps} steps (captum)",
             partial(peers.captum_integrated_gradients, steps=steps),
-            True,
         ),
         (
             "kernel_shap",
             f"KernelSHAP, {kernel} samples (shap)",
             lambda image, target: kernel_shap_game(image.explained(target), image.n, samples=kernel, seed=seed),
-            True,
         ),
         (
             "lime",
             f"LIME, {lime} samples (lime)",
             lambda image, target: lime_game(image.explained(target), image.n, samples=lime, seed=seed),
-            True,
         ),
     ]
     if ours is not None:
-        rows.insert(0, ("mhex_fitted", "MHEX, fitted", ours, True))
-    return {name: ImageMethod(name, label, explain, in_logits) for name, label, explain, in_logits in rows}
+        rows.insert(0, ("mhex_fitted", "MHEX, fitted", ours))
+    return {name: ImageMethod(name, label, explain) for name, label, explain in rows}
 
 
 def random_map(seed: int, image: ImageValues, target: int) -> Floats:

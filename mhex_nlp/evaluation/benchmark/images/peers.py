@@ -9,6 +9,7 @@ else stands in its docstring. Axes: N = R x C cells, K channels, h x w places of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ....models.image_states import read_grids
 from ...metrics.arrays import Floats, as_finite
 from ..attention import eager_view, rollout
 from ..peers import load_peer
@@ -39,12 +41,11 @@ def grad_cam(image: ImageValues, target: int) -> Floats:
     states = [state for state in outputs.hidden_states if state.requires_grad]
     gradients = torch.autograd.grad(explained, states, allow_unused=True)
     for state, gradient in zip(reversed(states), reversed(gradients), strict=True):
-        by_place = None if gradient is None else _by_place(gradient, image)
-        if by_place is not None and by_place.abs().max() > 0:
-            activation = _by_place(state, image)
-            assert activation is not None
-            weights = by_place.mean((1, 2))  # (K,)
-            return image.owner.on_grid((weights[:, None, None] * activation).sum(0).relu())
+        if gradient is None:
+            continue
+        activation, change = _by_place(state, image), _by_place(gradient, image)
+        if change.any():
+            return image.of_places(torch.einsum("k,khw->hw", change.mean((1, 2)), activation).relu())
     raise ValueError("Grad-CAM needs a hidden state with places, on which the logits depend; this model has none.")
 
 
@@ -58,22 +59,21 @@ def class_activation_map(image: ImageValues, target: int) -> Floats:
     """
     with torch.no_grad():
         outputs = _with_states(image)
-    state = _by_place(outputs.hidden_states[-1], image)
+    state, classes = _by_place(outputs.hidden_states[-1], image), outputs.logits.shape[-1]
     linear = [module for module in image.owner.model.modules() if isinstance(module, nn.Linear)]
-    layer = next((module for module in reversed(linear) if module.out_features == outputs.logits.shape[-1]), None)
-    if state is not None and layer is not None and layer.in_features == len(state):
+    layer = next((module for module in reversed(linear) if module.out_features == classes), None)
+    if layer is not None and layer.in_features == len(state):
         pooled = layer(state.mean((1, 2)))
         if (pooled - outputs.logits[0]).abs().max() <= _ALIKE * outputs.logits.abs().max():
-            weights = layer.weight.T if not image.owner.classes.exclusive else (layer.weight - layer.weight.mean(0)).T
-            places = torch.einsum("khw,k->hw", state, weights[:, target]) / state[0].numel()
-            return image.owner.on_grid(places.float())
+            by_place = torch.einsum("khw,ck->hwc", state, layer.weight) / state[0].numel()
+            return image.of_places(image.owner.explained(by_place.flatten(0, 1), target).reshape(state.shape[1:]))
     raise ValueError("CAM is exact for global average pooling and one linear layer alone, which this model has not.")
 
 
 def gradient_norm(image: ImageValues, target: int) -> Floats:
     """|d f / d x|, the L2 norm over the pixels and channels of each cell (Simonyan et al. 2014 take their maximum)."""
     squares = _pixel_gradients(image, target, [1.0]).square().sum((0, 1))
-    return np.sqrt(_cell_sums(image, squares))
+    return np.sqrt(image.cell_sums(squares))
 
 
 def integrated_gradients(image: ImageValues, target: int, steps: int = 20) -> Floats:
@@ -82,7 +82,7 @@ def integrated_gradients(image: ImageValues, target: int, steps: int = 20) -> Fl
     With many steps the scores add up to f(image) - f(empty image).
     """
     gradient = _pixel_gradients(image, target, [(step + 0.5) / steps for step in range(steps)])
-    return _cell_sums(image, (gradient * (image.pixels - image.empty)).sum((0, 1)))
+    return image.cell_sums((gradient * (image.pixels - image.empty)).sum((0, 1)))
 
 
 def captum_integrated_gradients(image: ImageValues, target: int, steps: int = 20) -> Floats:
@@ -92,9 +92,13 @@ def captum_integrated_gradients(image: ImageValues, target: int, steps: int = 20
         lambda pixels: owner.explained(owner.model(pixel_values=pixels).logits, target)
     )
     scores = method.attribute(
-        image.pixels, baselines=image.empty, n_steps=steps, method="riemann_middle", internal_batch_size=owner.batch
+        image.pixels,
+        baselines=image.empty,
+        n_steps=steps,
+        method="riemann_middle",
+        internal_batch_size=owner.batch_size,
     )
-    return _cell_sums(image, scores.sum((0, 1)))
+    return image.cell_sums(scores.sum((0, 1)))
 
 
 def rise(image: ImageValues, target: int, samples: int = 200, side: int = 7, seed: int = 0) -> Floats:
@@ -113,8 +117,8 @@ def rise(image: ImageValues, target: int, samples: int = 200, side: int = 7, see
     side = min(side, height, width)
     step = (-(-height // side), -(-width // side))
     weighted, mass = torch.zeros(height, width, dtype=torch.float64), torch.zeros(height, width, dtype=torch.float64)
-    for start in range(0, samples, owner.batch):
-        count = min(owner.batch, samples - start)
+    for start in range(0, samples, owner.batch_size):
+        count = min(owner.batch_size, samples - start)
         coarse = torch.from_numpy((draw.random((count, 1, side + 1, side + 1)) < 0.5).astype(np.float32))
         fine = interpolate(coarse, ((side + 1) * step[0], (side + 1) * step[1]), mode="bilinear", align_corners=False)
         shifts = draw.integers(0, step, (count, 2))
@@ -126,7 +130,8 @@ def rise(image: ImageValues, target: int, samples: int = 200, side: int = 7, see
         values = owner.explained(said, target)
         weighted += torch.einsum("s,shw->hw", values, masks[:, 0].double())
         mass += masks[:, 0].double().sum(0)
-    return owner.on_grid(weighted / mass.clamp_min(1e-12))
+    saliency, ones = weighted / mass.clamp_min(1e-12), torch.ones_like(mass)
+    return image.cell_sums(saliency) / image.cell_sums(ones)
 
 
 def attention_rollout(image: ImageValues, target: int) -> Floats:
@@ -137,29 +142,31 @@ def attention_rollout(image: ImageValues, target: int) -> Floats:
     Raises:
         ValueError: a model whose attention is no (T, T) over one row of patches.
     """
-    owner = image.owner
+    owner, grid = image.owner, image.grid
     kind = type(owner.model).__name__
-    grid = _patches(image)
-    with torch.no_grad():
-        outputs = eager_view(owner.model)(pixel_values=image.pixels, output_attentions=True)
-    maps = getattr(outputs, "attentions", None)
-    if grid is None or not maps or any(layer is None or layer.ndim != 4 for layer in maps):
-        raise ValueError(f"rollout needs a vision transformer that gives its attention weights, got {kind}.")
-    tokens = maps[-1].shape[-1]
-    special = tokens - grid[0] * grid[1]
-    if special < 0 or any(layer.shape[-2:] != (tokens, tokens) or len(layer) != 1 for layer in maps):
-        raise ValueError(f"rollout needs every patch to attend to every other, which {kind} does not do.")
+    try:
+        with torch.no_grad():
+            maps = getattr(
+                eager_view(owner.model)(pixel_values=image.pixels, output_attentions=True), "attentions", None
+            )
+    except (TypeError, ValueError):  # a family without "eager" attention, or without attention at all
+        maps = None
+    tokens = grid.special + image.n
+    if not maps or any(layer is None or layer.shape[2:] != (tokens, tokens) or len(layer) != 1 for layer in maps):
+        raise ValueError(
+            f"rollout needs a vision transformer in which every patch attends to every other, which {kind} is not."
+        )
     mixed = rollout(torch.stack([layer[0].double().mean(0).cpu() for layer in maps]))
-    averaged = special == 0 or getattr(owner.model.config, "use_mean_pooling", False)
+    averaged = grid.special == 0 or getattr(owner.model.config, "use_mean_pooling", False)
     row = mixed.mean(0) if averaged else mixed[0]
-    return owner.on_grid(torch.from_numpy(as_finite(row[special:].numpy(), "attention weights")).reshape(grid))
+    return as_finite(row[grid.special :].numpy(), "attention weights")
 
 
 def _pixel_gradients(image: ImageValues, target: int, points: Sequence[float]) -> Tensor:
     """(1, 3, H, W), the mean gradient of what is explained at points of the way from the empty image to the image."""
     owner, total = image.owner, torch.zeros_like(image.pixels)
     where = torch.tensor(points, dtype=image.pixels.dtype, device=image.pixels.device)
-    for part in where.split(owner.batch):
+    for part in where.split(owner.batch_size):
         pixels = image.empty + part[:, None, None, None] * (image.pixels - image.empty)
         with torch.enable_grad():
             pixels.requires_grad_(True)
@@ -167,15 +174,6 @@ def _pixel_gradients(image: ImageValues, target: int, points: Sequence[float]) -
             (gradient,) = torch.autograd.grad(explained, pixels)
         total += gradient.sum(0, keepdim=True)
     return total / len(points)
-
-
-def _cell_sums(image: ImageValues, pixels: Tensor) -> Floats:
-    """(H, W) to (N,): the sum over the pixels of each cell, so that nothing is lost however they divide."""
-    height, width = pixels.shape
-    number = torch.arange(image.n, dtype=torch.float32)
-    cell = image.owner.spread(number[None], (height, width)).long().reshape(-1)
-    weights = pixels.detach().double().cpu().reshape(-1).numpy()
-    return np.bincount(cell.numpy(), weights, image.n).astype(np.float64)
 
 
 def _with_states(image: ImageValues) -> Any:
@@ -187,20 +185,7 @@ def _with_states(image: ImageValues) -> Any:
     return outputs
 
 
-def _by_place(state: Tensor, image: ImageValues) -> Tensor | None:
-    """(1, K, h, w) or (1, T, K) of one image to (K, h, w); `None` where the tokens are no rows of patches."""
-    if state.ndim == 4:
-        return state[0]
-    grid = _patches(image)
-    if grid is None or state.ndim != 3 or state.shape[1] < grid[0] * grid[1]:
-        return None
-    return state[0, state.shape[1] - grid[0] * grid[1] :].T.reshape(-1, *grid)
-
-
-def _patches(image: ImageValues) -> tuple[int, int] | None:
-    """Rows and columns of patches of a vision transformer."""
-    patch = getattr(image.owner.model.config, "patch_size", None)
-    if patch is None:
-        return None
-    sides = (patch, patch) if isinstance(patch, int) else tuple(patch)
-    return image.pixels.shape[2] // sides[0], image.pixels.shape[3] // sides[1]
+def _by_place(state: Tensor, image: ImageValues) -> Tensor:
+    """A hidden state of one image to (K, h, w); errors as in `read_grids`."""
+    (places,) = read_grids(SimpleNamespace(hidden_states=(state,)), image.pixels, image.owner.model.config)
+    return places[0].float()

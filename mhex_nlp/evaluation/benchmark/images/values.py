@@ -1,79 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comparisons ask an image classifier: its answers to an image from which cells of a grid were taken.
 
-Axes: S subsets of the N = R x C cells, C labels, H x W pixels as the processor gives them. Experimental.
+Axes: S subsets of N cells, C labels, H x W pixels as the processor gives them. Experimental.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ....explain.targets import ClassTable
 from ....models.eval_mode import eval_view
-from ...metrics.arrays import Floats, as_finite
-from ...metrics.games import ValueFunction
-
-Baseline = Callable[[Tensor], Tensor]  # (1, 3, H, W) of an image to what stands where its cells are gone
-# model, pixels (1, 3, H, W) and (S, N) bool, true where a cell is kept, to (S, C) logits: removal by other means
-Answer = Callable[[Any, Tensor, Tensor], Tensor]
+from ....models.image_perturbed import PerturbedImages
+from ....models.image_states import ImageGrid, on_grid, spatial_states
+from ...metrics.arrays import Bools, Floats, as_finite
 
 
 class ImageModelValues:
     """Runs any image classifier of transformers, plain or with heads, on images with cells taken out.
 
-    >>> values = ImageModelValues(model, grid=(7, 7), baseline=torch.zeros_like)
+    >>> values = ImageModelValues(model, "blur")
     >>> image = values.of(pixel_values)
     >>> sampled_shapley(image.explained(target), image.n)
 
     Args:
         model: the classifier; it is run in eval mode without being switched to it.
-        grid: rows and columns.
-        baseline: of an image what stands where cells are gone, (3, H, W) or what broadcasts to it, in the processor's
-            values.
-        answer: asks the model in a way of its own, such as without some patches; `baseline` then is the empty image
-            that a path to the whole one starts from.
-        batch: images of one forward pass.
+        removal: "mean", "blur" or "attention"; errors as in `choose_image_removal`.
+        colour: (channels,) that stands where cells are gone, in the processor's values; by default 0.
+        grid: of the cells; by default the model's own.
+        batch_size: images of one forward pass.
     """
 
     def __init__(
         self,
         model: Any,
-        grid: tuple[int, int],
-        baseline: Baseline,
+        removal: str = "mean",
+        colour: Tensor | None = None,
         *,
-        answer: Answer | None = None,
-        batch: int = 64,
+        grid: ImageGrid | None = None,
+        batch_size: int = 64,
     ) -> None:
         self.model, self.classes = eval_view(model), ClassTable(model.config)
-        self.grid, self.baseline, self.batch = (int(grid[0]), int(grid[1])), baseline, batch
-        self.answer = answer or self._painted
+        self.perturbed = PerturbedImages(self.model, removal, colour, batch_size)
+        self.batch_size, self._grid = batch_size, grid
+        self._grids: dict[tuple[int, ...], ImageGrid] = {}
 
     def of(self, pixel_values: Tensor, number: int = 0) -> ImageValues:
         """The value function of one image, (1, 3, H, W) as its processor gives it; `number` seeds what is drawn for it.
 
         Raises:
-            ValueError: another shape, no floats, or fewer pixels than cells.
+            ValueError: another shape, no floats, fewer pixels than cells, or a family without cells.
         """
         if pixel_values.ndim != 4 or len(pixel_values) != 1 or not pixel_values.is_floating_point():
             raise ValueError(
                 f"pixel_values must be (1, channels, height, width) of floats, got {tuple(pixel_values.shape)} of "
                 f"{pixel_values.dtype}."
             )
-        if min(self.grid) < 1 or self.grid[0] > pixel_values.shape[2] or self.grid[1] > pixel_values.shape[3]:
-            raise ValueError(f"grid must be of 1 to {tuple(pixel_values.shape[2:])} cells, got {self.grid}.")
-        return ImageValues(self, pixel_values.detach().to(next(self.model.parameters()).device), number)
+        pixels = pixel_values.detach().to(self.model.device, self.model.dtype)
+        size = tuple(pixels.shape[2:])
+        if size not in self._grids:
+            self._grids[size] = self._grid or spatial_states(self.model, pixels).grid
+        grid = self._grids[size]
+        if grid.rows > size[0] or grid.cols > size[1]:
+            raise ValueError(f"grid must be of no more cells than the {size} pixels, got {grid.rows} x {grid.cols}.")
+        return ImageValues(self, pixels, grid, number)
 
     def logits(self, pixels: Tensor) -> Floats:
         """What the model says of pixels (S, 3, H, W): (S, C) float64."""
         with torch.no_grad():
-            said = [self.model(pixel_values=part).logits for part in pixels.split(self.batch)]
+            said = [self.model(pixel_values=part).logits for part in pixels.split(self.batch_size)]
         return _as_floats(torch.cat(said))
 
     def explained(self, logits: Tensor, target: int) -> Tensor:
@@ -86,38 +87,31 @@ class ImageModelValues:
         rows = torch.from_numpy(logits)
         return (rows.softmax(-1) if self.classes.exclusive else rows.sigmoid())[:, target].numpy()
 
-    def spread(self, cells: Tensor, size: Sequence[int]) -> Tensor:
-        """(S, N) of cells to (S, 1, H, W) of pixels, each as its cell."""
-        return interpolate(cells.reshape(-1, 1, *self.grid).float(), list(size), mode="nearest")
 
-    def on_grid(self, places: Tensor) -> Floats:
-        """(h, w) of places spread evenly over the image to (N,): the mean over each cell where finer, else bilinear."""
-        image = places.detach()[None, None].double()
-        if image.shape[2] >= self.grid[0] and image.shape[3] >= self.grid[1]:
-            return adaptive_avg_pool2d(image, self.grid).reshape(-1).cpu().numpy()
-        return interpolate(image, self.grid, mode="bilinear", align_corners=False).reshape(-1).cpu().numpy()
-
-    def _painted(self, model: Any, pixels: Tensor, keep: Tensor) -> Tensor:
-        kept = self.spread(keep, pixels.shape[2:]).to(pixels.dtype)
-        empty = self.baseline(pixels).to(pixels)
-        return model(pixel_values=pixels * kept + empty * (1 - kept)).logits
-
-
+@dataclass
 class ImageValues:
-    """The value function of one image over the cells of the grid; made by `ImageModelValues.of`.
+    """The value function of one image over the cells of its grid; made by `ImageModelValues.of`.
 
-    `pixels` (1, 3, H, W) is the image, `n` the number of cells. Answers are kept, so that none is asked for twice.
+    `pixels` is (1, 3, H, W). Answers are kept, so that none is asked for twice.
     """
 
-    def __init__(self, owner: ImageModelValues, pixels: Tensor, number: int = 0) -> None:
-        self.owner, self.pixels, self.number = owner, pixels, number
-        self.n = owner.grid[0] * owner.grid[1]
+    owner: ImageModelValues
+    pixels: Tensor
+    grid: ImageGrid
+    number: int
+
+    def __post_init__(self) -> None:
         self._known: dict[bytes, Floats] = {}
+
+    @property
+    def n(self) -> int:
+        """The number of cells."""
+        return self.grid.cells
 
     @property
     def empty(self) -> Tensor:
         """(1, 3, H, W), the image with nothing kept."""
-        return self.owner.baseline(self.pixels).to(self.pixels).expand_as(self.pixels)
+        return self.owner.perturbed.filling(self.pixels).expand_as(self.pixels)
 
     def logits(self, keep: ArrayLike) -> Floats:
         """What the model says of subsets (S, N) bool, true where a cell is kept: (S, C) float64.
@@ -129,20 +123,17 @@ class ImageValues:
         if masks.ndim != 2 or masks.shape[1] != self.n or not len(masks):
             raise ValueError(f"keep must be (S, {self.n}) with at least one subset, got {masks.shape}.")
         keys = [row.tobytes() for row in np.packbits(masks, axis=1)]
-        missing = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
-        for start in range(0, len(missing), self.owner.batch):
-            rows = missing[start : start + self.owner.batch]
-            kept = torch.from_numpy(masks[rows]).to(self.pixels.device)
-            with torch.no_grad():
-                said = self.owner.answer(self.owner.model, self.pixels, kept)
-            self._known |= dict(zip([keys[row] for row in rows], _as_floats(said), strict=True))
+        if missing := list({key: row for row, key in enumerate(keys) if key not in self._known}.values()):
+            kept = torch.from_numpy(masks[missing])
+            (said,) = self.owner.perturbed.kept_logits(self.pixels, [kept], self.grid)
+            self._known |= dict(zip([keys[row] for row in missing], _as_floats(said), strict=True))
         return np.stack([self._known[key] for key in keys])
 
-    def explained(self, target: int) -> ValueFunction:
+    def explained(self, target: int) -> Callable[[Bools], Floats]:
         """The value of subsets: what is explained for the target, of what the model says of them."""
         return lambda keep: self.owner.explained(torch.from_numpy(self.logits(keep)), target).numpy()
 
-    def probability(self, target: int) -> ValueFunction:
+    def probability(self, target: int) -> Callable[[Bools], Floats]:
         """The value of subsets: the target's probability."""
         return lambda keep: self.owner.probability(self.logits(keep), target)
 
@@ -150,9 +141,20 @@ class ImageValues:
         """The class that the model predicts of the whole image."""
         return int(self.logits(np.ones((1, self.n), dtype=bool))[0].argmax())
 
+    def cell_sums(self, pixels: Tensor) -> Floats:
+        """(H, W) to (N,): the sum over the pixels of each cell, so that nothing is lost however they divide."""
+        height, width = pixels.shape
+        cell = self.grid.pixel_mask(torch.eye(self.n, dtype=torch.bool), height, width)[:, 0].int().argmax(0)
+        values = pixels.detach().double().cpu().reshape(-1).numpy()
+        return np.bincount(cell.reshape(-1).numpy(), values, self.n).astype(np.float64)
+
+    def of_places(self, places: Tensor) -> Floats:
+        """(h, w) of a state's places to (N,): means where finer than the grid, bilinear where coarser."""
+        return on_grid(places.detach()[None, None], self.grid)[0, :, 0].double().cpu().numpy()
+
     def anew(self) -> ImageValues:
         """The same image, remembering no answer."""
-        return ImageValues(self.owner, self.pixels, self.number)
+        return ImageValues(self.owner, self.pixels, self.grid, self.number)
 
 
 def _as_floats(logits: Tensor) -> Floats:
