@@ -15,6 +15,7 @@ _HOMES = {
     "register_site": "models.families",
     "save_explainer": "models.sidecar",
     "deep_supervision_loss": "models.tasks.sequence_classification",
+    "AutoMhexModelForImageClassification": "models.auto",
     "AutoMhexModelForQuestionAnswering": "models.auto",
     "AutoMhexModelForSequenceClassification": "models.auto",
     "AutoMhexModelForTokenClassification": "models.auto",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .explain.images.explainer import MhexImageExplainer as MhexImageExplainer
     from .explain.images.explanation import ImageExplanation as ImageExplanation
     from .explain.positioned import PositionedExplanation as PositionedExplanation
+    from .models.auto import AutoMhexModelForImageClassification as AutoMhexModelForImageClassification
     from .models.auto import AutoMhexModelForQuestionAnswering as AutoMhexModelForQuestionAnswering
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification
     from .models.auto import AutoMhexModelForTokenClassification as AutoMhexModelForTokenClassification

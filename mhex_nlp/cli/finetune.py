@@ -9,11 +9,13 @@ from dataclasses import MISSING
 from typing import Any
 
 from ..training.finetuning.config import PRECISIONS, FinetuneConfig
+from .images import IMAGES
 from .say import say
 
 HELP = "fine-tune a classifier with MHEX heads on labelled texts"
 EXAMPLE = """example:
   mhex finetune --model distilbert-base-uncased --data reviews.csv --output-dir runs/reviews --epochs 2
+  mhex finetune --model google/vit-base-patch16-224-in21k --images scans --output-dir runs/scans --lr 1e-4
 
 several processes:
   accelerate launch --multi_gpu --num_processes 2 -m mhex_nlp finetune --num-processes 2 --model ... --data ...
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         flag, kind = f"--{name.replace('_', '-')}", _KINDS[str(field.type).split(" ")[0]]
         options: dict[str, Any] = {"help": helps.get(name, "")}
         if field.default is MISSING:
-            options["required"] = True
+            options["required"] = name != "data"  # or --images
         else:
             options["default"] = field.default
         if name == "gate":
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             options["choices"] = PRECISIONS if name == "mixed_precision" else None
             options["help"] += "" if field.default in (MISSING, None) else " (default: %(default)s)"
         parser.add_argument(flag, **options)
+    parser.add_argument("--images", help=f"in place of --data, of an image classifier: {IMAGES}")
 
 
 def _helps() -> dict[str, str]:
@@ -54,6 +57,14 @@ def _helps() -> dict[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints the figures in the main process; 0."""
+    if (args.data is None) == (args.images is None):
+        raise ValueError("data must be given, or --images for a model of images, and not both.")
+    if args.images is not None:
+        from ..explain.explainers import is_image_checkpoint
+
+        if not is_image_checkpoint(args.model):
+            raise ValueError(f"--images is for an image classifier, got {args.model}, which reads texts.")
+        args.data = args.images
     config = FinetuneConfig(**{name: getattr(args, name) for name in FinetuneConfig.__dataclass_fields__})
     from accelerate import PartialState
 
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     report = finetune(config)
     if PartialState().is_main_process:
-        heads = " ".join(f"{value:.3f}" for value in report["head_accuracy"])
+        heads = " ".join(f"{value:.3f}" for value in report["head_accuracy"]) or "none in this family"
         say(f"accuracy {report['accuracy']:.3f} (commonest class {report['majority']:.3f})  f1 {report['f1']:.3f}")
         say(f"heads, first layer to last: {heads}")
         say(f"model and metrics.json in {config.output_dir}")

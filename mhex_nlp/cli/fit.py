@@ -6,15 +6,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .images import IMAGES, check_kind, fit_images
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, check_columns, load_classifier, read_rows, texts_and_pairs
+from .source import FILES, add_columns, add_images, check_columns, load_classifier, read_rows, texts_and_pairs
 
 HELP = "fit a model's equivalent matrices to its own behaviour, without labels"
 EXAMPLE = """examples:
   mhex fit --model demo-output/model --data reviews.csv --text-column review --output fitted
   mhex fit --model dslim/bert-base-NER --data sentences.txt --output explained-entities
   mhex fit --model distilbert-base-uncased-finetuned-sst-2-english --data reviews.jsonl --output explained
+  mhex fit --model google/vit-base-patch16-224 --images scans --output explained-images
 """
 
 
@@ -22,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex fit`."""
     add = parser.add_argument
     add("--model", required=True, help="folder or hub name of a fine-tuned model, with heads or not")
-    add("--data", required=True, help=f"{FILES}, or name of a dataset")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", help=f"{FILES}, or name of a dataset")
+    source.add_argument("--images", help=IMAGES)
     add("--output", type=Path, required=True, help="folder for the fitted model")
     add_columns(parser)
+    add_images(parser)
     add("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
     add("--held-out", type=float, default=0.1, help="share to judge on, and to choose by (default: %(default)s)")
     add("--attainable-texts", type=int, default=30, help="texts that show what is attainable (default: %(default)s)")
     add("--max-features", type=int, default=20_000, help="depths are thinned above (default: %(default)s)")
-    add("--removal", default="auto", help="auto, mask or attention (default: %(default)s)")
+    add("--removal", default="auto", help="auto, mask or attention; of images auto, mean, blur or attention")
     add(
         "--positions",
         default="predicted",
@@ -49,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from ..training.fitting.fit import fit_equivalent_matrices
 
     check_output(args.output)
+    if check_kind(args):
+        return fit_images(args)
     check_columns(args, task_of_checkpoint(args.model))
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)

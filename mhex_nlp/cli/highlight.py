@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ..inputs.checks import as_integer
+from .images import IMAGES, check_kind, highlight_images
+from .jobs import check_job, class_name, processes
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, check_columns, open_source
+from .source import FILES, add_columns, add_images, check_columns, open_source
 
 HELP = "explain texts, or whole datasets, with a model that has heads"
 EXAMPLE = """examples:
   mhex highlight --model demo-output/model --text "The soup was cold, but the staff were lovely."
   mhex highlight --model demo-output/model --data reviews.csv --text-column review --output highlights
+  mhex highlight --model fitted-images --images scans --output highlights
   zcat reviews.txt.gz | mhex highlight --model demo-output/model --data - --output highlights --format parquet
 
 several processes, on one machine or more:
@@ -37,15 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     texts = parser.add_mutually_exclusive_group(required=True)
     texts.add_argument("--data", help=f"{FILES}, name of a dataset, or - for standard input")
     texts.add_argument("--text", action="append", help="a text; may be given several times")
+    texts.add_argument("--images", help=IMAGES)
+    texts.add_argument("--image", action="append", help="file of an image; may be given several times")
     add("--data-format", choices=["text", "jsonl", "csv", "tsv"], help="of standard input, or in place of the suffix")
     add_columns(parser)
-    add("--id-column", help="column of the ids; by default the row's number")
+    add_images(parser)
+    add("--id-column", help="column of the ids; by default the row's number; file_name for those of a folder of images")
     add("--label-column", help="column of the right label, or of gold tags, to count errors")
     add("--output", type=Path, help="folder for the files; without it the terminal shows the texts")
-    add("--format", default="jsonl,html", help="some of jsonl, parquet, html (default: %(default)s)")
+    add("--format", help="some of jsonl, parquet, html (default: jsonl,html, of --images jsonl)")
     add("--overwrite", action="store_true", help="remove what an earlier run left in the folder, and begin anew")
     add("--allow-errors", action="store_true", help="exit with 0 also where some rows could not be explained")
-    add("--part-rows", type=int, default=1000, help="rows of the input in a part file (default: %(default)s)")
+    add("--part-rows", type=int, help="rows of the input in a part file (default: 1000, of --images 200)")
     add("--target", help="class to explain, by name or id, or start or end of answers; by default the predicted one")
     add("--foil", help="class to compare with; needs --target where there are many texts")
     add("--classes", default="target", choices=["target", "all"], help="scores of which (default: %(default)s)")
@@ -74,10 +80,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @quiet_libraries(errors_only=False)
 def run(args: argparse.Namespace) -> int:
     """Explains as the options say; 0, or 1 where some rows could not be explained and errors are not allowed."""
+    reads_images = check_kind(args)
+    args.part_rows = (200 if reads_images else 1000) if args.part_rows is None else args.part_rows
     if args.part_rows < 1:
         raise ValueError(f"part_rows must be at least 1, got {args.part_rows}.")
     if args.output is None and (args.top_k is not None or args.overwrite):
         raise ValueError("top_k and overwrite are for files: give an --output.")
+    if reads_images:
+        return highlight_images(args)
+    args.format = args.format or "jsonl,html"
     if args.judge is not None:
         as_integer(args.judge, "judge", at_least=1)
         if args.text:
@@ -134,8 +145,6 @@ def _show_rows(args: argparse.Namespace) -> int:
 
 def _run_job(args: argparse.Namespace) -> int:
     """Explains a whole source into `--output`, as one of the processes that `accelerate launch` started."""
-    from accelerate import Accelerator
-
     from ..corpus.columns import ColumnOptions
     from ..corpus.fingerprint import identity_of
     from ..corpus.job.job import run_job
@@ -143,14 +152,8 @@ def _run_job(args: argparse.Namespace) -> int:
     from .texts import check_formats
 
     formats = sorted(set(check_formats(args.format, FORMATS)))
-    _check_job(args, formats)
-    state = Accelerator()
-    if args.num_processes is not None and state.num_processes != args.num_processes:
-        raise ValueError(
-            f"num_processes must be what `accelerate launch` started, {state.num_processes}, got {args.num_processes}."
-        )
-    if args.data == "-" and state.num_processes > 1:
-        raise ValueError("data must be a file or a dataset where several processes share the work, got standard input.")
+    check_job(args, formats)
+    state = processes(args)
     explainer = _explainer(args, args.device or state.device)
     source = open_source(args, explainer.task)
     request = explainer.request(**_request(args, explainer))
@@ -174,17 +177,6 @@ def _run_job(args: argparse.Namespace) -> int:
         judge=args.judge or 0,
     )
     return 0 if report is None else _print_report(report, args.output, args.allow_errors)
-
-
-def _check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
-    if Path(args.data).is_dir() and args.output.resolve().is_relative_to(Path(args.data).resolve()):
-        raise ValueError(f"output must be a folder outside the data, got {args.output} inside {args.data}.")
-    if args.top_k is not None and "parquet" not in formats:
-        raise ValueError("top_k is for Parquet files, the others hold whole explanations: add parquet to --format.")
-    if args.foil is not None and args.target is None:
-        raise ValueError(
-            "foil needs target where there are many texts, since it must not be what a text is explained for."
-        )
 
 
 def _print_report(report: Any, output: Path, allow_errors: bool) -> int:
@@ -221,7 +213,7 @@ def _explainer(args: argparse.Namespace, device: Any) -> Any:
 def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
     """What a call of the explainer is to explain."""
     labels = explainer.classes.labels
-    target, foil = (_class_name(name, labels) for name in (args.target, args.foil))
+    target, foil = (class_name(name, labels) for name in (args.target, args.foil))
     options = {name: getattr(args, name) for name in ("classes", "layers", "budget", "tolerance", "max_budget", "seed")}
     return {"target": target, "foil": foil, **options}
 
@@ -231,10 +223,3 @@ def _budget(value: str) -> int | str:
         return value if value == "auto" else int(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be an integer or auto, got {value!r}") from None
-
-
-def _class_name(name: str | None, labels: Sequence[str]) -> str | int | None:
-    """Digits are a class id, but where a class has them for its name."""
-    if name is None or name in labels or not (name.isascii() and name.isdigit()):
-        return name
-    return int(name)

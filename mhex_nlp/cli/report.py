@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .images import report_images
 from .say import say
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
   mhex report highlights --output pages
   mhex report highlights --output pages --labels reviews.csv --label-column stars --title "Reviews of 2026"
+  mhex report highlights --output pages --images scans --labels scans
 """
 
 
@@ -25,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, help="folder that `mhex highlight` wrote JSONL to, or a JSONL file of explanations")
     add("--output", type=Path, required=True, help="folder for the pages; an earlier report there is replaced")
-    add("--title", default="Highlighted texts", help="(default: %(default)s)")
+    add("--title", help="(default: Highlighted texts, or images)")
     add("--unit", default="words", choices=["words", "tokens"], help="what is highlighted (default: %(default)s)")
-    add("--page-texts", type=int, default=50, help="texts on a page (default: %(default)s)")
+    add("--page-texts", type=int, help="texts on a page (default: 50), or images (default: 60)")
+    add("--images", help="the images that were highlighted, for small pictures on the pages")
+    add("--image-column", default="image", help="its column of the image (default: %(default)s)")
     add("--labels", help="file or dataset with the right labels or gold tags, usually what was highlighted")
     add("--label-column", default="label", help="its column of the label (default: %(default)s)")
     add("--id-column", help="its column of the ids; by default ids are row numbers")
@@ -39,13 +44,21 @@ def run(args: argparse.Namespace) -> int:
     from ..corpus.jsonl import read_explanations
     from ..corpus.judged import judgement_of_job
     from ..corpus.report import write_report
+    from ..explain.images.explanation import ImageExplanation
 
-    explanations = read_explanations(args.source)
-    options = {"title": args.title, "unit": args.unit, "page_texts": args.page_texts}
+    explanations: Iterator[Any] = read_explanations(args.source)
+    first = next(explanations, None)
+    explanations = itertools.chain([] if first is None else [first], explanations)
+    if isinstance(first, ImageExplanation):
+        say(report_images(args, explanations))
+        return 0
+    if args.images is not None:
+        raise ValueError("--images is for explanations of images, got some of texts.")
+    options = {"title": args.title or "Highlighted texts", "unit": args.unit}
+    options["page_texts"] = 50 if args.page_texts is None else args.page_texts
     options["judgement"] = judgement_of_job(args.source)
-    if args.labels is not None and (first := next(explanations, None)) is not None:
+    if args.labels is not None and first is not None:
         options["labels"] = _labels(args, first)
-        explanations = itertools.chain([first], explanations)
     say(write_report(explanations, args.output, **options))
     return 0
 

@@ -26,6 +26,11 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says where in `--images` the images are."""
+    parser.add_argument("--image-column", default="image", help="column of the image (default: %(default)s)")
+
+
 def open_source(args: argparse.Namespace, task: Task = "sequence_classification") -> RowSource:
     """The rows of `--data`, with those of the columns that the verb has options for.
 
@@ -34,6 +39,7 @@ def open_source(args: argparse.Namespace, task: Task = "sequence_classification"
     from ..corpus.readers.opening import open_rows
 
     options = {name: value for name, value in vars(args).items() if name.endswith("_column")}
+    options.pop("image_column", None)
     options["max_characters"] = args.max_characters
     if task == "token_classification":
         options["rationale_column"] = options.pop("label_column", None)

@@ -21,6 +21,8 @@ from ..render.judged import describe_judgement
 from .columns import PREFIX, ColumnOptions, to_columns
 from .explained_rows import explain_rows, tokenise_rows
 from .fingerprint import identity_of
+from .images.columns import ImageColumnOptions
+from .images.dataset import ExplainImages, explained_images
 from .judged import figures_of
 from .judging import draw, judge_rows
 from .readers.rows import MAX_CHARACTERS, RowColumns
@@ -31,10 +33,11 @@ T = TypeVar("T")
 
 def highlight_dataset(
     dataset: D,
-    explainer: ExplainerBase[Any],
+    explainer: Any,
     *,
     text_column: str = "text",
     text_pair_column: str | None = None,
+    image_column: str | None = None,
     batch_size: int = 1000,
     target: ClassName | None = None,
     foil: ClassName | None = None,
@@ -46,6 +49,7 @@ def highlight_dataset(
     judge: int | None = None,
     unit: str = "words",
     top_k: int | None = None,
+    overlay: bool = False,
     errors: Literal["raise", "record"] = "raise",
     max_characters: int = MAX_CHARACTERS,
 ) -> D:
@@ -60,15 +64,19 @@ def highlight_dataset(
 
     Args:
         dataset: a dataset whose `text_column` holds strings.
-        explainer: of any task; its `batch_tokens` is the size of a batch, its `stride` turns windows on.
+        explainer: of any task; its `batch_tokens` is the size of a batch, its `stride` turns windows on. A
+            `MhexImageExplainer` takes images (experimental).
         text_column, text_pair_column: the columns of the text and of a pair's second half.
+        image_column: for images, their column: an Image, file names or bytes; by default "image".
         batch_size: rows that are sorted by length together, then cut into batches.
         target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer; budget is by default
             0, for each entity or answer 16.
         judge: rows to draw, by `seed`, on which the skill is measured (`MhexExplainer.judge`): in all rows `mhex_skill`
             and `mhex_skill_interval`, null where none of them can be judged. Not for an `IterableDataset`.
         unit: "words" or "tokens": what `mhex_spans` holds.
-        top_k: keep only that many of them a text, those with the largest magnitudes.
+        top_k: keep only that many of them a text, those with the largest magnitudes; of images the regions in
+            `mhex_boxes`, by default 5.
+        overlay: add each map over its image as an Image column.
         errors: what to do about a row that cannot be explained, such as an empty text: "raise" stops and names it,
             "record" leaves its columns null and says why in `mhex_error`.
         max_characters: of a text; a longer one cannot be explained.
@@ -78,14 +86,34 @@ def highlight_dataset(
         `mhex_scores`, `mhex_sum`, `mhex_error` and more, with a budget `mhex_score_errors`; scores are float32, offsets
         count Unicode code points. Of answers also `mhex_answer` and its place in the context. Of entities each column
         is a list with an entry an entity, beside `mhex_entities`, `mhex_entity_types`, their places, and the scores of
-        their own words and of the rest.
+        their own words and of the rest. Of images `mhex_grid` (rows x columns of float32 scores), `mhex_boxes` of the
+        strongest regions with their `mhex_box_scores`, `mhex_geometry`, `mhex_p_empty`, `mhex_trust`, `mhex_skill`.
 
     Raises:
         TypeError: not a dataset, or a column that does not hold strings.
         ValueError: a column that is not there or would be overwritten, an option out of range, a row that cannot be
             explained (with errors="raise").
     """
-    _check_arguments(dataset, explainer, batch_size, errors, judge)
+    reads_images = _check_arguments(dataset, explainer, batch_size, errors, judge)
+    if reads_images:
+        of_texts = {"text_pair_column": text_pair_column, "budget": budget or None, "tolerance": tolerance}
+        of_texts |= {"max_budget": max_budget, "judge": judge}
+        if meant := [name for name, value in of_texts.items() if value is not None]:
+            raise ValueError(f"{meant[0]} is for texts, got {of_texts[meant[0]]!r} with a MhexImageExplainer.")
+        return _mapped(
+            dataset,
+            *explained_images(
+                dataset,
+                explainer,
+                image_column=image_column or "image",
+                batch_size=batch_size,
+                request={"target": target, "foil": foil, "classes": classes},
+                options=ImageColumnOptions(5 if top_k is None else top_k, classes == "all", overlay),
+                errors=errors,
+            ),
+        )
+    if image_column is not None or overlay:
+        raise ValueError(f"image_column and overlay are for a MhexImageExplainer, got a {type(explainer).__name__}.")
     request = explainer.request(
         target, foil, classes, budget=budget, tolerance=tolerance, max_budget=max_budget, seed=seed
     )
@@ -101,17 +129,17 @@ def highlight_dataset(
         state: list[Any] = [dataset._fingerprint, names, repr(options), batch_size, errors, max_characters]
         state += [identity_of(explainer, request), *([] if judge is None else [judge, seed])]
         how["new_fingerprint"] = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
-        return _explain_stored(dataset, explain, how)
-    streamed = dataset.with_format("arrow").map(explain, **how)
-    formatting = getattr(dataset, "_formatting", None)
-    return streamed.with_format(None if formatting is None else formatting.format_type)
+    return _mapped(dataset, explain, how)
 
 
-def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any, judge: Any) -> None:
+def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any, judge: Any) -> bool:
+    """Whether the explainer takes images."""
+    from ..explain.images.explainer import MhexImageExplainer
+
     if not isinstance(dataset, Dataset | IterableDataset):
         advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
-    if not isinstance(explainer, ExplainerBase):
+    if not isinstance(explainer, ExplainerBase | MhexImageExplainer):
         raise TypeError(f"explainer must be a MhexExplainer or one of another task, got {type(explainer).__name__}.")
     if judge is not None:
         as_integer(judge, "judge", at_least=1)
@@ -121,6 +149,7 @@ def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any,
         raise ValueError(f"errors must be 'raise' or 'record', got {errors!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+    return isinstance(explainer, MhexImageExplainer)
 
 
 def _check_pair(explainer: ExplainerBase[Any], text_pair_column: str | None) -> None:
@@ -131,8 +160,12 @@ def _check_pair(explainer: ExplainerBase[Any], text_pair_column: str | None) -> 
         raise ValueError(f"text_pair_column must be left out for entities, got {text_pair_column!r}.")
 
 
-def _explain_stored(dataset: Dataset, explain: _Explain, how: Mapping[str, Any]) -> Dataset:
+def _mapped(dataset: D, explain: _Explain | ExplainImages, how: Mapping[str, Any]) -> D:
     """The dataset with the columns, in the format that it had."""
+    if not isinstance(dataset, Dataset):
+        streamed = dataset.with_format("arrow").map(explain, **how)
+        formatting = getattr(dataset, "_formatting", None)
+        return streamed.with_format(None if formatting is None else formatting.format_type)
     if not len(dataset):  # `map` would leave the columns out
         return Dataset.from_dict({name: [] for name in how["features"]}, features=how["features"])
     before: dict[str, Any] = dataset.format

@@ -124,7 +124,7 @@ def tokenise_rows(explainer: ExplainerBase[Any], rows: Sequence[Row]) -> list[To
         tokenised = explainer.tokenise([rows[index].text for index in indices], pairs, start=None)
         return list(zip(indices, tokenised, strict=True))
 
-    for index, item in _together_or_alone(tokenise, [i for i, row in enumerate(rows) if row.problem is None], items):
+    for index, item in together_or_alone(tokenise, [i for i, row in enumerate(rows) if row.problem is None], items):
         items[index] = item
     return items
 
@@ -141,7 +141,7 @@ def explain_rows(
     texts = {index: item for index, item in enumerate(items) if not isinstance(item, str)}
 
     if isinstance(explainer, PlaceExplainer):
-        for index, placed in _together_or_alone(partial(_places, explainer, request, texts), list(texts), rows):
+        for index, placed in together_or_alone(partial(_places, explainer, request, texts), list(texts), rows):
             rows[index] = _explained_places(placed, request)
         return rows
     assert isinstance(explainer, MhexExplainer)
@@ -150,7 +150,7 @@ def explain_rows(
         batches = explainer.attribute([texts[index] for index in indices], request)
         return [([indices[position] for position in positions], numbers) for positions, numbers in batches]
 
-    for indices, numbers in _together_or_alone(attribute, list(texts), rows):
+    for indices, numbers in together_or_alone(attribute, list(texts), rows):
         predicted = numbers.logits.argmax(1).tolist()
         probabilities = request.table.probabilities(numbers.logits)
         for row, index in enumerate(indices):
@@ -187,7 +187,7 @@ def _explained_places(placed: TextPlaces, request: Request) -> ExplainedRow:
     return ExplainedEntities(placed.item, tuple(explained), placed.notes)
 
 
-def _together_or_alone(call: Callable[[Sequence[int]], list[T]], indices: Sequence[int], results: list[Any]) -> list[T]:
+def together_or_alone(call: Callable[[Sequence[int]], list[T]], indices: Sequence[int], results: list[Any]) -> list[T]:
     """`call` of all indices, or where that raises ValueError of each alone, with the reasons put into `results`."""
     try:
         return call(indices) if indices else []

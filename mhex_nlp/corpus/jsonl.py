@@ -9,12 +9,15 @@ from os import PathLike
 from pathlib import Path
 
 from ..explain.explanation import Explanation
+from ..explain.images.explanation import ImageExplanation
 from ..explain.positioned import PositionedExplanation, read_any
 from ..inputs.folders import odd_kind
 from .atomic_files import content_hash, durable
 from .job.folder import MANIFEST, files_of_parts, read_manifest
 
-AnyExplanation = Explanation | PositionedExplanation
+TextExplanation = Explanation | PositionedExplanation
+AnyExplanation = TextExplanation | ImageExplanation
+_OF_IMAGES = '"schema": "mhex-image-explanation/'
 
 
 def write_jsonl(explanations: Iterable[AnyExplanation], path: str | PathLike[str]) -> int:
@@ -34,9 +37,15 @@ def read_jsonl(path: str | PathLike[str]) -> Iterator[AnyExplanation]:
             if not line.strip():
                 continue
             try:
-                yield read_any(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                yield _read(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
                 raise ValueError(f"{os.fspath(path)}, line {number}: {error}") from error
+
+
+def _read(line: str) -> AnyExplanation:
+    if _OF_IMAGES in line[:200]:
+        return ImageExplanation.from_json(line)
+    return read_any(line)
 
 
 def read_explanations(source: Path) -> Iterator[AnyExplanation]:

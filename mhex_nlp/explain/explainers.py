@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+)
 
 from ..models.loading import readable
 from ..models.tasks.names import Task, task_named, task_of
@@ -37,6 +41,19 @@ def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
     with readable(name):
         named = getattr(AutoConfig.from_pretrained(name, revision=revision), "architectures", None) or [""]
     return task_named(str(named[0])) or "sequence_classification"
+
+
+def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
+    """Whether the model of a folder, or of the hub, classifies images, or is the base of one that does."""
+    with readable(name):
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    named = str((getattr(config, "architectures", None) or [""])[0])
+    if "ForImageClassification" in named or "For" in named:
+        return "ForImageClassification" in named
+    return (
+        type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+        and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    )
 
 
 def load_explainer(name: str, *, revision: str | None = None, **options: Any) -> Any:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
@@ -14,9 +16,19 @@ from transformers import (
 )
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
-from .families import find_site
 from .loading import readable
-from .modeling import mhex_class, with_settings
+from .modeling import mhex_class, site_of, with_settings
+from .tasks.names import task_of
+
+
+class _Named:
+    """A class under another name, by which transformers finds it in a checkpoint's `architectures`."""
+
+    def __init__(self, name: str, cls: type[PreTrainedModel]) -> None:
+        self.__name__, self._cls = name, cls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cls, name)
 
 
 class _WithHeads(Mapping):
@@ -25,9 +37,12 @@ class _WithHeads(Mapping):
     def __init__(self, plain: Mapping) -> None:
         self.plain = plain
 
-    def __getitem__(self, config_class: type) -> type[PreTrainedModel]:
+    def __getitem__(self, config_class: type) -> Any:
         plain = self.plain[config_class]
-        find_site(config_class.model_type)  # type: ignore[attr-defined]
+        if isinstance(plain, tuple):  # the one that `architectures` names, which may be the plain one's name
+            ours = [mhex_class(cls) for cls in plain]
+            return (*ours, *(_Named(cls.__name__, named) for cls, named in zip(plain, ours, strict=True)))
+        site_of(config_class.model_type, task_of(plain))  # type: ignore[attr-defined]
         return mhex_class(plain)
 
     def __iter__(self) -> Iterator[type]:
@@ -67,3 +82,22 @@ class AutoMhexModelForQuestionAnswering(_AutoMhexModel):
     """`AutoModelForQuestionAnswering` with MHEX heads: start and end of the answer; loaded in the same way."""
 
     _model_mapping = _WithHeads(MODEL_FOR_QUESTION_ANSWERING_MAPPING)
+
+
+class AutoMhexModelForImageClassification(_AutoMhexModel):
+    """`AutoModelForImageClassification` with MHEX heads, loaded in the same way. Experimental.
+
+    Gates are off unless `mhex=MhexConfig(gate=True)` asks for them, so that predictions stay what they were to the
+    bit. Families without a row in `image_families` get no heads; equivalent matrices can be fitted to them all the
+    same.
+    """
+
+    _model_mapping = _WithHeads(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
+
+    @classmethod
+    def from_config(cls, config: Any, **kwargs: Any) -> Any:
+        """As transformers' own, which stumbles over a config without `architectures` where it has several classes."""
+        if config.architectures is None:
+            config = copy.deepcopy(config)
+            config.architectures = []
+        return super().from_config(config, **kwargs)

@@ -14,6 +14,7 @@ _SHOWN = {  # by task: what the card calls the model, what explains it, and what
     "SequenceClassification": ("a text classifier", "MhexExplainer", '"Some text."'),
     "TokenClassification": ("a token classifier", "MhexEntityExplainer", '"Some text."'),
     "QuestionAnswering": ("a model for question answering", "MhexAnswerExplainer", '"Some question?", "Some context."'),
+    "ImageClassification": ("an image classifier", "MhexImageExplainer", '"image.png"'),
 }
 
 

@@ -11,10 +11,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .config import MhexConfig
-from .families import find_site
 from .hooks import shared_copy
 from .loading import check_task
-from .modeling import MhexMixin, mhex_class
+from .modeling import MhexMixin, mhex_class, settings_for, site_of
 from .sidecar import load_weights, read_record
 from .tasks.names import auto_class, task_of
 
@@ -25,9 +24,9 @@ def get_mhex_model(
     """A model with MHEX heads that shares the tensors of `model`, and none of its modules, hooks or config.
 
     Args:
-        model: a transformers model for sequence or token classification or question answering; left untouched.
-        config: settings of fresh heads (`MhexConfig(gate=False)` keeps every prediction bit-identical for ever), or the
-            folder that `save_explainer` wrote.
+        model: a transformers model for sequence, token or image classification or question answering; left untouched.
+        config: settings of fresh heads (`MhexConfig(gate=False)` keeps every prediction bit-identical for ever, and is
+            what image classifiers get by default), or the folder that `save_explainer` wrote.
 
     Raises:
         TypeError: no transformers model for one of these tasks, or one wrapped by PEFT, torch.compile or DataParallel.
@@ -42,7 +41,7 @@ def get_mhex_model(
     with_heads.__class__ = mhex_class(type(model))
     if hasattr(with_heads.config, "mhex_fit"):  # of a checkpoint with heads that was loaded as a plain model
         del with_heads.config.mhex_fit
-    with_heads._add_heads(MhexConfig.of(record["mhex"]))
+    with_heads._add_heads(settings_for(with_heads.task, record["mhex"]))
     with_heads.mhex.to(device=model.device, dtype=model.dtype).train(model.training)
     if folder is not None:
         if record.get("mhex_fit") is not None:
@@ -77,4 +76,4 @@ def _check_plain(model: Any) -> None:
             f"{auto_class(task)}.from_pretrained(..., device_map=...)."
         )
     check_task(model.config, model.config._name_or_path or wrapper, task)
-    find_site(model.config.model_type)
+    site_of(model.config.model_type, task)

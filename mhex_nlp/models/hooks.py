@@ -77,6 +77,7 @@ class ForwardRecord:
         attention: what the layers' attention is given, where its flow is followed.
         interrupted: the record of the pass that this one interrupted.
         stream: what the layer now running adds its attention to.
+        x: a copy of what it adds, where the layer adds in place (`image_hooks`).
     """
 
     mask: TokenMask
@@ -84,6 +85,7 @@ class ForwardRecord:
     attention: AttentionLog | None = None
     interrupted: ForwardRecord | None = None
     stream: Tensor | None = None
+    x: Tensor | None = None
 
 
 _record = _RunningRecord()
@@ -100,6 +102,11 @@ def open_record(mask: TokenMask, heads: HeadLog, attention: AttentionLog | None 
 def close_record(record: ForwardRecord) -> None:
     """Ends a forward pass and goes back to the one it interrupted, if any."""
     _record.set(record.interrupted)
+
+
+def running_record() -> ForwardRecord | None:
+    """The record of the forward pass that now runs in this thread."""
+    return _record.get()
 
 
 def running_attention() -> tuple[AttentionLog, TokenMask] | None:

@@ -20,7 +20,16 @@ from .tasks.names import KINDS, Task, auto_class, task_named
 logger = logging.get_logger(__name__)
 HEAD_PREFIXES = ("mhex.", "mhex_fit.")  # of the weights that are ours
 # What such a model has learnt is a start for a classifier, which it has none of.
-_BASES = ("Model", "MaskedLM", "CausalLM", "PreTraining", "NextSentencePrediction", "ConditionalGeneration")
+_BASES = (
+    "Model",
+    "Backbone",
+    "MaskedImageModeling",
+    "MaskedLM",
+    "CausalLM",
+    "PreTraining",
+    "NextSentencePrediction",
+    "ConditionalGeneration",
+)
 _SAMPLED = 512  # values of a weight that tell whether it was trained
 
 
@@ -94,8 +103,26 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
         )
     heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
     surplus = {key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES)}
+    _check_heads(model, heads, surplus, missing, name, new_heads)
+    fresh = (missing | mismatched.keys()) - heads
+    _check_backbone(
+        model, fresh, missing - heads, info["unexpected_keys"], name, whole=bool(heads) and not heads <= missing
+    )
+    if missing or mismatched:
+        if getattr(model, "mhex_fit", None) is not None:
+            logger.warning(f"The fitted matrices in {name} are dropped, since other weights start anew: fit again.")
+        model.drop_readout()
+    weights = model.state_dict()
+    check_weights({key: value for key, value in weights.items() if key in heads}, name)
+    model._fresh_weights = {key: _sample(value) for key, value in weights.items() if key in fresh}
+
+
+def _check_heads(model: Any, heads: set[str], surplus: set[str], missing: set[str], name: Any, new_heads: bool) -> None:
+    """Heads and fit must have been there as the config says, or, where they start anew, not at all."""
     stored = model._stored_settings
-    if heads <= missing and not surplus:
+    if not len(model.mhex) and not surplus and not heads & missing:
+        pass  # an image classifier without heads; the fit, if there is one, was in the checkpoint
+    elif heads <= missing and not surplus:
         if stored is not None and not new_heads:
             raise ValueError(
                 f"{name} says that it has MHEX heads and holds none, as when a model loaded as a plain one is saved "
@@ -111,22 +138,14 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
             f"mhex.gate must stay {stored.gate}, as the heads in {name} were trained, got "
             f"{model.config.mhex['gate']}: predictions would change."
         )
-    fresh = (missing | mismatched.keys()) - heads
-    _check_backbone(model, fresh, missing - heads, info["unexpected_keys"], name, whole=not heads <= missing)
-    if missing or mismatched:
-        if getattr(model, "mhex_fit", None) is not None:
-            logger.warning(f"The fitted matrices in {name} are dropped, since other weights start anew: fit again.")
-        model.drop_readout()
-    weights = model.state_dict()
-    check_weights({key: value for key, value in weights.items() if key in heads}, name)
-    model._fresh_weights = {key: _sample(value) for key, value in weights.items() if key in fresh}
 
 
 def _check_backbone(
     model: Any, fresh: set[str], missing: set[str], unexpected: Iterable[str], name: Any, *, whole: bool
 ) -> None:
     """The layers must have been there, and in a checkpoint with heads, which was saved as a `whole`, all the rest."""
-    path = f".{model.mhex_site.layers.partition('.*')[0]}."
+    site = model.mhex_site
+    path = f".{model.base_model_prefix if site is None else site.layers.partition('.*')[0]}."
     in_layers = {key for key in fresh if path in f".{key}"}
     if lost := sorted(in_layers | missing if whole else in_layers):
         more = f" and {len(lost) - 1} more are" if len(lost) > 1 else " is"

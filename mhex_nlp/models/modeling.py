@@ -26,6 +26,9 @@ from .forward import argument_names, make_forward
 from .heads.head import MhexHead
 from .heads.readout import FeatureLayout, FittedReadout
 from .hooks import attach_heads, checkpoint_contexts, detach_heads, shared_copy
+from .image_families import ImageSite, find_image_site
+from .image_forward import make_image_forward
+from .image_hooks import attach_image_heads, detach_image_heads, image_heads
 from .loading import check_loading, check_stored_dtypes, check_task, readable
 from .outputs import EXTRA_OUTPUTS
 from .tasks import module_of
@@ -34,6 +37,7 @@ from .tasks.names import Task, auto_class, task_named, task_of
 # to a type checker the mixin is the model that it is mixed into
 _Mixed: Any = PreTrainedModel if TYPE_CHECKING else object
 _TRAINED = itertools.count()
+_MOST_DEPTHS = 2**10
 
 
 class MhexMixin(_Mixed):
@@ -55,21 +59,31 @@ class MhexMixin(_Mixed):
         self._stored_settings = stored = None if kept is None else MhexConfig.stored(kept, _config_of(config))
         if isinstance(settings, Mapping) and stored is not None:
             settings = {**stored.to_dict(), **settings}
-        self._add_heads(MhexConfig.of(stored if settings is None else settings))
+        self._add_heads(settings_for(self.task, stored if settings is None else settings))
         self.post_init()
 
     def _add_heads(self, mhex: MhexConfig) -> None:
-        config, site = self.config, self.mhex_site
-        width = getattr(config, site.width, None) or config.hidden_size
+        config = self.config
         if mhex.faithfulness_weight and self.task != "sequence_classification":
             raise ValueError(
-                f"faithfulness_weight must be 0 for {type(self).__name__}, whose heads say nothing of other tokens, "
-                f"got {mhex.faithfulness_weight!r}."
+                f"faithfulness_weight must be 0 for {type(self).__name__}, as it is for text classifiers alone, got "
+                f"{mhex.faithfulness_weight!r}."
             )
         config.mhex = mhex.to_dict()
         # transformers falls back to ["past_key_values"] where a config names nothing
         ignored = getattr(config, "keys_to_ignore_at_inference", ["past_key_values"])
         config.keys_to_ignore_at_inference = sorted({*ignored, *EXTRA_OUTPUTS})
+        if self.task == "image_classification":
+            self.mhex = image_heads(self, mhex.gate)
+            attach_image_heads(self, list(self.mhex), self.mhex_site)
+        else:
+            self._add_text_heads(mhex)
+        if getattr(config, "mhex_fit", None) is not None:
+            self.add_readout(config.mhex_fit)
+
+    def _add_text_heads(self, mhex: MhexConfig) -> None:
+        config, site = self.config, self.mhex_site
+        width = getattr(config, site.width, None) or config.hidden_size
         self.mhex = nn.ModuleList(
             MhexHead(
                 width,
@@ -81,8 +95,6 @@ class MhexMixin(_Mixed):
             for _ in site.find_layers(self.base_model)
         )
         attach_heads(self.base_model, list(self.mhex), site)
-        if getattr(config, "mhex_fit", None) is not None:
-            self.add_readout(config.mhex_fit)
 
     def add_readout(
         self, fit: dict[str, Any], weights: Tensor | None = None, where: str | None = None
@@ -94,8 +106,11 @@ class MhexMixin(_Mixed):
         Raises:
             ValueError: what no fit of this model could have said; names `where` it stands, by default the config.
         """
-        depths = self.config.num_hidden_layers if "*" in self.mhex_site.layers else len(self.mhex)
-        check_fit(fit, depths + 2, where or _config_of(self.config), self.task)
+        if self.task == "image_classification":  # whose families have as many depths as they like
+            depths = _MOST_DEPTHS
+        else:
+            depths = 2 + (self.config.num_hidden_layers if "*" in self.mhex_site.layers else len(self.mhex))
+        check_fit(fit, depths, where or _config_of(self.config), self.task)
         # of the model's own dtype from the start: matrices filled in another one would be rounded to it
         labels = module_of(self).label_count(self.config)
         readout = FittedReadout(FeatureLayout.of(fit), labels).to(self.device, self.dtype)
@@ -138,9 +153,9 @@ class MhexMixin(_Mixed):
         return task_of(type(self))
 
     @property
-    def mhex_site(self) -> Site:
-        """Where the family adds attention to its residual stream."""
-        return find_site(self.config.model_type)
+    def mhex_site(self) -> Any:
+        """Where the family adds to its residual stream: a `Site`, or an `ImageSite` of images, `None` without heads."""
+        return site_of(self.config.model_type, self.task)
 
     @property
     def mhex_config(self) -> MhexConfig:
@@ -246,7 +261,10 @@ class MhexMixin(_Mixed):
                 "without_heads() would change the predictions of a model with gates (MhexConfig(gate=True))."
             )
         plain = shared_copy(self)
-        detach_heads(plain.base_model, self.mhex_site)
+        if self.task == "image_classification":
+            detach_image_heads(plain)
+        else:
+            detach_heads(plain.base_model, self.mhex_site)
         del plain.mhex, plain.config.mhex
         if hasattr(plain, "mhex_fit"):
             del plain.mhex_fit, plain.config.mhex_fit
@@ -263,6 +281,22 @@ def forward_arguments(model: PreTrainedModel) -> tuple[str, ...]:
     """Names of the inputs that the model's forward takes; in order, since sets are hashed anew in each process."""
     base = next(cls for cls in type(model).__mro__ if not issubclass(cls, MhexMixin))
     return argument_names(base)
+
+
+def site_of(model_type: str, task: Task) -> Site | ImageSite | None:
+    """Where a family adds to its residual stream; `None` where image classifiers of it get no heads.
+
+    Raises:
+        ValueError: no text family that we know, as `find_site`.
+    """
+    return find_image_site(model_type) if task == "image_classification" else find_site(model_type)
+
+
+def settings_for(task: Task, settings: MhexConfig | Mapping | None) -> MhexConfig:
+    """The heads' settings; of image classifiers the gates are off unless they are asked for."""
+    if task == "image_classification" and not isinstance(settings, MhexConfig):
+        settings = {"gate": False} if settings is None else {"gate": False, **settings}
+    return MhexConfig.of(settings)
 
 
 def _config_of(config: PretrainedConfig) -> str:
@@ -288,7 +322,7 @@ def mhex_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
         body = {
             "__module__": __package__,
             "__doc__": f"{base.__name__} with MHEX heads.",
-            "forward": make_forward(base),
+            "forward": (make_image_forward if task_of(base) == "image_classification" else make_forward)(base),
         }
         _CLASSES[base] = type(f"Mhex{base.__name__}", (MhexMixin, base), body)
     return _CLASSES[base]

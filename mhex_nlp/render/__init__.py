@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations as highlighted text: a page, a notebook fragment, a terminal, a figure, LaTeX."""
+"""Explanations as highlighted text or pictures: a page, a notebook fragment, a terminal, a figure, LaTeX."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from .context import render_context_fragment, render_context_page
 from .corpus_pages import render_report_index, render_report_page, render_summary
 from .entity_report import render_entity_report
 from .figure.draw import render_figure
+from .figure.picture import image_figure
 from .figure.places import render_context_figure, render_positioned_figure
 from .highlight import check_unit
 from .html import render_fragment, render_page
+from .image_overlay import overlay_png
+from .image_page import image_fragment, image_page
+from .image_report import image_report, image_report_page
+from .image_terminal import image_terminal
 from .latex import render_latex
 from .plain_places import (
     render_context_markdown,
@@ -24,6 +29,13 @@ from .terminal import render_terminal
 
 __all__ = [
     "check_unit",
+    "image_figure",
+    "image_fragment",
+    "image_page",
+    "image_report",
+    "image_report_page",
+    "image_terminal",
+    "overlay_png",
     "render_comparison",
     "render_comparison_fragment",
     "render_comparison_terminal",

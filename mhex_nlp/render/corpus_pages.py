@@ -38,22 +38,27 @@ def addresses_beside(names: Sequence[str]) -> list[tuple[str, Markup]]:
 def _summary_view(
     summary: Mapping[str, Any], cells: Mapping[Any, Any] | None = None, pages: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the templates show of a summary: `cells` as `_cells` makes them, `pages` that `examples` of words number."""
-    labels = list(summary["classes"])
+    """What the templates show of a summary.
+
+    `cells` are as `confusion_cells` makes them, `pages` those that `examples` of words number.
+    """
     words = [word for sides in summary["classes"].values() for side in ("for", "against") for word in sides[side]]
     return {
         "facts": _facts(summary),
         "with_errors": any("error" in word for word in words),
         "classes": summary["classes"],
         "number": number_format(value for word in words for value in (word["sum"], word["mean"])),
-        # In the order of the columns, so that right answers stand on the diagonal; then labels that no class has.
-        "confusion": sorted(
-            summary["confusion"].items(),
-            key=lambda row: labels.index(row[0]) if row[0] in summary["classes"] else len(labels),
-        ),
+        "confusion": ordered_confusion(summary),
         "cells": cells or {},
         "example_pages": pages,
     }
+
+
+def ordered_confusion(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, int]]]:
+    """Rows in the order of the columns, so that right answers stand on the diagonal; then labels that no class has."""
+    labels = list(summary["classes"])
+    rows = summary["confusion"].items()
+    return sorted(rows, key=lambda row: labels.index(row[0]) if row[0] in summary["classes"] else len(labels))
 
 
 def _sheets(view: Mapping[str, Any]) -> tuple[str, ...]:
@@ -108,12 +113,12 @@ def render_report_index(
         passes: of the model over each text.
         judged: what was measured of the scores on texts like these, in place of what the fit says of itself.
     """
-    number_of = _number_labels(summary, groups)
+    number_of = number_labels(summary, groups)
     complete = len(rows) == summary["texts"]
     # The script's list can show the texts of a cell only where it has all of them.
-    cells = _cells(groups, number_of if complete else None)
+    cells = confusion_cells(groups, number_of if complete else None)
     told_apart = {} if judged is None and method["skill"] is None else dict.fromkeys(("skill", "absolute_skill", "r2"))
-    addresses = [_address(name) for name in pages]
+    addresses = [address_of(name) for name in pages]
     predicted, gold = ({row[column] for row in rows} for column in (2, 4))
     view = _summary_view(summary, cells, addresses)
     return fill_page(
@@ -125,7 +130,7 @@ def render_report_index(
         about=explained({**method, **told_apart}, passes),
         trust=describe_fit(method) if judged is None else describe_judgement(judged),
         model=model_name(model),
-        groups=[{**group, "pages": [_address(name) for name in group["pages"]]} for group in groups],
+        groups=[{**group, "pages": [address_of(name) for name in group["pages"]]} for group in groups],
         listed=None if complete else f"{len(rows):,}",
         golds=[(number, label) for label, number in number_of.items() if label in gold],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
@@ -133,31 +138,35 @@ def render_report_index(
             "pages": addresses,
             "labels": [without_controls(label) for label in number_of],
             "words": [without_controls(word) for word in words],
-            "rows": [_script_row(row, number_of) for row in rows],
+            "rows": [script_row(row, number_of) for row in rows],
         },
         **view,
     )
 
 
-def _number_labels(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def number_labels(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Numbers for the script: any string may be a label, also "" and one that a form would change."""
     labels = list(summary["classes"])
     labels += sorted({group[name] for group in groups for name in ("gold", "predicted")} - {None, *labels})
     return {label: index for index, label in enumerate(labels)}
 
 
-def _cells(
+def confusion_cells(
     groups: Sequence[Mapping[str, Any]], number_of: Mapping[str, int] | None
 ) -> dict[tuple[str, str], tuple[str, tuple[int, int] | None]]:
     """Where the cells of the confusion table lead: a page, and with the script the list of texts."""
     return {
-        (gold, predicted): (_address(group["pages"][0]), (number_of[gold], number_of[predicted]) if number_of else None)
+        (gold, predicted): (
+            address_of(group["pages"][0]),
+            (number_of[gold], number_of[predicted]) if number_of else None,
+        )
         for group in groups
         if (gold := group["gold"]) is not None and (predicted := group["predicted"]) is not None
     }
 
 
-def _script_row(row: Sequence[Any], number_of: Mapping[str, int]) -> list[Any]:
+def script_row(row: Sequence[Any], number_of: Mapping[str, int]) -> list[Any]:
+    """A row of the list with the numbers of its labels."""
     number, id_, predicted, value, gold, beginning, *rest = row
     labels = number_of.get(predicted), number_of.get(gold)
     return [number, without_controls(id_), labels[0], value, labels[1], without_controls(beginning), *rest]
@@ -204,5 +213,6 @@ def _lean_card(entry: Mapping[str, Any], unit: str) -> dict[str, Any]:
     }
 
 
-def _address(name: str) -> Markup:
+def address_of(name: str) -> Markup:
+    """The address of a file below the index."""
     return Markup(quote(name))

@@ -49,12 +49,13 @@ def fill_page(
     rules: str = "",
     script: str | None = None,
     of_errors: tuple[str, str] | None = None,
+    images: bool = False,
     **values: Any,
 ) -> str:
     """A page of `templates`, made of values alone; `styles` are sheets beside those of every page, `rules` further CSS.
 
     `of_errors` is the `error_legend` of its explanations; `script` is one file of `templates`, which stands at the end
-    of the page and is allowed by its hash.
+    of the page and is allowed by its hash. With `images`, so are images that stand in the page as data.
     """
     style = _style("highlight.css", "page.css", *styles, *_sheets_of(of_errors)) + rules
     code = "" if script is None else _script(script)
@@ -66,6 +67,7 @@ def fill_page(
         script=Markup(code),
         script_hash=_csp_hash(code),
         of_errors=of_errors,
+        images=images,
         **values,
     )
 
@@ -161,7 +163,7 @@ def card_of(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
             {"piece": token["piece"], "span": _span(token), "score": number(token["score"], token.get("error"))}
             for token in tokens
         ],
-        "layers": _layers(layer_sums(explanation)),
+        "layers": layer_strip(layer_sums(explanation)),
         "library": explanation.get("library", ""),
         **_classes(explanation, drawn),
     }
@@ -174,7 +176,7 @@ def _span(token: Mapping[str, Any]) -> str:
     return f"{text}{token['start']}\u2013{token['end']}"
 
 
-def _layers(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
+def layer_strip(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
     """Geometry of the layer strip: one bar up and one down per depth, around a common zero line."""
     if not sums:
         return None

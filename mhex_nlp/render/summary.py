@@ -53,9 +53,9 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
     if heads is not None and not heads["agrees"]:
         facts.append(("the heads choose", heads["label"]))
     return Summary(
-        answers=tuple(_answers(prediction)),
-        others=tuple(_others(prediction)),
-        target=None if foil is None and _is_prediction(prediction, target) else target["label"],
+        answers=tuple(answers_of(prediction)),
+        others=tuple(others_of(prediction)),
+        target=None if foil is None and is_prediction(prediction, target) else target["label"],
         foil=None if foil is None else foil["label"],
         explained=explained(explanation["method"], explanation.get("passes", 1)),
         facts=tuple(facts),
@@ -118,7 +118,8 @@ def _plain_format(scores: Iterable[float]) -> Callable[[float], str]:
     return lambda score: f"{round(score, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no "-0.00"
 
 
-def _answers(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
+def answers_of(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is predicted, each label or output with its probability or value."""
     probabilities = prediction.get("probabilities") or {}
     if "value" in prediction:
         value = prediction["value"]
@@ -131,13 +132,14 @@ def _answers(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(prediction["label"]), "" if probability is None else percent(probability))]
 
 
-def _others(prediction: Mapping[str, Any], count: int = 2) -> list[tuple[str, str]]:
+def others_of(prediction: Mapping[str, Any], count: int = 2) -> list[tuple[str, str]]:
+    """The next most probable classes."""
     predicted = prediction.get("labels", [prediction["label"]])
     rest = [(p, label) for label, p in (prediction.get("probabilities") or {}).items() if label not in predicted]
     return [(label, percent(p)) for p, label in sorted(rest, key=lambda pair: -pair[0])[:count]]
 
 
-def _is_prediction(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
+def is_prediction(prediction: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
     if "value" in prediction:
         return not isinstance(prediction["value"], list)
     if "labels" in prediction:

@@ -115,6 +115,9 @@ class MhexCallback(TrainerCallback):
                 f"Trainer keeps the labels from the model with {' and '.join(withheld)}, so deep_supervision_loss "
                 "would never reach the MHEX heads; leave it out."
             )
+        if (self.texts or self.masked_words) and model.task == "image_classification":
+            name = "texts" if self.texts else "masked_words"
+            raise ValueError(f"{name} must be left out for {type(model).__name__}, which reads images.")
         if (self.texts or self.masked_words) and self._tokenizer(kwargs) is None:
             raise ValueError("tokenizer must be given to MhexCallback or, as processing_class, to Trainer.")
         if self.texts and model.task != "sequence_classification":

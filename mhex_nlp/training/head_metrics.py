@@ -18,7 +18,7 @@ from ..models.tasks.sequence_classification import IGNORE_INDEX, problem_type
 
 def score_name(config: PretrainedConfig, task: ModuleType = sequence_classification) -> str:
     """What `head_scores` gives: "mse" for regression, else "accuracy"."""
-    return "mse" if task is sequence_classification and problem_type(config) == "regression" else "accuracy"
+    return "accuracy" if hasattr(task, "choices") or problem_type(config) != "regression" else "mse"
 
 
 def head_scores(
@@ -37,7 +37,7 @@ def head_scores(
         (L,) float32, and () float32: how many labels it was measured on.
     """
     logits, labels = head_logits.detach().float(), labels.to(head_logits.device)
-    if task is not sequence_classification:
+    if hasattr(task, "choices"):  # where labels are read at positions
         scored = [_accuracy(*one) for one in task.choices(logits, labels)]
         right, count = (sum(parts) for parts in zip(*scored, strict=True))
         return right / count.clamp(min=1), count

@@ -12,12 +12,16 @@ import pytest
 
 from helpers.browser_watch import OPEN_DETAILS, Watched
 from helpers.html import contrast, hex_colour
+from helpers.image_examples import CLASSES as IMAGE
+from helpers.image_examples import UNTRUSTED, drawn_picture
 from helpers.positioned_examples import ANSWER, NO_ENTITY, OVERLAPPING, SOURCES, entity_report
 from helpers.positioned_examples import REFINED as ENTITIES
 from helpers.render_examples import CHINESE, MULTI_LABEL, NEGATIVE, PAIR, POSITIVE, REGRESSION, refined
 from helpers.report_examples import example
 from mhex_nlp import Explanation, compare_explanations, write_report
 from mhex_nlp.render import (
+    image_fragment,
+    image_page,
     render_context_page,
     render_entity_report,
     render_fragment,
@@ -79,6 +83,8 @@ PAGES: dict[str, Callable[[Path], str | Path]] = {
     "entities fragment": lambda folder: FRAME.format(render_positioned_fragment(ENTITIES)),
     "entity report": lambda folder: render_entity_report(entity_report(), ["p-0.html", "p-1.html"]),
     "context": lambda folder: render_context_page(SOURCES),
+    "image": lambda folder: image_page(IMAGE, drawn_picture()),
+    "image fragment": lambda folder: FRAME.format(image_fragment(UNTRUSTED)),
     "report index": lambda folder: report(folder / "report"),
     "report page": lambda folder: report(folder / "report").parent / "texts" / "g000-0002.html",
 }
@@ -162,6 +168,9 @@ def test_signs_show_without_colour(watched: Watched, tmp_path: Path, kind: str) 
     if kind == "summary":
         sides = page.eval_on_selector_all(".p, .n", "all => all.map(e => getComputedStyle(e).borderLeftStyle)")
         assert set(sides) == {"solid", "double"}
+        return
+    if kind.startswith("image"):
+        assert page.locator(".stage .hatch").count() and page.locator(".edge.dash").count()
         return
     lines = page.eval_on_selector_all(
         "[class^='w ']",

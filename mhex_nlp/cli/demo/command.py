@@ -11,15 +11,18 @@ EXAMPLE = """example:
   mhex demo --output demo-output
   mhex demo --task ner --output demo-ner
   mhex demo --task lm --output demo-lm
+  mhex demo --images --output demo-images
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex demo`."""
     add = parser.add_argument
-    add("--task", choices=("classification", "ner", "lm"), default="classification", help="(default: %(default)s)")
+    tasks = ("classification", "ner", "lm", "images")
+    add("--task", choices=tasks, default="classification", help="(default: %(default)s)")
+    add("--images", dest="task", action="store_const", const="images", help="a small image classifier (experimental)")
     add("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
-    add("--epochs", type=int, default=6, help="passes over the training sentences (default: %(default)s)")
+    add("--epochs", type=int, help="passes over the training data (default: 6, of images 8)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
     add("--no-comparison", dest="comparison", action="store_false", help="skip the plain model trained beside it")
 
@@ -31,6 +34,12 @@ def run(args: argparse.Namespace) -> int:
 
         run_lm_demo(args.output, seed=args.seed)
         return 0
+    if args.task == "images":
+        from .images import EPOCHS, run_image_demo
+
+        run_image_demo(args.output, epochs=EPOCHS if args.epochs is None else args.epochs, seed=args.seed)
+        return 0
+    args.epochs = 6 if args.epochs is None else args.epochs
     if args.task == "ner":
         from .ner import run_ner_demo
 

@@ -15,7 +15,11 @@ from ...inputs.folders import check_folder, check_plain, read_object
 
 MARKER = "mhex-demo.json"
 _SCRATCH = ".mhex-demo-"
-_FILES = {"classification": ("explanations.jsonl", "report.html"), "ner": ("entities.jsonl", "entities.html")}
+_FILES = {
+    "classification": ("explanations.jsonl", "report.html"),
+    "ner": ("entities.jsonl", "entities.html"),
+    "images": ("explanations.jsonl", "image.html"),
+}
 
 
 def check_output(output: Path, task: str = "classification") -> None:

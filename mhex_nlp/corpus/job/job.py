@@ -9,9 +9,7 @@ number. No more than three parts are held in memory: one that is explained, and 
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
-import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,26 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ..._version import __version__
-from ...explain.base import ExplainerBase
 from ...explain.json_form import dumps
-from ...explain.request import Request
-from ...inputs.encoding import TokenisedText
-from ...inputs.texts import warn
 from ...models.weights_hash import model_hash
-from ...render import render_summary
 from ..atomic_files import durable
-from ..columns import ColumnOptions
-from ..explained_rows import ExplainedRow, explain_rows, summary_labels, tokenise_rows
-from ..gold_tags import tagged_rows
 from ..judged import SampleJudgement, figures_of, kept_judgement, write_judgement
 from ..judging import Sample, judge_rows
-from ..labelled_rows import labelled_rows
 from ..readers.rows import Row, RowSource
-from ..summary import CorpusSummary
 from .folder import ERRORS, MANIFEST, SCHEMA, SUMMARY, SUMMARY_PAGE, part_name, settings_key
 from .ledger import Ledger
-from .parts import write_part
 from .progress import JobProgress
+from .work import TextWork, Work, work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +47,17 @@ class _Part:
     index: int
     rows: list[Row]
     digest: str
-    items: list[TokenisedText | str]
+    items: Sequence[Any]  # what the work's `prepare` made of the rows
 
 
 def run_job(
-    explainer: ExplainerBase[Any],
+    explainer: Any,
     source: RowSource,
     output: Path,
     *,
-    request: Request,
+    request: Any,
     formats: Sequence[str],
-    columns: ColumnOptions,
+    columns: Any,
     settings: Mapping[str, Any],
     state: Any,
     part_rows: int = 1000,
@@ -85,9 +73,9 @@ def run_job(
         explainer: how to explain.
         source: the rows.
         output: a folder: new, empty, or of an earlier run.
-        request: what `explainer.request` made of the options.
+        request: what `explainer.request` made of the options; of images, the options of a call themselves.
         formats: "jsonl", "parquet", "html": the files of each part.
-        columns: what stands in the columns of Parquet files.
+        columns: what stands in the columns of Parquet files: `ColumnOptions`, of images `ImageColumnOptions`.
         settings: what the output depends on, as JSON; a run with others is refused.
         state: accelerate's `Accelerator`, or a `SingleProcess`.
         part_rows: rows of the input in a part.
@@ -105,9 +93,10 @@ def run_job(
         OSError: the folder cannot be written to, the disk is full. What is finished stays valid, and the same call
             goes on from there.
     """
-    rows = labelled_rows(_read(source), source, request.table.gold, part_rows)
-    if source.columns.rationale is not None:
-        rows = tagged_rows(rows, request.table.labels)
+    work = work_of(explainer, request, formats, columns)
+    if judge and not isinstance(work, TextWork):
+        raise ValueError("judge is for texts: fits of images are judged on the images that they hold out.")
+    rows = work.rows(_read(source), source, part_rows)
     ledger = Ledger(output, state.process_index, settings, formats)
     try:
         if state.is_main_process:
@@ -118,14 +107,14 @@ def run_job(
         finished = ledger.finished(lambda part: part % state.num_processes == state.process_index)
         digests: list[str] = []
         sample = Sample(judge, request.seed) if judge and state.is_main_process else None
-        with JobProgress(progress and state.is_main_process, state.num_processes) as bar:
-            parts = _parts(explainer, rows, part_rows, finished, ledger.rows_before(), state, digests, sample)
+        with JobProgress(progress and state.is_main_process, state.num_processes, work.noun) as bar:
+            parts = _parts(work, rows, part_rows, finished, ledger.rows_before(), state, digests, sample)
             for part in _prefetch(parts):
                 ledger.begin()
-                ledger.add(_explain_part(part, explainer, request, formats, columns, ledger))
+                ledger.add(_explain_part(part, work, ledger))
                 bar.advance(len(part.rows), source.share_read())
         state.wait_for_everyone()
-        return _finish(ledger, explainer, settings, digests, sample) if state.is_main_process else None
+        return _finish(ledger, work, settings, digests, sample) if state.is_main_process else None
     except OSError as error:
         raise _explain_os_error(error, output) from error
     finally:
@@ -150,7 +139,7 @@ def _read(source: RowSource) -> Iterator[Row]:
 
 
 def _parts(
-    explainer: ExplainerBase[Any],
+    work: Work,
     rows: Iterator[Row],
     size: int,
     finished: Mapping[int, Mapping[str, Any]],
@@ -159,7 +148,7 @@ def _parts(
     digests: list[str],
     sample: Sample | None,
 ) -> Iterator[_Part]:
-    """The parts that are left to this process, tokenised; checks those that are finished.
+    """The parts that are left to this process, prepared; checks those that are finished.
 
     `known` is how many rows an earlier run found in all; `digests` gets that of each part that there is, and `sample`
     all rows.
@@ -172,7 +161,7 @@ def _parts(
             return
         if known is not None and chunk[-1].number >= known:
             raise _other_rows(f"{known} ", "more")
-        digest = _digest(chunk)
+        digest = work.digest(chunk)
         digests.append(digest)
         if sample is not None:
             sample.add(chunk)
@@ -180,7 +169,7 @@ def _parts(
             if finished[index]["digest"] != digest:
                 raise _other_rows("", f"others among rows {chunk[0].number} to {chunk[-1].number}")
         elif index % state.num_processes == state.process_index:
-            yield _Part(index, chunk, digest, tokenise_rows(explainer, chunk))
+            yield _Part(index, chunk, digest, work.prepare(chunk))
 
 
 def _other_rows(count: str, difference: str) -> ValueError:
@@ -224,56 +213,30 @@ def _prefetch(parts: Iterator[_Part]) -> Iterator[_Part]:
         thread.join(1.0)  # what it has set for the process, such as how warnings are shown, is put back before we leave
 
 
-def _digest(rows: Sequence[Row]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for row in rows:
-        cells = [row.id, row.text, row.text_pair, row.label, row.problem]
-        cells += [] if row.rationale is None else [repr(row.rationale)]
-        digest.update(json.dumps(cells).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _explain_part(
-    part: _Part,
-    explainer: ExplainerBase[Any],
-    request: Request,
-    formats: Sequence[str],
-    columns: ColumnOptions,
-    ledger: Ledger,
-) -> dict[str, Any]:
+def _explain_part(part: _Part, work: Work, ledger: Ledger) -> dict[str, Any]:
     """Explains and writes a part; its record for the ledger."""
-    summary, rows, explained, errors = CorpusSummary(summary_labels(explainer)), [], [], []
-    for row, result in zip(part.rows, explain_rows(explainer, request, part.items), strict=True):
+    summary, rows, explained, errors = work.summary(), [], [], []
+    for row, result in zip(part.rows, work.explain(part.rows, part.items), strict=True):
         if isinstance(result, str):
             errors.append({"row": row.number, "id": row.id, "reason": result})
         else:
             rows.append(row)
             explained.append(result)
             summary.add(result, row.rationale if row.label is None else str(row.label))
-    _warn_of_cuts(rows, explained)
     return {
         "part": part.index,
         "rank": ledger.rank,
         "rows": len(part.rows),
         "digest": part.digest,
-        "files": write_part(ledger.folder, part_name(ledger.rank, part.index), rows, explained, formats, columns),
+        "files": work.write(ledger.folder, part_name(ledger.rank, part.index), rows, explained),
         "errors": errors,
         "summary": summary.to_record(),
     }
 
 
-def _warn_of_cuts(rows: Sequence[Row], explained: Sequence[ExplainedRow]) -> None:
-    """Warns of the first text of a part that was cut; the closing line counts them all."""
-    cut = [(row.number, text.item) for row, text in zip(rows, explained, strict=True) if text.item.truncated]
-    if cut:
-        number, item = cut[0]
-        more = f" (and {len(cut) - 1} more from row {rows[0].number} to {rows[-1].number})" if len(cut) > 1 else ""
-        warn(f"row {number}{more}: {item.cut_note()}")
-
-
 def _finish(
     ledger: Ledger,
-    explainer: ExplainerBase[Any],
+    work: Work,
     settings: Mapping[str, Any],
     digests: Sequence[str],
     sample: Sample | None,
@@ -284,7 +247,7 @@ def _finish(
         if finished.get(index, {}).get("digest") != digest:
             raise ValueError(f"output must keep what is written there, got {ledger.folder} without part {index}.")
     ledger.remove_leftovers(finished)
-    summary, parts, errors, rows = CorpusSummary(summary_labels(explainer)), [], 0, 0
+    summary, parts, errors, rows = work.summary(), [], 0, 0
     with durable(ledger.folder / ERRORS) as file:
         for record in ledger.records(finished):
             for error in record["errors"]:
@@ -294,15 +257,16 @@ def _finish(
             summary.merge(record["summary"])
             parts.append({key: record[key] for key in ("part", "rank", "rows")} | {"files": record["files"]})
     rows_hash = settings_key({"parts": list(digests)})
-    judgement = _judged(ledger.folder, explainer, settings, rows_hash, sample)
+    judgement = _judged(ledger.folder, work.explainer, settings, rows_hash, sample)
     answers = summary.report()
     if judgement is not None:
         answers["judgement"] = figures_of(judgement)
     counts = {"rows": rows, "explained": summary.texts, "truncated": summary.truncated, "errors": errors}
     ledger.write_json(SUMMARY, {"schema": "mhex-summary/1", **counts, **answers})
     pages = [name for part in parts for name in part["files"] if name.endswith(".html")]
-    with durable(ledger.folder / SUMMARY_PAGE) as file:
-        file.write(render_summary({**counts, **answers}, pages).encode())
+    if (page := work.page({**counts, **answers}, pages)) is not None:
+        with durable(ledger.folder / SUMMARY_PAGE) as file:
+            file.write(page.encode())
     ledger.tidy(finished)
     head = {"schema": SCHEMA, "complete": True, "library": f"mhex_nlp {__version__}"}
     about = {"settings": dict(settings), **counts, "rows_hash": rows_hash}
@@ -311,7 +275,7 @@ def _finish(
 
 
 def _judged(
-    folder: Path, explainer: ExplainerBase[Any], settings: Mapping[str, Any], rows_hash: str, sample: Sample | None
+    folder: Path, explainer: Any, settings: Mapping[str, Any], rows_hash: str, sample: Sample | None
 ) -> SampleJudgement | None:
     """What is kept in the folder of these weights, settings and rows, or else measured now, where it is asked for."""
     weights = settings.get("weights") or model_hash(explainer.model)

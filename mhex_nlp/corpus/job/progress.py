@@ -14,10 +14,12 @@ _PAUSE = 10.0  # seconds between two plain lines
 
 
 class JobProgress:
-    """Texts a second and time left, on stderr; of this process, which does a share like any of `processes`."""
+    """Texts a second and time left, on stderr; of this process, which does a share like any of `processes`; `noun` is
+    what it calls them.
+    """
 
-    def __init__(self, shown: bool = True, processes: int = 1) -> None:
-        self._processes, self._shown = processes, shown
+    def __init__(self, shown: bool = True, processes: int = 1, noun: str = "texts") -> None:
+        self._processes, self._shown, self._noun = processes, shown, noun
         self._texts, self._start, self._last_line = 0, time.perf_counter(), time.perf_counter()
         self._first_share: float | None = None
         self._bar: Progress | None = None
@@ -40,7 +42,7 @@ class JobProgress:
         self._texts += texts
         now = time.perf_counter()
         speed = self._texts * self._processes / max(now - self._start, 1e-9)
-        shown = f"{self._texts * self._processes:,} texts, {speed:,.0f} texts/s"
+        shown = f"{self._texts * self._processes:,} {self._noun}, {speed:,.0f} {self._noun}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=share or 0.0, speed=shown)
         elif self._shown and now - self._last_line >= _PAUSE:

@@ -124,6 +124,8 @@ class StreamedRows(RowSource):
         if self._checked:
             columns.check(dataset.column_names, shown)
             dataset = dataset.select_columns(columns.names)
+        if dataset.features is not None:
+            dataset = dataset.decode(False)  # a cell that cannot be decoded would end the stream
         self._dataset, self.label_names = dataset, _label_names(dataset.features, columns)
 
     def _entries(self) -> Iterator[Mapping[str, Any] | str]:

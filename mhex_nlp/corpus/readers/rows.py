@@ -14,7 +14,8 @@ from ...inputs.texts import repair_surrogates
 MAX_CHARACTERS = 1_000_000  # of a text
 _OTHERS = 1 << 16  # bytes of a row beside its texts that are always let in
 
-_PARTS = {"the text": "text", "the second text": "text_pair", "the label": "label"}  # how problems call the columns
+# how problems call the columns
+_PARTS = {"the text": "text", "the second text": "text_pair", "the label": "label", "the image": "image"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Row:
             cell.
         problem: why the row cannot be explained, in one sentence.
         rationale: the cell of the rationale column as it stands in the source.
+        image: of a source of images, what `load_image` takes: {"bytes", "path"}.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Row:
     label: str | int | None
     problem: str | None = None
     rationale: Any = None
+    image: Any = None
 
 
 class RowSource(ABC):
@@ -141,12 +144,12 @@ class RowColumns:
         if isinstance(cells, str):
             return Row(number, str(number), "", None, None, cells)
         texts: list[Any] = [cells.get(name) for name in (self.text, self.text_pair) if name is not None]
-        row_id = _id(cells.get(self.id) if self.id else None, number)
-        label = _label(cells.get(self.label)) if self.label else None
+        row_id = id_of(cells.get(self.id) if self.id else None, number)
+        label = label_of(cells.get(self.label)) if self.label else None
         problems = map(self._text_problem, texts, ("the text", "the second text"))
         problem = next((problem for problem in problems if problem is not None), None)
         if self.needs_label and problem is None:
-            problem = _label_problem(cells.get(self.label or ""))
+            problem = label_problem(cells.get(self.label or ""))
         if problem is not None:
             return Row(number, row_id, "", None, label, problem)
         return Row(
@@ -189,7 +192,8 @@ def text_problem(value: Any, name: str = "the text") -> str | None:
     return None if value.strip() else f"{name} is empty"
 
 
-def _label_problem(value: Any) -> str | None:
+def label_problem(value: Any) -> str | None:
+    """Why a cell is no class to train on, in one sentence; `None` where it is one."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "the label is missing"
     if value != value:
@@ -199,13 +203,15 @@ def _label_problem(value: Any) -> str | None:
     return f"the label must be a class name or an integer, got {value!r:.80}"
 
 
-def _id(cell: Any, number: int) -> str:
+def id_of(cell: Any, number: int) -> str:
+    """The cell as an id, or the number of its row where it is empty."""
     if cell is None or cell == "":
         return str(number)
     return repair_surrogates(cell) if isinstance(cell, str) else str(cell)
 
 
-def _label(cell: Any) -> str | int | None:
+def label_of(cell: Any) -> str | int | None:
+    """The cell as a label; `None` where it is empty."""
     if cell is None or cell == "" or cell != cell:  # the last: NaN, which pandas writes for an empty cell
         return None
     if isinstance(cell, str):

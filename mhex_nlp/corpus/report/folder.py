@@ -12,18 +12,18 @@ from ..atomic_files import durable, temporary_for
 
 INDEX = "index.html"
 _MARKER, _MARK = "mhex-report.txt", b"This folder is a report of mhex_nlp; a new report replaces it.\n"
-_REPORT_FILE = re.compile(r"index\.html|mhex-report\.txt|texts/g\d+-\d+\.html")
+_REPORT_FILE = re.compile(r"index\.html|mhex-report\.txt|(?:texts|images)/g\d+-\d+\.html")
 
 
-def page_name(group: int, number: int) -> str:
-    """The name, in the folder, of a group's page of texts."""
-    return f"texts/g{group:03}-{number:04}.html"
+def page_name(group: int, number: int, pages: str = "texts") -> str:
+    """The name, in the folder, of a group's page of texts or images."""
+    return f"{pages}/g{group:03}-{number:04}.html"
 
 
 class ReportFolder:
     """Writes the files of one report, and then removes those that only an earlier report has."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], pages: str = "texts") -> None:
         self.path = Path(path)
         check_folder(self.path, "output_dir")
         names = self._names()
@@ -36,7 +36,7 @@ class ReportFolder:
                 f"holds {strange[0]}."
             )
         self._written = {_MARKER}
-        (self.path / "texts").mkdir(parents=True, exist_ok=True)
+        (self.path / pages).mkdir(parents=True, exist_ok=True)
         self._write(_MARKER, _MARK)
 
     def write(self, name: str, page: str) -> None:

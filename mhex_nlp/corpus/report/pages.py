@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...explain.explanation import Explanation
 from ...explain.gold_labels import class_of
+from ...explain.images.explanation import ImageExplanation
 from ...explain.positioned import PositionedExplanation
 from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
-from ..jsonl import AnyExplanation
+from ..jsonl import TextExplanation
 from ..judged import SampleJudgement, figures_of
 from .counts import Gathering, shown_label
 from .entities import write_entities
-from .folder import INDEX, ReportFolder, page_name
+from .folder import INDEX, ReportFolder
+from .grouped import GroupedPages
 
 if TYPE_CHECKING:
     from ...explain.judgement import Judgement
@@ -28,7 +30,7 @@ Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
 
 def write_report(
-    explanations: Iterable[AnyExplanation],
+    explanations: Iterable[TextExplanation],
     output_dir: str | os.PathLike[str],
     *,
     labels: Labels | None = None,
@@ -78,10 +80,11 @@ def write_report(
     pairs = _with_labels(chain([example], _of_kind(stream, Explanation)), labels, classes)
     first = next(pairs)
     folder = ReportFolder(output_dir)
-    pages = _Pages(folder, unit, page_texts, title)
+    pages = GroupedPages(folder, page_texts, partial(render_report_page, title=title, unit=unit))
     gathering = Gathering(classes)
     for number, (explanation, gold) in enumerate(chain([first], pairs)):
-        gathering.add(explanation, number, gold, pages.add(explanation, number, gold))
+        entry = {"explanation": explanation.to_dict(), "number": number, "gold": gold}
+        gathering.add(explanation, number, gold, pages.add(entry, gold, shown_label(explanation)))
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
         warn("labels know none of the explanations: their ids differ, or all labels are None.")
@@ -99,7 +102,7 @@ def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
 
 
 def _index(
-    gathering: Gathering, pages: _Pages, example: Explanation, title: str, judged: Mapping[str, Any] | None
+    gathering: Gathering, pages: GroupedPages, example: Explanation, title: str, judged: Mapping[str, Any] | None
 ) -> str:
     form = example.to_dict()
     return render_report_index(
@@ -116,62 +119,6 @@ def _index(
     )
 
 
-@dataclass
-class _Group:
-    """Texts of one answer: predicted as `predicted`, and where it is known labelled `gold`."""
-
-    index: int
-    gold: str | None
-    predicted: str | None
-    pages: list[str] = field(default_factory=list)
-    count: int = 0
-    last_page: int = 0  # its number, among those of all groups
-    entries: list[dict[str, Any]] = field(default_factory=list)  # of the last page, which is not written yet
-
-
-class _Pages:
-    """The pages of texts: one open page for each group, written when the next text of the group comes."""
-
-    def __init__(self, folder: ReportFolder, unit: str, size: int, title: str) -> None:
-        self.folder, self.unit, self.size, self.title = folder, unit, size, title
-        self.groups: dict[tuple[str | None, str | None], _Group] = {}
-        self.names: list[str] = []  # of all pages, in the order in which they were begun
-
-    def add(self, explanation: Explanation, number: int, gold: str | None) -> int:
-        """Puts a text on a page; the number of that page among `names`."""
-        key = (gold, shown_label(explanation))
-        group = self.groups.setdefault(key, _Group(len(self.groups), *key))
-        if group.count % self.size == 0:
-            if group.pages:
-                self._write(group, more=True)
-            group.pages.append(page_name(group.index, len(group.pages) + 1))
-            group.last_page = len(self.names)
-            self.names.append(group.pages[-1])
-        group.count += 1
-        group.entries.append({"explanation": explanation.to_dict(), "number": number, "gold": gold})
-        return group.last_page
-
-    def finish(self) -> None:
-        """Writes the pages that are still open."""
-        for group in self.groups.values():
-            self._write(group, more=False)
-
-    def _write(self, group: _Group, more: bool) -> None:
-        number = len(group.pages)
-        page = render_report_page(
-            group.entries,
-            title=self.title,
-            gold=group.gold,
-            predicted=group.predicted,
-            number=number,
-            previous=Path(group.pages[-2]).name if number > 1 else None,
-            following=Path(page_name(group.index, number + 1)).name if more else None,
-            unit=self.unit,
-        )
-        self.folder.write(group.pages[-1], page)
-        group.entries = []
-
-
 def classes_of_model(explanation: Explanation) -> list[str]:
     """The classes of the model that an explanation is of, in id order; none for regression, and for places in texts."""
     return (
@@ -179,8 +126,10 @@ def classes_of_model(explanation: Explanation) -> list[str]:
     )
 
 
-def _checked(explanations: Iterable[Any]) -> Iterator[AnyExplanation]:
+def _checked(explanations: Iterable[Any]) -> Iterator[TextExplanation]:
     for index, explanation in enumerate(iter_rows(explanations, "explanations", "an iterable of explanations")):
+        if isinstance(explanation, ImageExplanation):
+            raise TypeError("explanations must be of texts, got some of images: write_image_report takes them.")
         if not isinstance(explanation, Explanation | PositionedExplanation):
             raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
         yield explanation

@@ -9,13 +9,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from . import question_answering, sequence_classification, token_classification
+from . import image_classification, question_answering, sequence_classification, token_classification
 from .names import Task, task_of
 
 _MODULES: dict[Task, ModuleType] = {
     "sequence_classification": sequence_classification,
     "token_classification": token_classification,
     "question_answering": question_answering,
+    "image_classification": image_classification,
 }
 
 

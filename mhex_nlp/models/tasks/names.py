@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-Task = Literal["sequence_classification", "token_classification", "question_answering"]
+Task = Literal["sequence_classification", "token_classification", "question_answering", "image_classification"]
 SUFFIXES: dict[str, Task] = {
     "ForSequenceClassification": "sequence_classification",
     "ForTokenClassification": "token_classification",
     "ForQuestionAnswering": "question_answering",
+    "ForImageClassification": "image_classification",
 }
 KINDS: dict[Task, str] = {
     "sequence_classification": "a text classifier (...ForSequenceClassification)",
     "token_classification": "a token classifier (...ForTokenClassification)",
     "question_answering": "a model for question answering (...ForQuestionAnswering)",
+    "image_classification": "an image classifier (...ForImageClassification)",
 }
 
 

@@ -81,7 +81,7 @@ def check_labels(labels: Tensor, config: PretrainedConfig, batch_size: int) -> N
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise TypeError(f"labels must be integer class ids for single-label classification, got {dtype}.")
         if labels.numel() != batch_size:
-            raise ValueError(f"labels must be ({batch_size},), one class id a text, got {tuple(labels.shape)}.")
+            raise ValueError(f"labels must be ({batch_size},), one class id each, got {tuple(labels.shape)}.")
         bad = _where(labels, (labels != IGNORE_INDEX) & ((labels < 0) | (labels >= classes)))
         if bad.numel():
             raise ValueError(f"labels must be class ids from 0 to {classes - 1} (or -100), got {bad[0].item()}.")

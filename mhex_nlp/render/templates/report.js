@@ -77,7 +77,7 @@
       (!word || strong.some((sign) => wanted.has(Math.abs(sign)))));
     const by = { unsure: (a, b) => a[3] - b[3], sure: (a, b) => b[3] - a[3] }[asked.sort];
     if (by) found.sort(by);
-    count.textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} texts`;
+    count.textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${form.dataset.of}`;
     list.replaceChildren();
     shown = 0;
     show();

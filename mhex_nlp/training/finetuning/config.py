@@ -31,8 +31,10 @@ class FinetuneConfig:
     """What `finetune` trains, on what, and how.
 
     Args:
-        model: name or folder of a model; heads are added where it has none.
-        data: a CSV, TSV, JSON, JSONL or Parquet file, a folder, the name of a hub dataset, or a `datasets` object.
+        model: name or folder of a model; heads are added where it has none. An image model may be a folder with its
+            config and image processor alone, which is trained from random weights.
+        data: a CSV, TSV, JSON, JSONL or Parquet file, a folder, the name of a hub dataset, or a `datasets` object; for
+            images also a folder with a folder a class.
         output_dir: gets the model, the tokenizer, `metrics.json` and `checkpoints/`.
         validation: a source of its own for validation; by default the data's own split, else a share of the texts.
         config_name: configuration of a hub dataset.
@@ -41,6 +43,7 @@ class FinetuneConfig:
         validation_share: part of the training split that validates where there is no validation split.
         text_column: column of the text.
         text_pair_column: column of a second text, such as a hypothesis.
+        image_column: column of the image, where `model` reads images (experimental); no augmentation is done.
         label_column: column of the label.
         max_characters: of a text; a longer one is an error.
         max_length: tokens a text is cut at; by default what the model takes.
@@ -86,6 +89,7 @@ class FinetuneConfig:
     validation_share: float = 0.1
     text_column: str = "text"
     text_pair_column: str | None = None
+    image_column: str = "image"
     label_column: str = "label"
     max_characters: int = 1_000_000
     max_length: int | None = None

@@ -12,13 +12,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from datasets.exceptions import DatasetGenerationError
 
 from ..._version import __version__
+from ...corpus.images.explained import load_row
+from ...corpus.readers.images import ImageColumns, image_columns
 from ...corpus.readers.opening import STANDARD_INPUT, Opener, open_split, split_openers
 from ...corpus.readers.records import DatasetRows
-from ...corpus.readers.rows import MAX_CHARACTERS, RowColumns, RowSource, complete_rows
+from ...corpus.readers.rows import MAX_CHARACTERS, Row, RowColumns, RowSource, complete_rows
 from ...explain.gold_labels import is_alike, listed, similar_classes
 from ...inputs.texts import warn
 
@@ -34,6 +36,7 @@ def load_splits(
     label_column: str = "label",
     text_pair_column: str | None = None,
     *,
+    image_column: str | None = None,
     validation: Source | None = None,
     config_name: str | None = None,
     train_split: str = "train",
@@ -49,6 +52,8 @@ def load_splits(
 
     Args:
         source: what `open_rows` reads from, but standard input, or a dataset at hand. A hub dataset is downloaded.
+        image_column: of images, which are read in place of texts: the splits have `image` then, undecoded, and every
+            image is decoded once to see that it can be. A folder with a folder a class has labels.
         text_column, label_column, text_pair_column: names in the source. Labels are names, whole numbers, booleans or a
             ClassLabel; ids follow the sorted values, integers as numbers. Validation labels are matched by name.
         validation: a source of its own for the validation split.
@@ -72,6 +77,9 @@ def load_splits(
         text_column, text_pair_column, label=label_column, needs_label=True, max_characters=max_characters
     )
     names = [name for name in (text_column, text_pair_column, label_column) if name is not None]
+    if image_column is not None:
+        columns = image_columns(source, image_column, label_column=label_column, needs_label=True)
+        names = [image_column, label_column]
     if len(columns.names) < len(names):
         raise ValueError(f"text, text pair and label must be columns of their own, got {names}.")
     openers = _openers(source, config_name)
@@ -117,19 +125,25 @@ def _load(source: Source, openers: dict[str, Opener], split: str, columns: RowCo
     rows = open_split(openers, split, columns, name, argument)
     if not isinstance(rows, DatasetRows):
         return _written(rows, split, name)
-    for _ in complete_rows(rows, split):
+    for _ in _usable_rows(rows, split):
         pass
-    ours = {columns.text: "text", columns.text_pair: "text_pair", columns.label: "label"}
+    if isinstance(columns, ImageColumns):
+        ours = {columns.image: "image", columns.label: "label"}
+    else:
+        ours = {columns.text: "text", columns.text_pair: "text_pair", columns.label: "label"}
     return rows.dataset.rename_columns({theirs: ours[theirs] for theirs in columns.names if theirs != ours[theirs]})
 
 
 def _written(source: RowSource, split: str, name: str) -> Dataset:
     """The rows of files as a dataset in the cache, labels by their names; made once for the same files."""
     columns = ["text", "text_pair", "label"] if source.columns.text_pair else ["text", "label"]
+    features = {column: Value("string") for column in columns}
+    if isinstance(source.columns, ImageColumns):
+        columns, features = ["image", "label"], {"image": Image(decode=False), "label": Value("string")}
 
     def examples() -> Iterator[dict[str, Any]]:
         kinds: set[str] = set()
-        for row in complete_rows(source, split):
+        for row in _usable_rows(source, split):
             kinds.add(type(row.label).__name__)
             if len(kinds) > 1:
                 raise ValueError(
@@ -145,11 +159,19 @@ def _written(source: RowSource, split: str, name: str) -> Dataset:
     try:
         return Dataset.from_generator(
             examples,
-            features=Features({column: Value("string") for column in columns}),
+            features=Features(features),
             fingerprint=hashlib.sha256(state.encode()).hexdigest()[:16],
         )
     except DatasetGenerationError as error:  # which says less than its cause
         raise error.__cause__ or error from None
+
+
+def _usable_rows(source: RowSource, split: str) -> Iterator[Row]:
+    """The rows, each of which has what it needs, images that can be decoded among it."""
+    for row in complete_rows(source, split):
+        if row.image is not None and isinstance(problem := load_row(row), str):
+            raise ValueError(f"split {split!r}, row {row.number} (counted from 0): {problem}")
+        yield row
 
 
 def _encode(splits: dict[str, Dataset], label_column: str, classes: Sequence[str]) -> dict[str, Dataset]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from accelerate import Accelerator, DataLoaderConfiguration, skip_first_batches
 from accelerate.utils import ProjectConfiguration, set_seed, tqdm
 from datasets import DatasetDict
 from torch.utils.data import DataLoader
-from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding, get_scheduler
+from transformers import AutoTokenizer, DataCollatorWithPadding, get_scheduler
 
+from ...explain.explainers import is_image_checkpoint
 from ...inputs.encoding import check_max_length
 from ...models.auto import AutoMhexModelForSequenceClassification
 from ...models.batches import longest_input
@@ -28,18 +28,15 @@ from .checkpoints import check_checkpoints, resume
 from .config import FinetuneConfig
 from .data import load_splits, tokenise_splits
 from .evaluator import Evaluator
+from .images import load_images
 from .loop import Progress, Run
-
-_SPLIT_OPTIONS = (
-    *("text_column", "label_column", "text_pair_column", "validation", "config_name", "train_split"),
-    *("validation_split", "validation_share", "seed", "max_characters"),
-)
+from .settings import SPLIT_OPTIONS, class_options, head_settings, named_classes
 
 
 def finetune(config: FinetuneConfig) -> dict[str, Any]:
     """Trains as `config` says, in this process or as one of those `accelerate launch` started.
 
-    Writes the model, the tokenizer, `metrics.json` and checkpoints to `config.output_dir`.
+    Writes the model, its tokenizer or image processor, `metrics.json` and checkpoints to `config.output_dir`.
 
     Returns:
         what `metrics.json` holds, on every process: the figures of `Evaluator` on the validation split, its `step`,
@@ -57,12 +54,11 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # nobody writes one before all have looked
     set_seed(config.seed)
     with accelerator.main_process_first():  # the others find it in the cache
-        splits, tokenizer, model = _load(config)
-    masking = MaskedWords(model, tokenizer, config.masked_words) if config.masked_words else None
+        parts = load_images(config) if is_image_checkpoint(str(config.model)) else _load(config, accelerator)
+    splits, processing, model, collate = parts
+    masking = MaskedWords(model, processing, config.masked_words) if config.masked_words else None
     labels = splits["train"].features["label"].names
-    run, train_loader, eval_loader = _prepare(
-        accelerator, config, model, _loaders(splits, tokenizer, config, accelerator)
-    )
+    run, train_loader, eval_loader = _prepare(accelerator, config, model, _loaders(splits, collate, config))
     if checkpoint is not None:
         resume(accelerator, config, checkpoint)
     if config.log_with is not None:
@@ -73,25 +69,21 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
         masking.remove()
     mhex = accelerator.unwrap_model(run.model).mhex_config.to_dict()
     report = {**history[-1], "labels": labels, "history": history, "mhex": mhex, "settings": config.to_dict()}
-    _write(accelerator, run.model, tokenizer, report, Path(config.output_dir))
+    _write(accelerator, run.model, processing, report, Path(config.output_dir))
     accelerator.end_training()
     return report
 
 
-def _load(config: FinetuneConfig) -> tuple[DatasetDict, Any, Any]:
-    """The tokenised splits, the tokenizer and the model."""
-    options = {name: getattr(config, name) for name in _SPLIT_OPTIONS}
-    splits = load_splits(config.data, **options, classes=_named_classes(config.model))
+def _load(config: FinetuneConfig, accelerator: Accelerator) -> tuple[DatasetDict, Any, Any, Any]:
+    """The tokenised splits, the tokenizer, the model, and what makes batches."""
+    options = {name: getattr(config, name) for name in SPLIT_OPTIONS}
+    texts = {name: getattr(config, name) for name in ("text_column", "text_pair_column", "max_characters")}
+    splits = load_splits(config.data, **options, **texts, classes=named_classes(config.model))
     tokenizer, model = _tokenizer_and_model(config, splits["train"].features["label"].names)
     longest = longest_input(tokenizer, model.config, find_site(model.config.model_type))
-    return tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest)), tokenizer, model
-
-
-def _named_classes(model: Any) -> list[str]:
-    """The classes of a checkpoint that has names for them, in id order."""
-    id2label = AutoConfig.from_pretrained(model).id2label or {}
-    names = [str(id2label.get(index)) for index in range(len(id2label))]
-    return [] if all(re.fullmatch(r"LABEL_\d+|None", name) for name in names) else names
+    tokenised = tokenise_splits(splits, tokenizer, check_max_length(config.max_length, tokenizer, longest))
+    collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=None if accelerator.mixed_precision == "no" else 8)
+    return tokenised, tokenizer, model, collate
 
 
 def _prepare(accelerator: Accelerator, config: FinetuneConfig, model: Any, loaders: Any) -> tuple[Run, Any, Any]:
@@ -163,16 +155,13 @@ def _accelerator(config: FinetuneConfig) -> Accelerator:
 
 def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
-    settings = {name: getattr(config, name) for name in ("gate", "loss_weight", "faithfulness_weight")}
-    chosen = {name: value for name, value in settings.items() if value is not None}  # the rest is the checkpoint's
+    chosen = head_settings(config)
     if chosen.get("faithfulness_weight"):
         chosen["mask_token_id"] = tokenizer.mask_token_id
     model = AutoMhexModelForSequenceClassification.from_pretrained(
         config.model,
         mhex=chosen or None,
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-        problem_type="single_label_classification",
+        **class_options(labels),
         ignore_mismatched_sizes=True,  # a classifier of other classes starts anew
         dtype=torch.float32,  # the optimiser's weights, whatever the checkpoint's are; autocast does the rest
     )
@@ -185,11 +174,7 @@ def _tokenizer_and_model(config: FinetuneConfig, labels: list[str]) -> tuple[Any
     return tokenizer, model
 
 
-def _loaders(
-    splits: DatasetDict, tokenizer: Any, config: FinetuneConfig, accelerator: Accelerator
-) -> tuple[DataLoader, DataLoader]:
-    collate = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=None if accelerator.mixed_precision == "no" else 8)
-
+def _loaders(splits: DatasetDict, collate: Any, config: FinetuneConfig) -> tuple[DataLoader, DataLoader]:
     def load(split: str, size: int) -> DataLoader:
         # a generator of its own: a DataLoader draws a seed when it starts, which would shift dropout after a resume
         generator = torch.Generator().manual_seed(config.seed)
@@ -198,11 +183,11 @@ def _loaders(
     return load("train", config.batch_size), load("validation", config.eval_batch_size or config.batch_size)
 
 
-def _write(accelerator: Accelerator, model: Any, tokenizer: Any, report: dict[str, Any], folder: Path) -> None:
+def _write(accelerator: Accelerator, model: Any, processing: Any, report: dict[str, Any], folder: Path) -> None:
     accelerator.wait_for_everyone()
     accelerator.unwrap_model(model).save_pretrained(
         folder, is_main_process=accelerator.is_main_process, save_function=accelerator.save
     )
     if accelerator.is_main_process:
-        tokenizer.save_pretrained(folder)
+        processing.save_pretrained(folder)
         (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")

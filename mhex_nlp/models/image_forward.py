@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One forward pass of an image classifier with heads: the plain model's own, watched, with the heads' share added.
+
+Axes: B images, T cells of the common grid, N cells of a depth's own, L depths, C labels.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .attention_hook import watch_attention
+from .heads.attention_flow import AttentionLog, attention_flow
+from .heads.head import Reading
+from .heads.image_head import common_size, resample_sum
+from .hooks import ForwardRecord, HeadLog, close_record, open_record
+from .image_families import ImageSite
+from .image_hooks import attach_image_heads, detach_image_heads
+from .outputs import EXTRA_OUTPUTS, MhexOutput
+from .padding import TokenMask
+from .tasks import image_classification as task
+
+_OPTIONS = {"output_attributions": False, "output_states": False, "output_head_logits": True}
+
+
+def make_image_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
+    """The `forward` of the class with heads over `base`, under the signature of the base's own with our options."""
+    names = tuple(inspect.signature(base.forward).parameters)[1:]
+
+    @functools.wraps(base.forward)  # Trainer and pipelines read the signature of `forward`
+    def forward(
+        self: Any,
+        *args: Any,
+        output_attributions: bool = False,
+        output_states: bool = False,
+        output_head_logits: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        return_dict = kwargs.pop("return_dict", None)
+        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
+        _prepare(self, output_attributions, output_states)
+        labels = _take_labels(self, arguments, output_head_logits)
+        if "labels" not in names:  # of a model that learns from a teacher: our loss is that of its mean
+            arguments.pop("labels", None)
+        reading: Reading = None
+        if output_head_logits and len(self.mhex):
+            reading = "tokens" if output_attributions else "text"
+        states: list[Tensor] = []
+        record = _open(self, arguments, HeadLog(reading, states.append if output_states else None), output_states)
+        try:
+            plain = base.forward(self, **arguments, return_dict=True)
+        finally:
+            close_record(record)
+        known = MhexOutput.__dataclass_fields__
+        fields = {key: value for key, value in plain.items() if key in known}
+        fields |= _read_heads(self, arguments, plain, record)
+        if labels is not None:
+            fields |= _losses(self, fields, labels)
+        if output_states:
+            fields["states"] = tuple(state_map(self, state, arguments) for state in states)
+            fields["attention_flow"] = _flow(self, record)
+        output = MhexOutput(**fields)
+        if self.config.return_dict if return_dict is None else return_dict:
+            return output
+        extras = EXTRA_OUTPUTS if not output_attributions else ()
+        return tuple(value for name, value in output.items() if name not in extras)
+
+    forward.__signature__ = _signature(base)  # type: ignore[attr-defined]
+    return forward
+
+
+def _signature(base: type[PreTrainedModel]) -> inspect.Signature:
+    """That of the base's `forward` with our options, and with labels, which Trainer looks for."""
+    signature = inspect.signature(base.forward)
+    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    if "labels" not in signature.parameters:
+        named.append(inspect.Parameter("labels", keyword, default=None, annotation=Tensor | None))
+    ours = [inspect.Parameter(name, keyword, default=value, annotation=bool) for name, value in _OPTIONS.items()]
+    return signature.replace(parameters=[*named, *ours, *rest])
+
+
+def _prepare(model: Any, output_attributions: bool, output_states: bool) -> None:
+    """Lets a replica of DataParallel use its own heads, and refuses what takes heads where there are none."""
+    if getattr(model, "_is_replica", False):  # its hooks still lead to the original's heads
+        detach_image_heads(model)
+        attach_image_heads(model, list(model.mhex), model.mhex_site)
+    if (output_attributions or output_states) and not len(model.mhex):
+        name = "output_attributions" if output_attributions else "output_states"
+        raise ValueError(
+            f"{name} must be False for the family {model.config.model_type!r}, whose models get no MHEX heads: fit "
+            "equivalent matrices and explain it by them."
+        )
+
+
+def _take_labels(model: Any, arguments: dict[str, Any], output_head_logits: bool) -> Tensor | None:
+    """The labels, checked, as the losses take them; those in `arguments` become what the plain model gets."""
+    if len(model.mhex) and not output_head_logits and arguments.get("labels") is not None:
+        raise ValueError("output_head_logits must be True where there are labels: the heads learn from them.")
+    images = arguments.get("pixel_values")
+    shape = (len(images), 0) if isinstance(images, Tensor) and not torch.compiler.is_compiling() else None
+    labels: Tensor | None = task.take_labels(arguments, model.config, shape)
+    return labels
+
+
+def _open(model: Any, arguments: Mapping[str, Any], heads: HeadLog, with_flow: bool) -> ForwardRecord:
+    """Begins the pass; attention is logged where its flow is wanted and its place known."""
+    site: ImageSite | None = model.mhex_site
+    images, tokens, attention = arguments.get("pixel_values"), None, None
+    if with_flow and site is not None and site.pooled is not None and isinstance(images, Tensor):
+        patch, special = model.config.patch_size, site.specials(model.config)
+        rows, cols = (patch, patch) if isinstance(patch, int) else tuple(patch)
+        tokens = special + (images.shape[-2] // rows) * (images.shape[-1] // cols)
+        watch_attention(model.config._attn_implementation)
+        attention = AttentionLog()
+    return open_record(TokenMask(None, tokens), heads, attention)
+
+
+def _read_heads(model: Any, arguments: Mapping[str, Any], plain: Any, record: ForwardRecord) -> dict[str, Any]:
+    """Logits (B, L, C), and with attributions those of each depth on the common grid, (B, T, L, C), and its size.
+
+    A depth's attributions are its evidence divided by its number of cells: summed over the grid they are the logits
+    less the bias, as resampling keeps sums.
+    """
+    outputs = record.heads.outputs
+    if len(outputs) != len(model.mhex):
+        raise RuntimeError(
+            f"{len(outputs)} of {len(model.mhex)} MHEX heads ran: layers or modules were replaced after the heads had "
+            "been added; change the plain model first and add heads then."
+        )
+    if record.heads.reading is None:
+        return {}
+    device = next(value.device for value in plain.values() if isinstance(value, Tensor) and value.dim())
+    said = [part.to(device) for part, _ in outputs if part is not None]
+    if record.heads.reading == "text":
+        return {"head_logits": torch.stack(said, dim=1)}
+    maps = [_as_map(model, part, arguments) for part in said]  # (B, h, w, C)
+    rows, cols = common_size([(part.shape[1], part.shape[2]) for part in maps])
+    shares = [resample_sum(part / (part.shape[1] * part.shape[2]), rows, cols).flatten(1, 2) for part in maps]
+    attributions = torch.stack(shares, dim=2)  # (B, T, L, C)
+    biases = torch.stack([bias.to(device) for _, bias in outputs if bias is not None])
+    logits = torch.stack([part.mean((1, 2)) for part in maps], dim=1) + biases
+    grid = torch.tensor([[rows, cols]], device=device).expand(len(attributions), 2)
+    return {"head_logits": logits, "layer_attributions": attributions, "attribution_grid": grid}
+
+
+def _as_map(model: Any, cells: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+    """(B, h, w, C) of cells, (B, N, C) where they are patches."""
+    if cells.dim() == 4:
+        return cells
+    height, width = arguments["pixel_values"].shape[-2:]
+    return cells.unflatten(1, model.mhex_site.token_grid(cells.shape[1], height, width, model.config))
+
+
+def state_map(model: Any, state: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+    """(B, D, h, w) of a depth's state, be it a map or tokens (B, T, D), of which special ones are left out."""
+    if state.dim() == 4:
+        return state
+    return _as_map(model, state[:, model.mhex_site.specials(model.config) :], arguments).permute(0, 3, 1, 2)
+
+
+def _flow(model: Any, record: ForwardRecord) -> tuple[Tensor, ...]:
+    """The flow of attention from each patch into the place that the label is read from: (B, patches, A) a layer.
+
+    Empty where attention does not go through transformers' `AttentionInterface`, or does not show all layers.
+    """
+    log = record.attention
+    if log is None or not log.layers or len(log.layers) != len(record.heads.outputs):
+        return ()
+    batch, _, tokens, _ = log.layers[-1].query.shape
+    found = model.mhex_site.start_row(model, tokens)
+    if found is None:
+        return ()
+    row, place = found
+    device = log.layers[-1].query.device
+    start = row.to(device).expand(batch, -1)
+    position = None if place is None else torch.full((batch,), place, device=device)
+    special = model.mhex_site.specials(model.config)
+    return tuple(flow[:, special:] for flow in attention_flow(log.layers, start, position) if flow is not None)
+
+
+def _losses(model: Any, fields: Mapping[str, Any], labels: Tensor) -> dict[str, Tensor]:
+    """The task's loss, with deep supervision where there are heads."""
+    loss = fields.get("loss")
+    loss = task.task_loss(fields["logits"], labels, model.config) if loss is None else loss
+    if not len(model.mhex):
+        return {"task_loss": loss.detach(), "loss": loss}
+    supervision = task.supervision(fields["head_logits"], labels, model.config)
+    if (
+        torch.is_grad_enabled()
+        and not supervision.requires_grad
+        and any(p.requires_grad for p in model.mhex.parameters())
+    ):
+        raise RuntimeError(
+            "the MHEX heads got no gradient: reentrant checkpointing (use_reentrant=True) is not supported."
+        )
+    losses = {"task_loss": loss.detach(), "supervision_loss": supervision.detach()}
+    return {**losses, "loss": loss + model.config.mhex["loss_weight"] * supervision.to(loss.dtype)}
