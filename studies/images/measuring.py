@@ -66,7 +66,8 @@ class Fitted:
     def maps(self, data: Images, targets: NDArray[np.int64], foils: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """(B, rows, cols) of the fitted map, for each image's target."""
         maps = np.zeros((len(data), 0, 0))
-        for target, foil in {(int(t), None if foils is None else int(foils[i])) for i, t in enumerate(targets)}:
+        asked = {(int(one), None if foils is None else int(foils[row])) for row, one in enumerate(targets)}
+        for target, foil in asked:
             rows = np.flatnonzero((targets == target) & (True if foil is None else foils == foil))
             found = self.explainer([data.pixels[row] for row in rows], target=target, foil=foil)
             if not maps.size:
@@ -102,8 +103,10 @@ def compared(
         seed=seed,
     )
 
+    explainer = MhexImageExplainer(next(iter(judges.values())).model, network.explainer.image_processor)
+
     def ours(image: Any, target: int) -> Any:
-        return network.explainer(data.pixels[image.number], target=target).map.reshape(-1).astype(float)
+        return explainer(data.pixels[image.number], target=target).map.reshape(-1).astype(float)
 
     budgets = {"masks": 10, "steps": 4} if settings.smoke else {}
     notes: list[str] = []

@@ -77,13 +77,12 @@ def references(
     return References(images, targets, kept, answers, shapley or None)
 
 
-def faithfulness_columns(known: References, scores: Sequence[Floats], *, scaled: bool, road: bool) -> dict[str, Floats]:
+def faithfulness_columns(known: References, scores: Sequence[Floats], *, scaled: bool) -> dict[str, Floats]:
     """Each figure of one method's scores, B arrays (N,): (B, k).
 
     Args:
         known: of the images.
         scaled: the scores get the one factor over all images that suits their paired skill best.
-        road: remove and debias as well, which solves for the removed pixels 18 times an image.
     """
     curves = [_curves(*row) for row in _rows(known, scores)]
     full, soft = (np.array(part) for part in zip(*(_soft(*row) for row in _rows(known, scores)), strict=True))
@@ -96,12 +95,15 @@ def faithfulness_columns(known: References, scores: Sequence[Floats], *, scaled:
     }
     if known.shapley is not None:
         columns["spearman_shapley"] = rank_agreement(scores, [estimate.values for estimate in known.shapley])
-    if road:
-        least, most = zip(*(_road(*row) for row in _rows(known, scores)), strict=True)
-        columns["road"] = metrics.road(least, most)
     tables = {name: values[:, None] for name, values in columns.items()}
     tables["paired_skill"] = metrics.paired_errors(scores, known.kept, known.answers, scaled=scaled)
-    return {name: tables[name] for name in MEASURES if name in tables}
+    return tables
+
+
+def road_column(known: References, scores: Sequence[Floats]) -> Floats:
+    """Remove and debias, (B, 1), of B arrays (N,); solves for the removed pixels 18 times an image."""
+    least, most = zip(*(_road(*row) for row in _rows(known, scores)), strict=True)
+    return metrics.road(least, most)[:, None]
 
 
 def region_columns(scores: Sequence[Floats], regions: Sequence[Bools]) -> dict[str, Floats]:

@@ -73,8 +73,7 @@ def evaluate_image_explanations(
     permutations = as_integer(reference_permutations, "reference_permutations", at_least=0)
     if permutations % 4:
         raise ValueError(f"reference_permutations must be 0 or a multiple of 4, got {permutations}.")
-    view, inputs = eval_view(model), ImageInputs(image_processor)
-    judges = _judges(view, removals, batch_size)
+    inputs, judges = ImageInputs(image_processor), _judges(eval_view(model), removals, batch_size)
     loaded = [load_image(one, window=window, id=str(number)) for number, one in enumerate(iterate_images(images))]
     pixels = [inputs.pixel_values(image)[None] for image in loaded]
     first = next(iter(judges.values()))
@@ -84,6 +83,7 @@ def evaluate_image_explanations(
     names = DEFAULT_METHODS if methods is None else METHODS if methods == "all" else methods
     notes: list[str] = []
     left_out = notes if methods in (None, "all") else None
+    view = first.model  # on which passes are counted
     ours = None if image_fit_of(view) is None else _fitted(view, image_processor, loaded, window)
     with Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
         task = bar.add_task("references", total=None)

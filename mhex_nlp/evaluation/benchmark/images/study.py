@@ -23,7 +23,7 @@ from ...metrics.images import paired_errors
 from ..cost import Meter
 from ..results import Cost, MethodResult
 from ..study import BOOTSTRAP_DRAWS, machine_of
-from .measures import MEASURES, References, faithfulness_columns, references, region_columns, skill_of
+from .measures import MEASURES, References, faithfulness_columns, references, region_columns, road_column, skill_of
 from .methods import ImageMethod
 from .values import ImageModelValues
 
@@ -116,9 +116,10 @@ class ImageStudy:
         with Meter(first.owner.model) as meter:
             scores = [method.explain(image, target) for image, target in zip(images, self.targets, strict=True)]
         self._methods.append(method)
+        shared = {"road": road_column(self.known[0], scores)} if self.road else {}  # the same whatever removes cells
+        shared |= {} if self.regions is None else region_columns(scores, self.regions)
         for known, columns in zip(self.known, self.columns, strict=True):
-            table = faithfulness_columns(known, scores, scaled=method.name != OURS, road=self.road)
-            columns[method.name] = table | ({} if self.regions is None else region_columns(scores, self.regions))
+            columns[method.name] = faithfulness_columns(known, scores, scaled=method.name != OURS) | shared
         self._costs[method.name] = Cost(meter.seconds / len(images), meter.rows / len(images), meter.peak_bytes / 2**20)
         return scores
 
