@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mhex_nlp import MhexImageExplainer, fit_equivalent_matrices
@@ -63,6 +64,10 @@ class Fitted:
     explainer: MhexImageExplainer
     seconds: float
 
+    def over(self, view: Any) -> MhexImageExplainer:
+        """The explainer over a view of the network, on which passes are counted."""
+        return MhexImageExplainer(view, self.explainer.image_processor)
+
     def maps(self, data: Images, targets: NDArray[np.int64], foils: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """(B, rows, cols) of the fitted map, for each image's target."""
         maps = np.zeros((len(data), 0, 0))
@@ -76,13 +81,18 @@ class Fitted:
         return maps
 
 
-def fitted(model: Any, data: Images, settings: Settings, seed: int, **options: Any) -> Fitted:
-    """The network fitted on some images, without labels."""
-    start, processor = time.perf_counter(), make_processor()
+def fitted(model: Any, data: Images, settings: Settings, seed: int) -> Fitted:
+    """The small network fitted on some images, without labels."""
+    return fit_to(model, make_processor(), data, settings, seed)
+
+
+def fit_to(model: Any, processor: Any, data: Images, settings: Settings, seed: int) -> Fitted:
+    """A network fitted on some images, drawn by the seed, without labels."""
+    start = time.perf_counter()
     chosen = np.random.default_rng(seed).permutation(len(data))[: settings.fitted_on]
     some = {"attainable_images": 2} if settings.smoke else {}
     images = [data.pixels[row] for row in chosen]
-    fit_equivalent_matrices(model, processor, images, seed=seed, progress=False, **some, **options)
+    fit_equivalent_matrices(model, processor, images, seed=seed, progress=False, **some)
     return Fitted(model, MhexImageExplainer(model, processor, batch_size=64), time.perf_counter() - start)
 
 
@@ -91,7 +101,7 @@ def compared(
 ) -> tuple[dict[str, Any], ImageStudy]:
     """The comparison of methods on these images, as plain data, and the study behind it."""
     record = image_fit_of(network.model).record
-    colour = None if record["image"].get("colour") is None else torch_of(record["image"]["colour"])
+    colour = torch.tensor(record["image"]["colour"])
     judges = {how: ImageModelValues(network.model, how, colour) for how in (record["removal"], *removals)}
     pixels = as_input(data.pixels)
     study = ImageStudy(
@@ -103,7 +113,7 @@ def compared(
         seed=seed,
     )
 
-    explainer = MhexImageExplainer(next(iter(judges.values())).model, network.explainer.image_processor)
+    explainer = network.over(next(iter(judges.values())).model)
 
     def ours(image: Any, target: int) -> Any:
         return explainer(data.pixels[image.number], target=target).map.reshape(-1).astype(float)
@@ -114,13 +124,6 @@ def compared(
         study.compare(method)
     fit = {key: record[key] for key in ("skill", "skill_interval", "attainable", "texts", "strength") if key in record}
     return {"fit": fit | {"seconds": network.seconds}, **study.report(notes).to_dict()}, study
-
-
-def torch_of(values: Any) -> Any:
-    """A tensor of numbers out of a record."""
-    import torch
-
-    return torch.tensor(values)
 
 
 def share(values: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from helpers.extras import needs
+from helpers.image_models import plain_image_model
 from mhex_nlp.evaluation.benchmark.cost import Meter
 from mhex_nlp.evaluation.benchmark.images import methods, peers
 from mhex_nlp.evaluation.benchmark.images.values import ImageModelValues
@@ -154,6 +155,21 @@ def test_rise_finds_what_a_linear_model_reads():
     assert occlusion[6] == pytest.approx(1) and np.abs(np.delete(occlusion, 6)).max() < 1e-6
     np.testing.assert_allclose(sampled_shapley(image.explained(0), 16, permutations=4).values, occlusion, atol=1e-6)
     np.testing.assert_allclose(peers.integrated_gradients(image, 0), occlusion, atol=1e-6)
+
+
+def test_rollout_reads_where_the_family_does():
+    """By hand: of the first token, or half of it and half of the patches."""
+    for family, parts in {"vit": (1.0, 0.0), "dinov2": (0.5, 0.5)}.items():
+        model = plain_image_model(family)
+        image = ImageModelValues(model).of(torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+        model.set_attn_implementation("eager")
+        with torch.no_grad():
+            maps = model(pixel_values=image.pixels, output_attentions=True).attentions
+        product = torch.eye(17)
+        for layer in maps:
+            product = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(17)) @ product
+        expected = parts[0] * product[0, 1:] + parts[1] * product[1:, 1:].mean(0)
+        np.testing.assert_allclose(peers.attention_rollout(image, 0), expected, atol=1e-5)
 
 
 def test_rollout_is_of_patches_and_refused_elsewhere(vit, resnet):

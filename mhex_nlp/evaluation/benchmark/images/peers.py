@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ....models.image_families import find_image_site
 from ....models.image_states import read_grids
 from ...metrics.arrays import Floats, as_finite
 from ..attention import eager_view, rollout
@@ -137,7 +138,8 @@ def rise(image: ImageValues, target: int, samples: int = 200, side: int = 7, see
 def attention_rollout(image: ImageValues, target: int) -> Floats:
     """The row of the position that is read in (0.5 W + 0.5 I) multiplied over all layers (Abnar and Zuidema 2020).
 
-    It does not know the class. What is read is the first token, or every token where patches are averaged.
+    It does not know the class. In a family that `models/image_families.py` does not know the first token is read, or
+    every patch where there is no token beside them.
 
     Raises:
         ValueError: a model whose attention is no (T, T) over one row of patches.
@@ -157,8 +159,10 @@ def attention_rollout(image: ImageValues, target: int) -> Floats:
             f"rollout needs a vision transformer in which every patch attends to every other, which {kind} is not."
         )
     mixed = rollout(torch.stack([layer[0].double().mean(0).cpu() for layer in maps]))
-    averaged = grid.special == 0 or getattr(owner.model.config, "use_mean_pooling", False)
-    row = mixed.mean(0) if averaged else mixed[0]
+    site = find_image_site(owner.model.config.model_type)
+    start = None if site is None else site.start_row(owner.model, tokens)
+    read = torch.ones(tokens) / tokens if grid.special == 0 else torch.eye(tokens)[0]
+    row = (read if start is None else start[0]).to(mixed) @ mixed
     return as_finite(row[grid.special :].numpy(), "attention weights")
 
 
