@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .evaluate_images import evaluate_images
+from .images import IMAGES, check_kind
 from .process import quiet_libraries
 from .say import say
-from .source import FILES, add_columns, check_columns, load_classifier, read_rows, texts_and_pairs
+from .source import FILES, add_columns, add_images, check_columns, load_classifier, read_rows, texts_and_pairs
 
 if TYPE_CHECKING:
     from ..models.tasks.names import Task
@@ -23,6 +25,7 @@ EXAMPLE = """examples:
   mhex evaluate --model demo-output/model --corpus --output evaluation
   mhex evaluate --model runs/mood-fitted --data reviews.csv --text-column review --output evaluation
   mhex evaluate --model runs/mood-fitted --data reviews.csv --text-column review --methods all --output evaluation
+  mhex evaluate --model fitted-images --images scans --regions masks --output evaluation
 """
 
 
@@ -35,8 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--corpus", action="store_true", help="the held-out sentences of the embedded corpus, with what people marked"
     )
+    source.add_argument("--images", help=IMAGES)
     add("--output", type=Path, required=True, help="folder for evaluation.md, .json, .png and .svg")
     add_columns(parser)
+    add_images(parser)
+    add("--regions", type=Path, help="folder of masks named as the images are, white where the truth lies")
+    add("--road", action="store_true", help="of images: remove and debias as well, which takes long")
     add("--rationale-column", help="column of what people marked: [[start, end], ...] in characters of the text")
     add("--limit", type=int, default=300, help="texts, drawn by the seed where there are more (default: %(default)s)")
     add(
@@ -44,13 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated, or 'all' for Shapley values and the peers of mhex_nlp[bench] as well; by default the "
         "package's own. There are mhex_fitted, mhex_supervised, random, gradient_norm, gradient_x_input, "
         "integrated_gradients, attention, rollout, leave_one_out, shapley, captum_integrated_gradients, shap, "
-        "kernel_shap, lime",
+        "kernel_shap, lime; of images mhex_fitted, random, gradient_norm, integrated_gradients, grad_cam, cam, "
+        "rollout, occlusion, rise, shapley, captum_integrated_gradients, kernel_shap, lime",
     )
-    add("--removal", default="mask", help="auto, mask, deletion or attention (default: %(default)s)")
-    add("--unit", default="tokens", choices=["tokens", "words"], help="(default: %(default)s)")
-    add("--permutations", type=int, default=64, help="of the reference Shapley values; 0: none (default: %(default)s)")
+    add("--removal", help="auto, mask, deletion or attention (default: mask); of images some of mean, blur, attention")
+    add("--unit", choices=["tokens", "words"], help="(default: tokens)")
+    add("--permutations", type=int, help="of the reference Shapley values; 0: none (default: 64, of images 8)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
-    add("--batch-tokens", type=int, default=4096, help="tokens in a batch (default: %(default)s)")
+    add("--batch-tokens", type=int, help="tokens in a batch (default: 4096)")
     add("--device", help="such as cuda:0 (default: cpu)")
 
 
@@ -61,6 +69,13 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.benchmark.tables import check_output, summary_table, write_evaluation
     from ..explain.explainers import task_of_checkpoint
 
+    if args.limit < 2:
+        raise ValueError(f"limit must be at least 2, got {args.limit}.")
+    if check_kind(args):
+        return evaluate_images(args)
+    if args.regions is not None or args.road:
+        raise ValueError(f"--regions and --road are for images, and {args.model} reads texts.")
+    _fill(args)
     check_output(args.output)
     task = task_of_checkpoint(args.model)
     texts, pairs, rationales = _sample(args, task)
@@ -79,6 +94,13 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         say(path)
     return 0
+
+
+def _fill(args: argparse.Namespace) -> None:
+    """What texts are compared by where nothing else was said."""
+    for name, usual in {"removal": "mask", "unit": "tokens", "permutations": 64, "batch_tokens": 4096}.items():
+        if getattr(args, name) is None:
+            setattr(args, name, usual)
 
 
 def _judge_places(args: argparse.Namespace, texts: list[str], pairs: list[str] | None) -> int:
@@ -114,8 +136,6 @@ def _methods(names: str | None) -> Any:
 
 def _sample(args: argparse.Namespace, task: Task) -> tuple[list[str], list[str] | None, list[Any] | None]:
     """Texts, second halves and rationales, at most `--limit` of them."""
-    if args.limit < 2:
-        raise ValueError(f"limit must be at least 2, got {args.limit}.")
     if args.corpus and task != "sequence_classification":
         raise ValueError("--corpus is for text classifiers: give --data.")
     check_columns(args, task)

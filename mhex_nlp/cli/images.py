@@ -52,7 +52,7 @@ def check_kind(args: argparse.Namespace) -> bool:
             raise ValueError(f"--image-column is for an image classifier, got {args.model}, which reads texts.")
         return False
     for name, usual in _OF_TEXTS.items():
-        if getattr(args, name, usual) != usual:
+        if getattr(args, name, usual) not in (usual, None):
             raise ValueError(f"--{name.replace('_', '-')} is for texts, and {args.model} reads images.")
     return True
 

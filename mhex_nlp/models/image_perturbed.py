@@ -102,7 +102,7 @@ class PerturbedImages:
             ValueError: logits that are not finite.
         """
         images = self._placed(pixel_values)
-        filling = self._filling(images)
+        filling = self.filling(images)
         owners = torch.arange(len(images)).repeat_interleave(torch.tensor([len(subsets) for subsets in kept]))
         logits = []
         for rows, chosen in zip(
@@ -132,7 +132,7 @@ class PerturbedImages:
     def _placed(self, pixel_values: Tensor) -> Tensor:
         return pixel_values.to(self.model.device, self.model.dtype)
 
-    def _filling(self, image: Tensor) -> Tensor:
+    def filling(self, image: Tensor) -> Tensor:
         """What stands where cells are taken out: (1 or B, channels, 1 or H, 1 or W)."""
         if self.removal == "blur":
             return blurred(image)

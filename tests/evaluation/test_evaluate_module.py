@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mhex_nlp.evaluation import metrics
-from mhex_nlp.evaluation.metrics import naopc, perturbation, plausibility, ranking
+from mhex_nlp.evaluation.metrics import images, naopc, perturbation, plausibility, ranking
 from mhex_nlp.evaluation.metrics.evaluate_module import MhexMetric
 
 FULL, CHANGED = [0.9, 0.5], [[0.8, 0.7, 0.4], [0.5, 0.6, 0.2]]
@@ -20,6 +20,8 @@ SCORES, OTHER, MARKS = [[3.0, 1.0, 2.0], [1.0, 2.0]], [[1.0, 2.0, 3.0], [1.0, 5.
 HARD = [[1, 1, 0], [0, 1]]
 SOFT, AOPCS, BOUNDS = [0.6, 0.7], [0.2, 0.5], [[0.1, 0.6], [-0.1, 0.5]]
 SPANS, TRUE_SPANS = [[[0, 2]], [[1, 2], [4, 6]]], [[[0, 3]], [[1, 2]]]
+MAPS, REGIONS = [[[3.0, -2.0], [1.0, 4.0]], [[0.0, 1.0], [2.0, 3.0]]], [[[1, 1], [0, 0]], [[0, 0], [0, 1]]]
+AREAS, SHARES = [[1.0, 0.4, 0.0], [0.9, 0.1]], [[0.0, 0.25, 1.0], [0.0, 1.0]]
 # name: predictions, references, options, expected
 CASES = {
     "aopc": (CHANGED, FULL, {}, perturbation.aopc(FULL, CHANGED).mean()),
@@ -40,6 +42,13 @@ CASES = {
     "auprc": (SCORES, MARKS, {}, plausibility.auprc(SCORES, MARKS).mean()),
     "token_f1": (HARD, MARKS, {}, plausibility.token_f1(HARD, MARKS).macro.f1),
     "iou_f1": (SPANS, TRUE_SPANS, {}, plausibility.iou_f1(SPANS, TRUE_SPANS).macro.f1),
+    "mask_iou": (REGIONS, REGIONS[::-1], {}, 0.0),
+    "region_energy": (MAPS, REGIONS, {}, images.region_energy(MAPS, REGIONS).mean()),
+    "pointing_game": (MAPS, REGIONS, {}, 0.5),
+    "precision_at": (MAPS, REGIONS, {"k": 2}, 0.5),
+    "deletion_auc": (AREAS, SHARES, {}, images.deletion_auc(AREAS, SHARES).mean()),
+    "insertion_auc": (AREAS, SHARES, {}, images.insertion_auc(AREAS, SHARES).mean()),
+    "road": (AREAS, [[1.0, 0.6, 0.5], [0.8, 0.2]], {}, images.road(AREAS, [[1.0, 0.6, 0.5], [0.8, 0.2]]).mean()),
 }
 
 

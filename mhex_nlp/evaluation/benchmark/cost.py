@@ -63,7 +63,8 @@ class Meter:
             self._highest = max(self._highest, self._process.memory_info().rss)
 
     def _count(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs = kwargs.get("input_ids") if "input_ids" in kwargs else next(iter(args), None)
+        named = [kwargs[name] for name in ("input_ids", "pixel_values") if name in kwargs]
+        inputs = next(iter([*named, *args]), None)
         if isinstance(inputs, torch.Tensor):
             self.rows += len(inputs)
 

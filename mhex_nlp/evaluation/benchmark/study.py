@@ -107,7 +107,7 @@ class Study:
             compared_with=reference,
             methods=tuple(self._result(method, reference) for method in self._methods),
             notes=notes,
-            machine=_machine(model),
+            machine=machine_of(model),
             versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
         )
 
@@ -130,7 +130,8 @@ class Study:
         return MethodResult(method.name, method.label, figures, differences, self._costs[method.name])
 
 
-def _machine(model: Any) -> str:
+def machine_of(model: Any) -> str:
+    """What a model is run on, in words."""
     if model.device.type == "cuda":
         return str(torch.cuda.get_device_name(model.device))
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...inputs.folders import check_replaced, read_object
 from ..intervals import Interval
-from .measures import MEASURES, PLAUSIBILITY
+from .measures import MEASURES, PLAUSIBILITY, Measure
 from .methods import MHEX_METHODS
 from .results import SCHEMA, EvaluationReport, MethodResult
 
@@ -89,8 +89,8 @@ def _setting(report: EvaluationReport) -> Iterator[str]:
     if report.reliability is not None:
         yield (
             f"Spearman ρ is to Shapley values from {report.reference_permutations} antithetic permutations, whose "
-            f"split-half reliability is {_cell('spearman_shapley', report.reliability)}: no method can be expected "
-            "above its square root."
+            f"split-half reliability is {figure_cell(MEASURES['spearman_shapley'], report.reliability)}: no method can "
+            "be expected above its square root."
         )
     yield (
         f"Brackets: 95 % bootstrap intervals over the texts ({report.bootstrap_draws} draws). "
@@ -113,7 +113,7 @@ def _cost(report: EvaluationReport) -> Iterator[str]:
         ]
         for row in report.ranked()
     ]
-    yield "\n".join(_lines(["scores", "ms a text", "rows a text", "peak MiB"], rows))
+    yield "\n".join(table_lines(["scores", "ms a text", "rows a text", "peak MiB"], rows))
 
 
 def _table(report: EvaluationReport, keys: Sequence[str], differences: bool = False) -> list[str]:
@@ -121,11 +121,15 @@ def _table(report: EvaluationReport, keys: Sequence[str], differences: bool = Fa
     intervals = [(row.label, row.differences if differences else row.figures) for row in report.ranked()]
     shown = [key for key in keys if any(key in row for _, row in intervals)]
     head = ["scores", *(f"{MEASURES[key].title} {MEASURES[key].arrow}" for key in shown)]
-    rows = [[label, *(_cell(key, row[key], differences) for key in shown)] for label, row in intervals if row]
-    return _lines(head, rows)
+    rows = [
+        [label, *(figure_cell(MEASURES[key], row[key], differences) for key in shown)]
+        for label, row in intervals
+        if row
+    ]
+    return table_lines(head, rows)
 
 
-def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table with columns of even width, so that it reads on a terminal as well."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
@@ -133,8 +137,9 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
 
 
-def _cell(key: str, interval: Interval, signed: bool = False) -> str:
-    form = f"{'+' if signed else ''}.{MEASURES[key].digits}f"
+def figure_cell(measure: Measure, interval: Interval, signed: bool = False) -> str:
+    """A figure with its interval, to the decimals of its measure."""
+    form = f"{'+' if signed else ''}.{measure.digits}f"
     return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 

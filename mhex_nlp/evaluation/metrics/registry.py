@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .classification import accuracy, f1
+from .images import deletion_auc, insertion_auc, mask_iou, pointing_game, precision_at, region_energy, road
 from .naopc import mean_naopc
 from .perturbation import (
     aopc,
@@ -28,7 +29,7 @@ from .ranking import rank_agreement
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric: its function, whose docstring describes it, and the features of one text's input.
+    """One metric: its function, whose docstring describes it, and the features of one text's or image's input.
 
     A feature is "float64", or "float64[]" for a list of it. Functions of `metrics.perturbation` take the full texts'
     probabilities first (`full_first`): these are the references. What follows the two inputs are keyword options.
@@ -77,4 +78,11 @@ METRICS: dict[str, MetricRow] = {
     "auprc": MetricRow(auprc, "float64[]", "int64[]"),
     "token_f1": MetricRow(token_f1, "int64[]", "int64[]"),
     "iou_f1": MetricRow(iou_f1, "int64[][]", "int64[][]"),
+    "mask_iou": MetricRow(mask_iou, "int64[][]", "int64[][]"),
+    "region_energy": MetricRow(region_energy, "float64[][]", "int64[][]"),
+    "pointing_game": MetricRow(pointing_game, "float64[][]", "int64[][]"),
+    "precision_at": MetricRow(precision_at, "float64[][]", "int64[][]"),
+    "deletion_auc": MetricRow(deletion_auc, "float64[]", "float64[]"),
+    "insertion_auc": MetricRow(insertion_auc, "float64[]", "float64[]"),
+    "road": MetricRow(road, "float64[]", "float64[]"),
 }
