@@ -177,10 +177,10 @@ def _flow(model: Any, record: ForwardRecord) -> tuple[Tensor, ...]:
     if log is None or not log.layers or len(log.layers) != len(record.heads.outputs):
         return ()
     batch, _, tokens, _ = log.layers[-1].query.shape
-    found = model.mhex_site.start_row(model, tokens)
-    if found is None:
+    start_row = model.mhex_site.start_row(model, tokens)
+    if start_row is None:
         return ()
-    row, place = found
+    row, place = start_row
     device = log.layers[-1].query.device
     start = row.to(device).expand(batch, -1)
     position = None if place is None else torch.full((batch,), place, device=device)

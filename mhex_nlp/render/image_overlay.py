@@ -136,8 +136,8 @@ def smooth_image(drawn: ImageMap) -> Image:
     from PIL import Image
 
     grid = drawn.grid
-    each = max(1, min(24, _SMOOTH // max(grid.rows, grid.cols)))
-    x, y = ((np.arange(count * each) + 0.5) / each for count in (grid.cols, grid.rows))
+    pixels = max(1, min(24, _SMOOTH // max(grid.rows, grid.cols)))
+    x, y = ((np.arange(count * pixels) + 0.5) / pixels for count in (grid.cols, grid.rows))
     tenths = _bilinear(np.array(drawn.scores) / (drawn.largest or 1.0), x, y) * 10
     steps = (tenths * 6).round().astype(int) + 60
     image = Image.frombytes("P", (len(x), len(y)), steps.astype(np.uint8).tobytes())

@@ -155,11 +155,11 @@ class MhexImageExplainer:
         if len(chosen) != len(sources):
             raise ValueError(f"ids must be one for each of {len(sources)} images, got {len(chosen)}.")
         request = self.request(target, foil, classes, layers, names)
-        found: list[Any] = []
+        explanations: list[Any] = []
         for start in range(0, len(sources), self.batch_size):
             part = slice(start, start + self.batch_size)
-            found += self._explain(sources[part], chosen[part], request, single=single and ids is None)
-        return found[0] if single else found
+            explanations += self._explain(sources[part], chosen[part], request, single=single and ids is None)
+        return explanations[0] if single else explanations
 
     def stream(
         self, images: Any, *, batch_size: int | None = None, ids: Iterable[str] | None = None, **options: Any
@@ -242,15 +242,15 @@ class MhexImageExplainer:
             for source, name in zip(sources, ids, strict=True)
         ]
         values = [self.inputs.pixel_values(image) for image in images]
-        found: list[Any] = []
+        explanations: list[Any] = []
         with torch.inference_mode():
             for group in same_shape_groups(values, self.batch_size):
                 chosen = [images[index] for index in group]
                 maps = self._read(torch.stack([values[index] for index in group]), request, [ids[i] for i in group])
                 grid = maps.grid
                 places = [self.inputs.geometry(image, grid.rows, grid.cols, grid.patch) for image in chosen]
-                found += assemble(chosen, [ids[index] for index in group], places, maps, request)
-        return found
+                explanations += assemble(chosen, [ids[index] for index in group], places, maps, request)
+        return explanations
 
     def _read(self, pixels: Tensor, request: ImageRequest, names: Sequence[str]) -> Maps:
         """The maps of one batch (B, channels, H, W)."""

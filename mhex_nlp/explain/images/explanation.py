@@ -140,11 +140,11 @@ class ImageExplanation:
         scores = np.asarray(self.scores, dtype=np.float64)
         shown = np.array([cell.box[0] < cell.box[2] and cell.box[1] < cell.box[3] for cell in self.cells])
         floor = max(least * float(np.abs(scores).max(initial=0)), np.finfo(np.float64).tiny)
-        found = []
+        regions = []
         for sign in (1, -1):
             labels, count = ndimage.label((sign * scores >= floor) & shown.reshape(scores.shape))
-            found += [self._region(np.argwhere(labels == number)) for number in range(1, count + 1)]
-        return tuple(sorted(found, key=lambda region: (-abs(region.score), region.cells))[:k])
+            regions += [self._region(np.argwhere(labels == number)) for number in range(1, count + 1)]
+        return tuple(sorted(regions, key=lambda region: (-abs(region.score), region.cells))[:k])
 
     def _region(self, places: NDArray[np.intp]) -> Region:
         cells = tuple((int(row), int(col)) for row, col in places)

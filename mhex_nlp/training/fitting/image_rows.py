@@ -77,8 +77,8 @@ class ImageRowSource:
             raise ValueError(f"images must have two cells and more to be fitted, got a grid of {grid.cells}.")
         subsets = [random_subsets(grid.cells, masks or self.masks, [seed, number]) for number in numbers]
         # nothing in the place of the whole image, which was run for its states
-        asked = [torch.cat([kept[:-1], torch.zeros_like(kept[-1:])]) for kept in subsets]
-        answers = self.perturbed.kept_logits(pixels, asked, grid)
+        answered = [torch.cat([kept[:-1], torch.zeros_like(kept[-1:])]) for kept in subsets]
+        answers = self.perturbed.kept_logits(pixels, answered, grid)
         for row, (kept, logits) in enumerate(zip(subsets, answers, strict=True)):
             answer = contrasted(logits, self.contrast)
             chosen = kept.to(states.states[0].device, torch.float32)

@@ -120,8 +120,8 @@ def fit_images(
                 stacklevel=3,
             )
         passes, measured = max(4096, masks * len(sources) // 4), splits.judge[:attainable_images]
-        asked = (source, weights, [sources[i] for i in measured], None, measured)
-        best = attainable(*asked, passes=passes, seed=seed, with_prior=False)
+        arguments = (source, weights, [sources[i] for i in measured], None, measured)
+        best = attainable(*arguments, passes=passes, seed=seed, with_prior=False)
         image = _describe(source, sources[0], seen)
     figures = judge_solution(weights, held, layout, seed) | describe_attainable(best)
     report = FitReport(

@@ -45,6 +45,8 @@ def evaluate_image_explanations(
 ) -> ImageEvaluationReport:
     """Compares explanations of what an image classifier predicts: faithfulness, regions, cost. Experimental.
 
+    (Long because of its many arguments.)
+
     Args:
         model: an image classifier of transformers; with a fit MHEX takes part.
         image_processor: its own.
