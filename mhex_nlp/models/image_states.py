@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig
 
 from .eval_mode import run_in_eval_mode
+from .loading import readable
 
 _LEAST_SIDE = 7  # cells: the coarsest depth that has as many a side gives the grid, else the finest
 _MOST_SPECIAL = 16  # tokens before the patches
@@ -171,10 +172,11 @@ def reads_images(model: Any) -> bool:
 def architecture_of(name: str, revision: str | None = None) -> str:
     """The class that the config of a folder, or of the hub, names; empty where it cannot be read or names none."""
     try:
-        named = AutoConfig.from_pretrained(name, revision=revision).architectures
-    except (OSError, ValueError):
+        with readable(name):
+            named = AutoConfig.from_pretrained(name, revision=revision).architectures
+            return str((named or [""])[0])
+    except (OSError, ValueError, TypeError, ImportError):
         return ""
-    return str((named or [""])[0])
 
 
 def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> SpatialStates:
