@@ -52,7 +52,7 @@ class Settings:
 
     def small(self) -> Settings:
         """Of a smoke test."""
-        few = {"seeds": 1, "images": 4, "fitted_on": 30, "pairs": 2, "permutations": 4}
+        few = {"seeds": 1, "images": 2, "fitted_on": 30, "pairs": 2, "permutations": 4}
         return replace(self, smoke=True, **few)
 
 
@@ -118,7 +118,7 @@ def compared(
     def ours(image: Any, target: int) -> Any:
         return explainer(data.pixels[image.number], target=target).map.reshape(-1).astype(float)
 
-    budgets = {"masks": 10, "steps": 4} if settings.smoke else {}
+    budgets = {"masks": 10, "steps": 2} if settings.smoke else {}
     notes: list[str] = []
     for method in image_methods(study.images[0], METHODS, ours=ours, seed=seed, notes=notes, **budgets):
         study.compare(method)

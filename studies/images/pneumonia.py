@@ -24,7 +24,7 @@ def xrays(settings: Settings) -> tuple[Images, Images]:
 
 def units(settings: Settings) -> list[tuple[str, int]]:
     """The network and seed of each piece of work."""
-    return [(kind, seed) for seed in range(settings.seeds) for kind in KINDS]
+    return [(kind, seed) for seed in range(settings.seeds) for kind in KINDS[: 1 if settings.smoke else None]]
 
 
 def measure(settings: Settings, kind: str, seed: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from .measuring import METHODS, Fitted, Settings, fit_to
 from .planted import backgrounds
 
 SIDE = 140
+IMAGES = 100  # judged, at the most: a pass costs two hundred times the small networks'
 BUDGETS = {"masks": 100, "steps": 20}
 
 
@@ -62,7 +63,9 @@ def measure(settings: Settings, name: str) -> dict[str, Any]:
     network: Fitted = fit_to(model, processor, training, settings, seed=0)
     record = image_fit_of(model).record
     judges = {how: ImageModelValues(model, how, torch.tensor(record["image"]["colour"])) for how in ("mean", "blur")}
-    chosen = [test.pixels[row] for row in np.random.default_rng(0).permutation(len(test))[: settings.images]]
+    chosen = [
+        test.pixels[row] for row in np.random.default_rng(0).permutation(len(test))[: min(settings.images, IMAGES)]
+    ]
     pixels = [torch.as_tensor(np.asarray(processor(images=one)["pixel_values"])) for one in chosen]
     study = ImageStudy(judges, pixels, pairs=settings.pairs, permutations=settings.permutations)
     explainer = network.over(judges["mean"].model)
