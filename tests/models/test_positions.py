@@ -305,7 +305,8 @@ def test_tasks_and_signposts(tmp_path):
     sequence.save_pretrained(tmp_path / "sequence")
     with pytest.raises(ValueError, match="load it with AutoMhexModelForSequenceClassification"):
         AutoMhexModelForTokenClassification.from_pretrained(tmp_path / "sequence")
-    with pytest.raises(TypeError, match=r"text classifier .*, a token classifier .* or a model for question answering"):
+    kinds = r"text classifier .*, a token classifier .*, a model for question answering .* or an image classifier"
+    with pytest.raises(TypeError, match=kinds):
         task_of(sequence.bert)
     shim = AutoModelForTokenClassification.from_pretrained(tmp_path / "token-heads", trust_remote_code=True)
     assert type(shim).__name__ == "MhexBertForTokenClassification"
