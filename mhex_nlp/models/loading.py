@@ -103,6 +103,9 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
         )
     heads = {key for key in model.state_dict() if key.startswith(HEAD_PREFIXES)}
     surplus = {key for key in info["unexpected_keys"] if key.startswith(HEAD_PREFIXES)}
+    if _fitted_plain(model, heads, missing):  # its fit holds beside fresh heads, which only read
+        fitted = {key for key in heads if key.startswith(HEAD_PREFIXES[1])}
+        heads, missing = fitted, missing - heads
     _check_heads(model, heads, surplus, missing, name, new_heads)
     fresh = (missing | mismatched.keys()) - heads
     _check_backbone(
@@ -115,6 +118,13 @@ def check_loading(model: Any, info: Mapping[str, Any], name: Any, *, ignore_mism
     weights = model.state_dict()
     check_weights({key: value for key, value in weights.items() if key in heads}, name)
     model._fresh_weights = {key: _sample(value) for key, value in weights.items() if key in fresh}
+
+
+def _fitted_plain(model: Any, heads: set[str], missing: set[str]) -> bool:
+    """Whether a plain image classifier was fitted and saved: its fit is there, and heads never were."""
+    if model.task != "image_classification" or model._stored_settings is not None or model.config.mhex["gate"]:
+        return False
+    return {key for key in heads if not key.startswith(HEAD_PREFIXES[1])} == heads & missing != heads
 
 
 def _check_heads(model: Any, heads: set[str], surplus: set[str], missing: set[str], name: Any, new_heads: bool) -> None:

@@ -11,7 +11,15 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from helpers.explained_images import IMAGES, PROCESSOR, vit
 from helpers.placed import TOKENIZER
 from helpers.tiny import tiny_bert
-from mhex_nlp import MhexExplainer, MhexImageExplainer, explainer_for, fit_equivalent_matrices, get_mhex_model
+from mhex_nlp import (
+    AutoMhexModelForImageClassification,
+    MhexConfig,
+    MhexExplainer,
+    MhexImageExplainer,
+    explainer_for,
+    fit_equivalent_matrices,
+    get_mhex_model,
+)
 
 pytest.importorskip("mhex_nlp.models.image_families")
 
@@ -36,6 +44,21 @@ def test_a_fit_of_a_model_with_heads_reads_flow_and_loads_back(tmp_path):
         MhexImageExplainer.from_pretrained(str(tmp_path / "text"))
     with pytest.raises(TypeError, match=r"MhexImageExplainer\(model, image_processor\) explains it"):
         MhexExplainer(model, TOKENIZER)
+
+
+def test_a_plain_model_that_was_fitted_loads_back_with_its_fit_and_fresh_heads(tmp_path):
+    model = vit()
+    fit_equivalent_matrices(model, PROCESSOR, IMAGES, attainable_images=0, held_out=0.2)
+    explanation = MhexImageExplainer(model, PROCESSOR)(IMAGES[0])
+    model.save_pretrained(tmp_path)
+    PROCESSOR.save_pretrained(tmp_path)
+    again = MhexImageExplainer.from_pretrained(str(tmp_path))
+    assert len(again.model.mhex) == 2 and not any(head.bias.any() for head in again.model.mhex)
+    loaded = again(IMAGES[0])
+    assert loaded.map == pytest.approx(explanation.map, abs=1e-6) and loaded.method == explanation.method
+    gated = AutoMhexModelForImageClassification.from_pretrained
+    with pytest.raises(ValueError, match="the heads in .* do not fit its config: missing"):
+        gated(tmp_path, mhex=MhexConfig(gate=True))  # gates are no part of the model that was fitted
 
 
 def test_without_a_fit_trained_heads_explain_and_say_so():
