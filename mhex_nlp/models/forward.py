@@ -27,11 +27,10 @@ from .padding import TokenMask, inputs_of, token_mask
 from .tasks import module_of, sequence_classification
 from .tasks.sequence_classification import is_exclusive, task_loss
 
-_OPTIONS: dict[str, tuple[Any, Any]] = {  # of our own: defaults and types
+OPTIONS: dict[str, tuple[Any, Any]] = {  # of our own: defaults and types
     "output_attributions": (False, bool),
     "output_states": (False, bool),
     "output_head_logits": (True, bool),
-    "positions": (None, Positions | None),
 }
 
 
@@ -72,19 +71,20 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
             return output
         return _as_tuple(output, output_attributions)
 
-    forward.__signature__ = _signature(base, task)  # type: ignore[attr-defined]
+    places = {} if task is sequence_classification else {"positions": (None, Positions | None)}
+    forward.__signature__ = signature_with(base, {**OPTIONS, **places})  # type: ignore[attr-defined]
     return forward
 
 
-def _signature(base: type[PreTrainedModel], task: ModuleType) -> inspect.Signature:
-    """That of the base's `forward` with our options."""
+def signature_with(base: type[PreTrainedModel], options: Mapping[str, tuple[Any, Any]]) -> inspect.Signature:
+    """That of the base's `forward` with those options, a default and a type each, that it has not itself."""
     signature = inspect.signature(base.forward)
     parameters = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
     ours = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (default, kind) in _OPTIONS.items()
-        if name != "positions" or task is not sequence_classification
+        for name, (default, kind) in options.items()
+        if name not in signature.parameters
     ]
     return signature.replace(parameters=[*parameters, *ours, *rest])
 
@@ -159,31 +159,48 @@ def _read_heads(model: Any, task: ModuleType, plain: Any, record: ForwardRecord)
 
     Where labels are read at positions, logits (B, T, L, C) alone: a head says of a token what it reads off that token.
     """
-    outputs = record.heads.outputs
     depths = model.config.num_hidden_layers if "*" in model.mhex_site.layers else len(model.mhex)
-    if len(outputs) != depths:
-        raise RuntimeError(
-            f"{len(outputs)} of {depths} MHEX heads ran: layers or modules were replaced after the heads had been "
-            "added; change the plain model first and add heads then."
-        )
-    if record.heads.reading is None:
+    said, biases = said_by_heads(record, depths, plain)
+    if not said:
         return {}
-    device = next(value.device for value in plain.values() if isinstance(value, Tensor) and value.dim())
-    said = [part.to(device) for part, _ in outputs if part is not None]
-    if record.heads.reading == "text":
+    if biases is None:
         return {"head_logits": torch.stack(said, dim=1)}
     evidence = torch.stack(said, dim=2)  # (B, T, L, C)
-    biases = torch.stack([bias.to(device) for _, bias in outputs if bias is not None])  # (L, C)
     if task is not sequence_classification:
         return {"head_logits": task.head_logits(evidence, biases, record.mask)}
     attributions = layer_attributions(record.mask.cut(evidence), record.mask.real)
     return {"head_logits": attributions.sum(1) + biases, "layer_attributions": attributions}
 
 
-def _losses(
-    model: Any, task: ModuleType, fields: Mapping[str, Any], labels: Tensor, rest: _Rest | None
-) -> dict[str, Tensor]:
-    """The task's loss with deep supervision, and with the faithfulness loss where there was a second pass."""
+def said_by_heads(record: ForwardRecord, depths: int, plain: Any) -> tuple[list[Tensor], Tensor | None]:
+    """What each head said, on the device of the plain model's outputs: logits, or evidence beside biases (L, C).
+
+    Raises:
+        RuntimeError: other than `depths` heads ran.
+    """
+    outputs = record.heads.outputs
+    if len(outputs) != depths:
+        raise RuntimeError(
+            f"{len(outputs)} of {depths} MHEX heads ran: layers or modules were replaced after the heads had been "
+            "added; change the plain model first and add heads then."
+        )
+    if record.heads.reading is None:
+        return [], None
+    device = next(value.device for value in plain.values() if isinstance(value, Tensor) and value.dim())
+    said = [part.to(device) for part, _ in outputs if part is not None]
+    if record.heads.reading == "text":
+        return said, None
+    return said, torch.stack([bias.to(device) for _, bias in outputs if bias is not None])
+
+
+def supervised_losses(
+    model: Any, task: ModuleType, fields: Mapping[str, Any], labels: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The task's loss and that of deep supervision, each for the record, and their sum, which is learnt from.
+
+    Raises:
+        RuntimeError: the heads would learn nothing.
+    """
     config = model.config
     supervision = task.supervision(fields["head_logits"], labels, config)
     trainable = torch.is_grad_enabled() and any(p.requires_grad for p in model.mhex.parameters())
@@ -194,12 +211,19 @@ def _losses(
     loss = fields.get("loss")
     loss = task_loss(fields["logits"], labels, config) if loss is None else loss  # as `take_labels` has it
     losses = {"task_loss": loss.detach(), "supervision_loss": supervision.detach()}
-    loss = loss + config.mhex["loss_weight"] * supervision.to(loss.dtype)
+    return losses, loss + config.mhex["loss_weight"] * supervision.to(loss.dtype)
+
+
+def _losses(
+    model: Any, task: ModuleType, fields: Mapping[str, Any], labels: Tensor, rest: _Rest | None
+) -> dict[str, Tensor]:
+    """The task's loss with deep supervision, and with the faithfulness loss where there was a second pass."""
+    losses, loss = supervised_losses(model, task, fields, labels)
     if rest is not None:
         said = fields["layer_attributions"], fields["logits"]
-        faithfulness = faithfulness_loss(*said, rest.logits, rest.removed, is_exclusive(config))
+        faithfulness = faithfulness_loss(*said, rest.logits, rest.removed, is_exclusive(model.config))
         losses["faithfulness_loss"] = faithfulness.detach()
-        loss = loss + config.mhex["faithfulness_weight"] * faithfulness.to(loss.dtype)
+        loss = loss + model.config.mhex["faithfulness_weight"] * faithfulness.to(loss.dtype)
     return {**losses, "loss": loss}
 
 

@@ -7,7 +7,6 @@ Axes: B images, T cells of the common grid, N cells of a depth's own, L depths, 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .attention_hook import watch_attention
+from .forward import OPTIONS, argument_names, said_by_heads, signature_with, supervised_losses
 from .heads.attention_flow import AttentionLog, attention_flow
 from .heads.head import Reading
 from .heads.image_head import common_size, resample_sum
@@ -26,12 +26,10 @@ from .outputs import EXTRA_OUTPUTS, MhexOutput
 from .padding import TokenMask
 from .tasks import image_classification as task
 
-_OPTIONS = {"output_attributions": False, "output_states": False, "output_head_logits": True}
-
 
 def make_image_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
     """The `forward` of the class with heads over `base`, under the signature of the base's own with our options."""
-    names = tuple(inspect.signature(base.forward).parameters)[1:]
+    names = argument_names(base)
 
     @functools.wraps(base.forward)  # Trainer and pipelines read the signature of `forward`
     def forward(
@@ -73,20 +71,11 @@ def make_image_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         extras = EXTRA_OUTPUTS if not output_attributions else ()
         return tuple(value for name, value in output.items() if name not in extras)
 
-    forward.__signature__ = _signature(base)  # type: ignore[attr-defined]
+    # labels as well, which Trainer looks for
+    forward.__signature__ = signature_with(  # type: ignore[attr-defined]
+        base, {"labels": (None, Tensor | None), **OPTIONS}
+    )
     return forward
-
-
-def _signature(base: type[PreTrainedModel]) -> inspect.Signature:
-    """That of the base's `forward` with our options, and with labels, which Trainer looks for."""
-    signature = inspect.signature(base.forward)
-    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    if "labels" not in signature.parameters:
-        named.append(inspect.Parameter("labels", keyword, default=None, annotation=Tensor | None))
-    ours = [inspect.Parameter(name, keyword, default=value, annotation=bool) for name, value in _OPTIONS.items()]
-    return signature.replace(parameters=[*named, *ours, *rest])
 
 
 def _prepare(model: Any, output_attributions: bool, output_states: bool) -> None:
@@ -131,25 +120,17 @@ def _read_heads(model: Any, arguments: Mapping[str, Any], plain: Any, record: Fo
     A depth's attributions are its evidence divided by its number of cells: summed over the grid they are the logits
     less the bias, as resampling keeps sums.
     """
-    outputs = record.heads.outputs
-    if len(outputs) != len(model.mhex):
-        raise RuntimeError(
-            f"{len(outputs)} of {len(model.mhex)} MHEX heads ran: layers or modules were replaced after the heads had "
-            "been added; change the plain model first and add heads then."
-        )
-    if record.heads.reading is None:
+    said, biases = said_by_heads(record, len(model.mhex), plain)
+    if not said:
         return {}
-    device = next(value.device for value in plain.values() if isinstance(value, Tensor) and value.dim())
-    said = [part.to(device) for part, _ in outputs if part is not None]
-    if record.heads.reading == "text":
+    if biases is None:
         return {"head_logits": torch.stack(said, dim=1)}
     maps = [_as_map(model, part, arguments) for part in said]  # (B, h, w, C)
     rows, cols = common_size([(part.shape[1], part.shape[2]) for part in maps])
     shares = [resample_sum(part / (part.shape[1] * part.shape[2]), rows, cols).flatten(1, 2) for part in maps]
     attributions = torch.stack(shares, dim=2)  # (B, T, L, C)
-    biases = torch.stack([bias.to(device) for _, bias in outputs if bias is not None])
     logits = torch.stack([part.mean((1, 2)) for part in maps], dim=1) + biases
-    grid = torch.tensor([[rows, cols]], device=device).expand(len(attributions), 2)
+    grid = torch.tensor([[rows, cols]], device=biases.device).expand(len(attributions), 2)
     return {"head_logits": logits, "layer_attributions": attributions, "attribution_grid": grid}
 
 
@@ -190,18 +171,9 @@ def _flow(model: Any, record: ForwardRecord) -> tuple[Tensor, ...]:
 
 def _losses(model: Any, fields: Mapping[str, Any], labels: Tensor) -> dict[str, Tensor]:
     """The task's loss, with deep supervision where there are heads."""
+    if len(model.mhex):
+        losses, learnt = supervised_losses(model, task, fields, labels)
+        return {**losses, "loss": learnt}
     loss = fields.get("loss")
     loss = task.task_loss(fields["logits"], labels, model.config) if loss is None else loss
-    if not len(model.mhex):
-        return {"task_loss": loss.detach(), "loss": loss}
-    supervision = task.supervision(fields["head_logits"], labels, model.config)
-    if (
-        torch.is_grad_enabled()
-        and not supervision.requires_grad
-        and any(p.requires_grad for p in model.mhex.parameters())
-    ):
-        raise RuntimeError(
-            "the MHEX heads got no gradient: reentrant checkpointing (use_reentrant=True) is not supported."
-        )
-    losses = {"task_loss": loss.detach(), "supervision_loss": supervision.detach()}
-    return {**losses, "loss": loss + model.config.mhex["loss_weight"] * supervision.to(loss.dtype)}
+    return {"task_loss": loss.detach(), "loss": loss}

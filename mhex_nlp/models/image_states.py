@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig
 
 from .eval_mode import run_in_eval_mode
+from .heads.image_head import common_size
 from .loading import readable
 
-_LEAST_SIDE = 7  # cells: the coarsest depth that has as many a side gives the grid, else the finest
 _MOST_SPECIAL = 16  # tokens before the patches
 _NOT_SPATIAL = {
     "imagegpt": "it reads ids of colours, one a pixel, in place of pixel_values",
@@ -102,9 +102,7 @@ def common_grid(output: Any, pixel_values: Tensor, config: Any) -> ImageGrid:
     if first.dim() == 3 and all(state.shape[1] == first.shape[1] for state in states):
         rows, cols, special, patch = _token_grid(first.shape[1], height, width, config)
         return ImageGrid(rows, cols, special, patch)
-    sizes = sorted({tuple(grid.shape[-2:]) for grid in maps}, key=min)
-    rows, cols = next((size for size in sizes if min(size) >= _LEAST_SIDE), sizes[-1])
-    return ImageGrid(int(rows), int(cols))
+    return ImageGrid(*common_size([(grid.shape[-2], grid.shape[-1]) for grid in maps]))
 
 
 def on_grid(state: Tensor, grid: ImageGrid) -> Tensor:
