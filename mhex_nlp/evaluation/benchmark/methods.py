@@ -7,13 +7,12 @@ The output is the target's logit less the mean over classes, or the logit where 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from ...explain.explainer import MhexExplainer
-from ...inputs.checks import as_integer
 from ...models.heads.head import trained
 from ..metrics.arrays import Floats
 from ..metrics.games import ValueFunction, leave_one_out, leave_one_out_masks
@@ -22,6 +21,7 @@ from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues, TextValues
 from . import peers
 from .attention import attention_rollout, last_attention
+from .choosing import budgets_of, check_budgets, choose_methods
 from .gradients import gradient_scores, path_gradients
 
 Explain = Callable[[Sequence[TextValues], Sequence[int]], list[Floats]]
@@ -72,10 +72,7 @@ class Budgets:
     lime_samples: int = 500
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            as_integer(getattr(self, field.name), field.name, at_least=1)
-        if self.permutations % 4:
-            raise ValueError(f"permutations must be a multiple of 4, got {self.permutations}.")
+        check_budgets(self)
 
 
 def available_methods(
@@ -101,24 +98,12 @@ def available_methods(
         ValueError: an unknown name or budget, a method that was named and cannot be had of this model.
         ImportError: a peer that was named and is not installed.
     """
-    chosen = METHODS if names is None else tuple(names)
-    if not chosen or isinstance(names, str):
-        raise ValueError(f"methods must be a list of some of {', '.join(METHODS)}, got {names!r}.")
-    if unknown := [name for name in chosen if name not in METHODS]:
-        raise ValueError(f"methods must be some of {', '.join(METHODS)}, got {unknown[0]!r}.")
-    known = [field.name for field in fields(Budgets)]
-    if surplus := sorted(set(budgets) - set(known)):
-        raise ValueError(f"budgets must be some of {', '.join(known)}, got {surplus[0]!r}.")
-    strict, checked, methods = names is not None and notes is None, Budgets(**budgets), []
-    for name in (name for name in METHODS if name in chosen):
-        try:
-            methods.append(AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked)))
-        except (ValueError, ImportError) as error:
-            if strict:
-                raise
-            if notes is not None:
-                notes.append(f"{name} was left out: {error}")
-    return methods
+    checked = budgets_of(Budgets, budgets)
+
+    def make(name: str) -> AttributionMethod:
+        return AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked))
+
+    return choose_methods(names, METHODS, make, notes)
 
 
 def _label_and_function(

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from ....inputs.checks import as_integer
 from ...metrics.arrays import Floats
 from ...metrics.games import leave_one_out
 from ...metrics.shapley import sampled_shapley
+from ..choosing import budgets_of, check_budgets, choose_methods
 from ..peers import kernel_shap_game, lime_game, load_peer
 from . import peers
 from .values import ImageValues
@@ -63,10 +63,7 @@ class ImageBudgets:
     lime_samples: int = 500
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            as_integer(getattr(self, field.name), field.name, at_least=1)
-        if self.permutations % 4:
-            raise ValueError(f"permutations must be a multiple of 4, got {self.permutations}.")
+        check_budgets(self)
 
 
 def image_methods(
@@ -92,26 +89,13 @@ def image_methods(
         ValueError: an unknown name or budget, a method that was named and cannot be had of this model.
         ImportError: a peer that was named and is not installed.
     """
-    chosen = METHODS if names is None else tuple(names)
-    if not chosen or isinstance(names, str):
-        raise ValueError(f"methods must be a list of some of {', '.join(METHODS)}, got {names!r}.")
-    if unknown := [name for name in chosen if name not in METHODS]:
-        raise ValueError(f"methods must be some of {', '.join(METHODS)}, got {unknown[0]!r}.")
-    known = [field.name for field in fields(ImageBudgets)]
-    if surplus := sorted(set(budgets) - set(known)):
-        raise ValueError(f"budgets must be some of {', '.join(known)}, got {surplus[0]!r}.")
-    table = _table(ours, ImageBudgets(**budgets), seed)
-    strict, methods = names is not None and notes is None, []
-    for name in (name for name in METHODS if name in chosen):
-        try:
-            _check(name, ours, probe)
-            methods.append(table[name])
-        except (ValueError, ImportError) as error:
-            if strict:
-                raise
-            if notes is not None:
-                notes.append(f"{name} was left out: {error}")
-    return methods
+    table = _table(ours, budgets_of(ImageBudgets, budgets), seed)
+
+    def make(name: str) -> ImageMethod:
+        _check(name, ours, probe)
+        return table[name]
+
+    return choose_methods(names, METHODS, make, notes)
 
 
 def _check(name: str, ours: Explain | None, probe: ImageValues) -> None:
