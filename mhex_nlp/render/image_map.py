@@ -150,7 +150,7 @@ def opacity(level: int) -> float:
 
 
 def find_regions(of: ImageMap) -> list[Region]:
-    """Cells that touch by a side, of one sign, each at least `REGION_FROM` tenths of the largest score.
+    """Cells that touch by a side, of one sign, each of at least level `REGION_FROM`: a quarter of the largest score.
 
     The largest |sum| comes first. Cells outside the picture belong to none.
     """

@@ -77,10 +77,13 @@ def line_parts(line: Sequence[Segment], number: Callable[..., str], system: str 
     return [_part(segment, number, system) for segment in line] or [("(no text)", "dim")]
 
 
-def scale_parts(system: str | None) -> list[Part]:
-    """What colours or marks mean."""
+_MARKS = "[+] speaks for it, [-] against it; the strongest words are marked"
+
+
+def scale_parts(system: str | None, marks: str = _MARKS) -> list[Part]:
+    """What colours mean, or `marks` in their place."""
     if system is None:
-        return [("scale: [+] speaks for it, [-] against it; the strongest words are marked", "dim")]
+        return [(f"scale: {marks}", "dim")]
     return [("scale: ", "dim"), ("for", level_style(8, system)), " ", ("against", level_style(-8, system)), " "]
 
 

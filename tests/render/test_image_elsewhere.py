@@ -74,3 +74,7 @@ def test_a_terminal_passes_no_commands_on() -> None:
     form = image_example(target={"label": "\x1b[2Jx", "id": 5}, notes=["\x1b]0;x\x07"])
     assert "\x1b" not in printed(form)
     assert "scores for cat rather than dog" in printed(CLASSES) and UNTRUSTED["notes"][0] in printed(UNTRUSTED)
+
+
+def test_a_terminal_without_colours_says_what_its_marks_mean() -> None:
+    assert "scale: + speaks for it, - against it, ++ and -- strongly" in printed(EXAMPLE)
