@@ -226,12 +226,12 @@ def unit_scores(units: Iterable[HighlightUnit | Segment], scores: Sequence[float
 
 
 def to_levels(scores: Sequence[float], largest: float | None = None) -> list[int]:
-    """Levels in -10..10: score in tenths of the largest |score| (that of `scores` by default)."""
+    """Levels in -10..10: score in tenths of the largest |score| (that of `scores` by default); 10 for what is above."""
     top = max(map(abs, scores), default=0.0) if largest is None else largest
     if top == 0:
         return [0] * len(scores)
     # Dividing first keeps the product finite for every finite score.
-    return [int(math.copysign(int(LEVELS * (abs(score) / top) + 0.5), score)) for score in scores]
+    return [int(math.copysign(int(LEVELS * min(abs(score) / top, 1.0) + 0.5), score)) for score in scores]
 
 
 def layer_sums(explanation: Mapping[str, Any]) -> list[tuple[float, float]]:

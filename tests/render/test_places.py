@@ -293,3 +293,8 @@ def test_a_report_counts_types_words_and_mistakes() -> None:
     assert "Mistakes" not in render_entity_report(
         entity_report(gold=None, confusion={}, mistakes=[], mistakes_counted={})
     )
+
+
+def test_a_place_may_outweigh_the_rest_beyond_all_bounds() -> None:
+    """Scores of the place over a largest that is of other words: 1e66 / 1e-250 is no float."""
+    assert to_levels([1e66, -1e66, 5e-251], 1e-250) == [10, -10, 5]
