@@ -78,7 +78,7 @@ def fit_images(args: argparse.Namespace) -> int:
     images = [row.image for row in complete_rows(open_image_rows(args), args.split)]
     model = load_model(AutoMhexModelForImageClassification, args.model, device=args.device)
     processor = load_processor(args.model)
-    names = ("masks", "held_out", "max_features", "removal", "seed")
+    names = ("masks", "held_out", "max_features", "min_gain", "removal", "seed")
     options = {name: getattr(args, name) for name in names}
     report = fit_equivalent_matrices(model, processor, images, **options)
     model.save_pretrained(args.output)

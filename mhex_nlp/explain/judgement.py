@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..inputs.encoding import TokenisedText
 from ..inputs.removal import random_subsets
+from ..models.fit_record import trusted_from
 from . import skill
 from .evidence import EvidenceReader
 from .place_reader import PlaceReader
@@ -26,7 +27,7 @@ _CHUNK = 32  # texts that are asked about together
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What `MhexExplainer.judge` measured, on the texts it was given and on no others.
+    """What `judge` of an explainer measured, on the texts, or images, that it was given and on no others.
 
     `skill` is the paired skill, 1 - SSE / SSE of spreading the text's total evenly over its tokens, of what the model
     says with a random half of a text's tokens less what it says with the other: 0 says nothing about single tokens, 1
@@ -42,6 +43,7 @@ class Judgement:
     seed: int
     fit_skill: float | None = None  # of the fit, on texts of its own kind
     fit_interval: tuple[float, float] | None = None
+    task: str = "sequence_classification"
 
     @property
     def foreign(self) -> bool:
@@ -50,8 +52,8 @@ class Judgement:
 
     @property
     def trusted(self) -> bool:
-        """Whether the lower end of the skill's interval is above 0."""
-        return self.skill_interval[0] > 0
+        """Whether the lower end of the skill's interval is above the bar: 0, of images 0.2."""
+        return self.skill_interval[0] > trusted_from(self.task)
 
 
 def judge(
@@ -80,7 +82,8 @@ def judge(
             for row, index in enumerate(batch):
                 target = int(part.logits[row].argmax())
                 rows.append(_rows(scores[row, positions[index]], answers[index], subsets[index], target, request))
-    return _judgement(rows, request, masks, perturbed.removal, seed, fit_holds)
+    fit = request.fit if fit_holds else None
+    return judgement_of(rows, masks, perturbed.removal, seed, fit)
 
 
 def judge_places(
@@ -111,7 +114,8 @@ def judge_places(
             if len(others) > 1:
                 target = of_places[row].predicted
                 rows.append(_rows(scores[row, others], answers[row], subsets[row], target, request, text))
-    return _judgement(rows, request, masks, model.removal, seed, fit_holds)
+    fit = request.fit if fit_holds else None
+    return judgement_of(rows, masks, model.removal, seed, fit)
 
 
 def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Request, text: int | None = None) -> Rows:
@@ -122,16 +126,16 @@ def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Reque
     return Rows(kept @ phi, said[:-1] - said[-1], kept.sum(1), target, text)
 
 
-def _judgement(
+def judgement_of(
     rows: Sequence[Rows],
-    request: Request,
     masks: int,
     removal: str,
     seed: int,
-    fit_holds: bool,
+    fit: Mapping[str, Any] | None,
+    task: str = "sequence_classification",
 ) -> Judgement:
-    """The figures of rows, one or several a text."""
-    identity = torch.eye(len(request.table), dtype=torch.float64)
+    """The figures of rows, one or several a text, whose features are scores; `fit` is the record to compare with."""
+    identity = torch.eye(rows[0].values.shape[1] if rows else 1, dtype=torch.float64)
     errors, absolute = (
         skill.errors(identity, rows, kind) for kind in (skill.paired_residuals, skill.absolute_residuals)
     )
@@ -143,7 +147,8 @@ def _judgement(
         masks=masks,
         removal=removal,
         seed=seed,
-        **(_of_fit(request.fit) if fit_holds else {}),
+        task=task,
+        **_of_fit(fit),
     )
 
 

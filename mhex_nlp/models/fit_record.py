@@ -78,6 +78,7 @@ def _entries(
         "depth_share": (f"{length} numbers from 0 to 1", _numbers(0, 1, length)),
         **dict.fromkeys(("strength", "seconds"), positive),
         **dict.fromkeys(("texts", "chosen_on", "held_out", "attainable_texts", "longest", "masks", "rows"), count),
+        "curve": ("pairs of a number of texts and a skill", _is_curve),
         "pairs": ("true or false", lambda value: isinstance(value, bool)),
         "seed": ("an integer", _integers()),
         "at": ("'text' or 'position'", lambda value: value in ("text", "position")),
@@ -111,6 +112,11 @@ def _is_mix(value: Any) -> bool:
         "prior": lambda prior: _is_prior(prior) and prior.get("mix") is None,
     }
     return isinstance(value, Mapping) and value.keys() == tests.keys() and _fits(value, tests)
+
+
+def _is_curve(value: Any) -> bool:
+    pairs = isinstance(value, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value)
+    return pairs and all(_integers(1)(texts) and _numbers(most=1)(skill) for texts, skill in value)
 
 
 def _is_image(value: Any) -> bool:

@@ -59,6 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
             if key not in done:
                 start = time.perf_counter()
                 done[key] = group.measure(settings, *unit)
+                if machine() != report["machine"]:
+                    done[key]["machine"] = machine()
                 done[key]["seconds"] = round(time.perf_counter() - start, 1)
                 write_json(args.output, report)
                 print(name, key, f"{done[key]['seconds']:.0f} s", flush=True)

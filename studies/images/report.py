@@ -81,7 +81,8 @@ def _real(units: Units) -> Iterator[str]:
         fit = unit["fit"]
         best = "" if fit["attainable"] is None else f", {fit['attainable']:.3f} attainable"
         yield (
-            f"**{name}**: fitted on {fit['texts']:,} photographs in {fit['seconds']:.0f} s; paired skill "
+            f"**{name}** ({unit.get('machine', 'same machine')}): fitted on {fit['texts']:,} photographs in "
+            f"{fit['seconds']:.0f} s; paired skill "
             f"{span(fit['skill'], fit['skill_interval'])}{best}: {'trusted' if fit['trusted'] else 'not trusted'}."
         )
     yield from _comparisons(units, SHOWN)

@@ -115,7 +115,7 @@ def add_random_fit(model: Any, words: bool) -> None:
         "weights": fit_hashes(model),
     }
     if not words:
-        lengths = list(range(513))
+        lengths = sorted({round(1.1**step) for step in range(66)})  # 1 to 490, about as many as a fit measures
         record["empty"] = {"lengths": lengths, "values": [[0.0] * labels for _ in lengths]}
     model.add_readout(record, torch.randn(layout.features, labels) * 0.01)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import pytest
 import torch
 from datasets import Dataset
 from datasets.fingerprint import Hasher
@@ -19,16 +19,21 @@ from mhex_nlp.training.fitting.fit import fit_equivalent_matrices
 
 SCRIPT = """
 import sys
+from pathlib import Path
 from datasets import load_from_disk
 from mhex_nlp import MhexExplainer
 
-explainer = MhexExplainer.from_pretrained(sys.argv[1])
-if sys.argv[3] == "used":
-    explainer("a film", layers=True, classes="all")
-load_from_disk(sys.argv[2]).map(lambda row: {"sum": explainer(row["text"]).sum})
+data, use, *models = sys.argv[1:]
+for model in models:
+    explainer = MhexExplainer.from_pretrained(model)
+    if use == "used":
+        explainer("a film", layers=True, classes="all")
+    load_from_disk(data).map(lambda row: {"sum": explainer(row["text"]).sum})
+    print(len(list(Path(data).glob("cache-*.arrow"))))
 """
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_cache(tmp_path):
     model = train_heads(tiny_mhex(gate=False)).eval()
     fit_equivalent_matrices(model, tiny_tokenizer(), tiny_texts(30)[0], masks=2, progress=False)
@@ -37,17 +42,26 @@ def test_another_process_finds_the_cache(tmp_path):
     Dataset.from_dict({"text": tiny_texts(3)[0]}).save_to_disk(tmp_path / "data")
     (tmp_path / "script.py").write_text(SCRIPT)
 
-    def caches(seed: str, use: str) -> set[Path]:
-        command = [sys.executable, tmp_path / "script.py", tmp_path / "model", tmp_path / "data", use]
-        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True)
-        return set((tmp_path / "data").glob("cache-*.arrow"))
-
-    assert len(caches("1", "new")) == 1
-    assert len(caches("2", "used")) == 1
     with torch.no_grad():
         model.mhex_fit.constant += 1
-    model.save_pretrained(tmp_path / "model")
-    assert len(caches("3", "new")) == 2
+    model.save_pretrained(tmp_path / "changed")
+    tiny_tokenizer().save_pretrained(tmp_path / "changed")
+
+    def caches(seed: str, use: str, *models: str) -> list[int]:
+        """How many caches there are after each of the models, in a process of its own."""
+        command = [
+            sys.executable,
+            tmp_path / "script.py",
+            tmp_path / "data",
+            use,
+            *(tmp_path / name for name in models),
+        ]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return [int(line) for line in done.stdout.split()]
+
+    assert caches("1", "new", "model") == [1]
+    assert caches("2", "used", "model", "changed") == [1, 2]
 
 
 def test_the_hash_follows_what_an_explainer_says():

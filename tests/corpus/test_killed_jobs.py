@@ -48,12 +48,12 @@ def call(command, folder, status, **environment):
     return done.stdout + done.stderr
 
 
-def test_killed_three_times_and_resumed(model, tmp_path):
+def test_killed_twice_and_resumed(model, tmp_path):
     """`studies/resume.py` compares the outputs; docs/results/resume.md is its log of 20 kills."""
-    options = ["--kills", "3", "--rows", "1000", "--part-rows", "40", "--part-seconds", "0.3", "--output", "log.md"]
+    options = ["--kills", "2", "--rows", "600", "--part-rows", "40", "--part-seconds", "0.3", "--output", "log.md"]
     command = [sys.executable, "-m", "studies.resume", "--model", str(model), *options]
     printed = call(command, tmp_path, 0, PYTHONPATH=str(ROOT))
-    assert "none lost and none twice" in printed and printed.count("parts finished") == 3
+    assert "none lost and none twice" in printed and printed.count("parts finished") == 2
 
 
 @pytest.mark.parametrize("budget", ["8", "auto"])
@@ -80,32 +80,48 @@ def test_killed_half_way_with_a_budget_and_resumed(model, tmp_path, budget):
     assert len(whole) == 20 and whole == killed
 
 
-@pytest.mark.parametrize("budget", ["0", "8", "auto"])
-def test_two_processes_give_the_scores_of_one(model, tmp_path, monkeypatch, budget):
+BUDGETS = ["0", "8", "auto"]
+
+
+@pytest.fixture(scope="module")
+def by_two(model, tmp_path_factory):
+    """A folder with texts, their job in two processes for each of `BUDGETS`, and what was printed: one launch."""
+    folder = tmp_path_factory.mktemp("two")
     texts, _ = tiny_texts(90)
-    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
-    options = ["--model", str(model), "--data", "texts.txt", "--part-rows", "10", "--format", "jsonl"]
-    options += ["--budget", budget, "--seed", "3"]
-    monkeypatch.chdir(tmp_path)
-    assert main(["highlight", *options, "--output", "one"]) == 0
-    many = ["--multi_gpu", "--num_processes", "2", "--main_process_port=29531"]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *many, "-m", "mhex_nlp", "highlight"]
-    printed = call([*launch, *options, "--output", "two", "--num-processes", "2"], tmp_path, 0)
-    assert printed.count("90 of 90 rows explained in 9 parts") == 1
-    ranks = {path.name.split("-")[1] for path in (tmp_path / "two").glob("part-*")}
-    assert ranks == {"0", "1"}
-    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    (folder / "texts.txt").write_text("\n".join(texts) + "\n")
+    (folder / "jobs.py").write_text(
+        "import sys\nfrom mhex_nlp.cli import main\n"
+        f"for budget in {BUDGETS}:\n"
+        "    assert main([*sys.argv[1:], '--budget', budget, '--output', f'two-{budget}']) == 0\n"
+    )
+    options = ["highlight", "--model", str(model), "--data", "texts.txt", "--part-rows", "10", "--format", "jsonl"]
+    options += ["--seed", "3"]
+    many = ["--multi_gpu", "--num_processes", "2", "--main_process_port=29531", "jobs.py"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *many]
+    return folder, options, call([*launch, *options, "--num-processes", "2"], folder, 0)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_two_processes_give_the_scores_of_one(by_two, monkeypatch, budget):
+    root, options, printed = by_two
+    monkeypatch.chdir(root)
+    assert main([*options, "--budget", budget, "--output", f"one-{budget}"]) == 0
+    assert printed.count("90 of 90 rows explained in 9 parts") == len(BUDGETS)
+    two = root / f"two-{budget}"
+    assert {path.name.split("-")[1] for path in two.glob("part-*")} == {"0", "1"}
+    manifest = json.loads((two / "manifest.json").read_text())
     assert [part["rank"] for part in manifest["parts"]] == [0, 1] * 4 + [0]
 
     def scores(folder):
-        paths = sorted((tmp_path / folder).glob("part-*.jsonl"), key=lambda path: path.name.split("-")[2])
+        paths = sorted(folder.glob("part-*.jsonl"), key=lambda path: path.name.split("-")[2])
         explanations = [e for path in paths for e in read_jsonl(path)]
         return [(e.id, e.text, e.label, e.passes, e.settled, e.scores) for e in explanations]
 
-    for one, other in zip(scores("one"), scores("two"), strict=True):
+    alone = scores(root / f"one-{budget}")
+    for one, other in zip(alone, scores(two), strict=True):
         assert one[:-1] == other[:-1]
         np.testing.assert_allclose(one[-1], other[-1], atol=1e-5)
-    assert (scores("one")[0][3] == 1) is (budget == "0")
+    assert (alone[0][3] == 1) is (budget == "0")
 
 
 @pytest.fixture

@@ -172,11 +172,11 @@ def test_a_fused_step_is_noticed_at_once(monkeypatch):
 
 
 def test_a_model_that_is_trained_while_it_is_fitted_gets_no_fit(monkeypatch):
-    from mhex_nlp.training.fitting import fit
+    from mhex_nlp.training.fitting import learning
 
     model = get_mhex_model(tiny_bert(num_labels=2, dropout=0.0).eval(), MhexConfig(gate=False))
-    best = fit.best_solution
-    monkeypatch.setattr(fit, "best_solution", lambda *args: (refresh_in_place(model), best(*args))[1])
+    best = learning.best_solution
+    monkeypatch.setattr(learning, "best_solution", lambda *args: (refresh_in_place(model), best(*args))[1])
     with pytest.raises(RuntimeError, match="weights changed while it was fitted"):
         fit_equivalent_matrices(model, TOKENIZER, texts(40), attainable_texts=0)
     assert model.fit_record is None

@@ -287,9 +287,9 @@ def test_a_strength_at_the_end_of_the_path_widens_it(monkeypatch):
     stream = SimpleNamespace(solve=lambda strength: strength)
     for best in (1e-9, 1e4):
         monkeypatch.setattr(solving.skill, "skill", lambda weights, rows, best=best: -abs(np.log10(weights / best)))
-        assert solving.best_solution(stream, [])[1] == pytest.approx(best)
+        assert solving.best_solution(stream, []).strength == pytest.approx(best)
     monkeypatch.setattr(solving.skill, "skill", lambda weights, rows: -weights)
-    assert solving.best_solution(stream, [])[1] == pytest.approx(1e-12 / 3), "and ends"
+    assert solving.best_solution(stream, []).strength == pytest.approx(1e-12 / 3), "and ends"
 
 
 def test_few_texts_to_judge_on_are_warned_of():

@@ -35,10 +35,11 @@ from .attainable import attainable
 from .empty_texts import measure_empty_texts
 from .equations import EquationSource
 from .images import fit_images
+from .learning import check_min_gain, learn
 from .places import PositionKind, find_sources
 from .report import FitReport
 from .ridge import RidgeStream
-from .solving import FEW_JUDGED, best_solution, describe_attainable, judge_solution
+from .solving import FEW_JUDGED, describe_attainable, judge_solution
 from .splits import Splits, split
 
 MIN_TEXTS = 20
@@ -61,6 +62,7 @@ def fit_equivalent_matrices(
     seed: int = 0,
     batch_tokens: int | None = None,
     attainable_texts: int = 30,
+    min_gain: float | None = None,
     progress: bool = True,
     **image_options: Any,
 ) -> FitReport:
@@ -88,6 +90,8 @@ def fit_equivalent_matrices(
         batch_tokens: texts times longest text of one batch; by default 1024 on a CPU, else 4096.
         attainable_texts: held-out texts on which the attainable skill is measured, four passes for each of a text's
             tokens, altogether no more than a quarter of what the fit takes (at least 4,096); 0 leaves it out.
+        min_gain: learn in stages, of 250 texts and then of as many as all before, and stop when a stage has raised the
+            skill by less, on the texts that the ridge strength is chosen by; by default all texts are learnt from.
         progress: show a bar on a terminal.
         image_options: `batch_size`, `attainable_images`, `window` and `colour`, of an image classifier.
 
@@ -102,12 +106,14 @@ def fit_equivalent_matrices(
         if text_pairs is not None or batch_tokens is not None:
             raise TypeError("text_pairs and batch_tokens are for models that read texts, got an image classifier.")
         shared: dict[str, Any] = {"masks": masks, "held_out": held_out, "max_features": max_features, "seed": seed}
+        shared["min_gain"] = min_gain
         return fit_images(model, tokenizer, texts, removal=removal, progress=progress, **shared, **image_options)
     if image_options:
         raise TypeError(f"{min(image_options)} is no option for a model that reads texts.")
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
+    min_gain = check_min_gain(min_gain)
     checked, pairs = _check(model, texts, text_pairs, held_out)
     batch_tokens = usual_batch_tokens(model.device) if batch_tokens is None else batch_tokens
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
@@ -134,19 +140,24 @@ def fit_equivalent_matrices(
         # places have fewer rows than they could
         most_rows = len(splits.learn) * source.rows_per_text if layout.at == "text" else None
         stream = RidgeStream(layout.parts, module_of(model).label_count(model.config), most_rows)
-        longest, learnt = 0, set[int]()
-        for number, text_rows in enumerate(rows(splits.learn, "Fitting")):
-            stream.add(*text_rows.equations())
-            longest = max(longest, int(text_rows.sizes[-1]))
-            learnt.add(number if text_rows.text is None else text_rows.text)
+        longest, with_rows = 0, set[int]()
+
+        def learnt_rows(indices: Sequence[int]) -> Iterator[Rows]:
+            nonlocal longest
+            for text_rows in rows(indices, "Fitting"):
+                longest = max(longest, int(text_rows.sizes[-1]))
+                with_rows.add(len(with_rows) if text_rows.text is None else text_rows.text)
+                yield text_rows
+            if indices[-1] == splits.learn[-1]:
+                _check_enough(splits._replace(learn=sorted(with_rows)), len(checked))
+
         chosen_on = list(rows(splits.choose, "Choosing", sources.judge))
-        used = Splits(sorted(learnt), _texts_of(splits.choose, chosen_on), splits.judge)
-        _check_enough(used, len(checked))
-        weights, strength = best_solution(stream, chosen_on)
-        learnt_rows = stream.rows
+        splits = splits._replace(choose=_texts_of(splits.choose, chosen_on))
+        learnt = learn(stream, splits.learn, learnt_rows, chosen_on, min_gain)
+        weights, row_count = learnt.weights, stream.rows
         del stream, chosen_on  # before there are other rows
         held = list(rows(splits.judge, "Judging", sources.judge))
-        used = used._replace(judge=_texts_of(splits.judge, held))
+        used = Splits(sorted(with_rows), splits.choose, _texts_of(splits.judge, held))
         _check_enough(used, len(checked))
         if len(used.judge) < FEW_JUDGED:
             warnings.warn(
@@ -166,7 +177,8 @@ def fit_equivalent_matrices(
         depths=layout.depths,
         widths=layout.widths,
         flow_widths=layout.flow_widths,
-        strength=strength,
+        strength=learnt.strength,
+        curve=learnt.curve,
         texts=len(used.learn),
         chosen_on=len(used.choose),
         held_out=len(used.judge),
@@ -174,7 +186,7 @@ def fit_equivalent_matrices(
         longest=longest,
         scripts=common_scripts([*checked, *(pairs or [])]),
         masks=masks,
-        rows=learnt_rows,
+        rows=row_count,
         removal=source.removal,
         contrast=source.contrast,
         seed=seed,

@@ -31,9 +31,10 @@ from ...models.image_fit import add_image_fit
 from ...models.image_perturbed import PerturbedImages
 from .attainable import attainable
 from .image_rows import ImageRowSource
+from .learning import check_min_gain, learn
 from .report import FitReport
 from .ridge import RidgeStream
-from .solving import FEW_JUDGED, best_solution, describe_attainable, judge_solution
+from .solving import FEW_JUDGED, describe_attainable, judge_solution
 from .splits import Splits, connected, split_groups
 
 MIN_IMAGES = 20
@@ -54,6 +55,7 @@ def fit_images(
     seed: int = 0,
     batch_size: int | None = None,
     attainable_images: int = 20,
+    min_gain: float | None = None,
     window: tuple[float, float] | None = None,
     colour: Sequence[float] | None = None,
     progress: bool = True,
@@ -73,6 +75,7 @@ def fit_images(
         seed: of the split and of the subsets.
         batch_size: images of one forward pass; by default 16 on a CPU, else 64.
         attainable_images: held-out images on which the attainable skill is measured; 0 leaves it out.
+        min_gain: learn in stages until one raises the skill by less, as of texts; by default from all images.
         window: of images of more than 8 bits, as `load_image` has it.
         colour: red, green and blue, 0 to 255, of what is taken out by "mean"; by default the images' mean.
         progress: show bars on a terminal.
@@ -87,6 +90,7 @@ def fit_images(
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     attainable_images = as_integer(attainable_images, "attainable_images", at_least=0)
+    min_gain = check_min_gain(min_gain)
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
     inputs, sources = ImageInputs(image_processor), _indexed(images)
@@ -107,11 +111,10 @@ def fit_images(
     with torch.inference_mode():
         layout = source.layout = source.find_layout(sources[0]).thinned(max_features)
         stream = RidgeStream(layout.parts, model.config.num_labels, len(splits.learn) * source.rows_per_image)
-        for image_rows in rows(splits.learn, "Fitting"):
-            stream.add(*image_rows.equations())
-        weights, strength = best_solution(stream, list(rows(splits.choose, "Choosing")))
-        learnt_rows = stream.rows
-        del stream  # before there are other rows
+        chosen_on = list(rows(splits.choose, "Choosing"))
+        learnt = learn(stream, splits.learn, lambda indices: rows(indices, "Fitting"), chosen_on, min_gain)
+        weights, row_count = learnt.weights, stream.rows
+        del stream, chosen_on  # before there are other rows
         held = list(rows(splits.judge, "Judging"))
         if len(held) < FEW_JUDGED:
             warnings.warn(
@@ -130,15 +133,16 @@ def fit_images(
         depths=layout.depths,
         widths=layout.widths,
         flow_widths=layout.flow_widths,
-        strength=strength,
-        texts=len(splits.learn),
+        strength=learnt.strength,
+        curve=learnt.curve,
+        texts=learnt.curve[-1][0],
         chosen_on=len(splits.choose),
         held_out=len(splits.judge),
         pairs=False,
         longest=max(int(item.sizes[-1]) for item in held),
         scripts=(),
         masks=masks,
-        rows=learnt_rows,
+        rows=row_count,
         removal=perturbed.removal,
         contrast=source.contrast,
         seed=seed,

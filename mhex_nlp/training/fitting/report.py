@@ -42,6 +42,7 @@ class FitReport:
     flow_widths: tuple[int, ...]  # 0 where the flow into a depth is not read
     strength: float
     texts: int  # learnt from
+    curve: tuple[tuple[int, float], ...]  # texts, and skill on those chosen by, after each stage (`learning.py`)
     chosen_on: int  # texts that the strength was chosen by
     held_out: int  # texts that the figures are of
     pairs: bool  # whether they were pairs of texts

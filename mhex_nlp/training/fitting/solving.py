@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
 from math import inf, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ from .ridge import RidgeStream
 FIRST_POWER = -1  # of ten, of the strength tried first; from there to its neighbours while they are better
 WIDEST = range(-12, 7)
 FEW_JUDGED = 30  # a bootstrap over fewer texts makes intervals that are too narrow
+
+
+class Solution(NamedTuple):
+    """Weights (F, C) float64, the strength they are of, and their skill on the rows that it was chosen by."""
+
+    weights: Tensor
+    strength: float
+    skill: float
 
 
 def judge_solution(weights: Tensor, held: Sequence[Rows], layout: FeatureLayout, seed: int) -> dict[str, Any]:
@@ -66,8 +74,8 @@ def describe_attainable(best: Attainable | None) -> dict[str, Any]:
     }
 
 
-def best_solution(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, float]:
-    """The solution with the most skill on rows of texts kept for the choice, and its strength."""
+def best_solution(stream: RidgeStream, rows: Sequence[Rows]) -> Solution:
+    """The solution with the most skill on rows of texts kept for the choice."""
 
     @cache
     def attempt(power: float) -> tuple[float, Tensor | None]:
@@ -85,7 +93,7 @@ def best_solution(stream: RidgeStream, rows: Sequence[Rows]) -> tuple[Tensor, fl
     while (better := best_of(p for p in (power, power - 1, power + 1) if p in WIDEST)) != power:
         power = better
     power = best_of((power, power - log10(3), power + log10(3)))
-    weights = attempt(power)[1]
+    best, weights = attempt(power)
     if weights is None:
         raise ValueError("the model's states are not finite, so that nothing can be fitted to them.")
-    return weights, 10.0**power
+    return Solution(weights, 10.0**power, best)

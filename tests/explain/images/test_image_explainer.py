@@ -21,6 +21,7 @@ from helpers.placed import TOKENIZER
 from helpers.tiny import tiny_bert
 from mhex_nlp import ImageExplanation, MhexExplainer, MhexImageExplainer, fit_equivalent_matrices
 from mhex_nlp.explain.images.explanation import image_explanation_schema
+from mhex_nlp.inputs.removal import random_subsets
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,31 @@ def test_cells_say_what_the_model_does_without_them(explainer):
             logits = explainer.model(pixel_values=torch.cat([pixels, without])).logits
         said = (logits - logits.mean(1, keepdim=True))[:, 1]
         assert np.corrcoef((said[0] - said[1:]).numpy(), explanation.map.ravel())[0, 1] > 0.8
+
+
+def test_judging_is_the_paired_skill_of_the_maps(explainer, fitted):
+    """By hand: what the model says of half of the cells less the other half, beside sums of scores and even shares."""
+    images, colour = pictures(6, seed=9), torch.tensor(explainer.model.config.mhex_fit["image"]["colour"])
+    judgement = explainer.judge(images, masks=8, seed=3)
+    missed, even = 0.0, 0.0
+    for number, image in enumerate(images):
+        explanation = explainer(image)
+        pixels, kept = PROCESSOR(images=image, return_tensors="pt")["pixel_values"], random_subsets(16, 8, [3, number])
+        cells = torch.cat([kept, torch.zeros(1, 16, dtype=bool)]).view(-1, 1, 4, 4)
+        shown = cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        with torch.no_grad():
+            logits = explainer.model(pixel_values=torch.where(shown, pixels, colour.view(1, 3, 1, 1))).logits.double()
+        said = (logits - logits.mean(1, keepdim=True))[:, explanation.target.id].numpy()
+        total, sizes = said[-2] - said[-1], kept.sum(1).numpy()
+        scores = kept.numpy() @ explanation.map.ravel() + (total - explanation.sum) * sizes / 16
+        for half in range(4):
+            difference = said[half] - said[half + 4]
+            missed += (difference - scores[half] + scores[half + 4]) ** 2
+            even += (difference - total * (sizes[half] - sizes[half + 4]) / 16) ** 2
+    assert judgement.skill == pytest.approx(1 - missed / even, abs=1e-4)
+    assert (judgement.texts, judgement.masks, judgement.removal) == (6, 8, "mean")
+    assert (judgement.fit_skill, judgement.fit_interval) == (fitted[1].skill, tuple(fitted[1].skill_interval))
+    assert judgement.trusted is (judgement.skill_interval[0] > 0.2)
 
 
 def test_a_foil_is_the_difference_of_two_targets(explainer):
