@@ -7,7 +7,8 @@ import argparse
 import json
 import operator
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from .source import FILES, add_columns, add_images, check_columns, load_classifi
 if TYPE_CHECKING:
     from ..models.tasks.names import Task
 
+KEPT = "evaluation.partial.json"  # what was measured, until all is
 HELP = "compare MHEX with other explanation methods on one model"
 EXAMPLE = """examples:
   mhex evaluate --model demo-output/model --corpus --output evaluation
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer = load_classifier(args.model, args.device, add_heads=False)
     options = {name: getattr(args, name) for name in ("removal", "unit", "seed", "batch_tokens")}
     options |= {"methods": _methods(args.methods), "reference_permutations": args.permutations}
+    options |= {"keep": args.output / KEPT, "on_progress": _tell(args.output)}
     report = evaluate_explanations(model, tokenizer, texts, pairs, rationales=rationales, **options)
     paths = write_evaluation(report, args.output)
     say("\n".join(summary_table(report)))
@@ -94,6 +97,22 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         say(path)
     return 0
+
+
+def _tell(output: Path) -> Callable[[str, Any], None]:
+    """Says what is done and how long it took, and writes what there is so far."""
+    from ..evaluation.benchmark.tables import write_so_far
+
+    start = time.perf_counter()
+
+    def tell(done: str, report: Any) -> None:
+        nonlocal start
+        seconds, start = time.perf_counter() - start, time.perf_counter()
+        say(f"{done}: {seconds:,.1f} s", error=True)
+        if report is not None:
+            write_so_far(report, output)
+
+    return tell
 
 
 def _fill(args: argparse.Namespace) -> None:

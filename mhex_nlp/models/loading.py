@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,10 +36,17 @@ _SAMPLED = 512  # values of a weight that tell whether it was trained
 
 @contextmanager
 def readable(name: Any) -> Iterator[None]:
-    """A checkpoint that cannot be read is a ValueError of one sentence, whichever of a dozen libraries stumbles."""
+    """A checkpoint that cannot be read is a ValueError of one sentence, whichever of a dozen libraries stumbles.
+
+    An OSError that does not name it, as where there is neither a folder nor a network, becomes one that does.
+    """
     try:
         yield
-    except (ValueError, OSError, ImportError, MemoryError, torch.OutOfMemoryError):
+    except OSError as error:
+        if str(name) in str(error) or os.path.isdir(name):
+            raise
+        raise OSError(f"{name} is no folder here, and could not be had from the hub: {_first_line(error)}.") from error
+    except (ValueError, ImportError, MemoryError, torch.OutOfMemoryError):
         raise
     except TypeError as error:
         if "unexpected keyword argument" in str(error):  # the caller's own

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from helpers.extras import needs
 from helpers.families import plain_model, train_heads
 from helpers.tiny import GOOD, tiny_texts, tiny_tokenizer
 from mhex_nlp import get_mhex_model
-from mhex_nlp.evaluation.benchmark import evaluate_explanations, write_evaluation
+from mhex_nlp.evaluation.benchmark import (
+    AttributionMethod,
+    OwnMeasure,
+    evaluate_explanations,
+    study,
+    write_evaluation,
+)
 from mhex_nlp.evaluation.benchmark.cost import Meter
 from mhex_nlp.evaluation.benchmark.measures import MEASURES, faithfulness_columns, plausibility_columns, unit_marks
 from mhex_nlp.evaluation.benchmark.methods import METHODS, available_methods
@@ -124,6 +131,66 @@ def test_reruns_are_identical_and_the_model_is_left_alone(model, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_a_comparison_that_was_stopped_goes_on_where_it_was(model, tmp_path):
+    """After two of four methods: the same figures, and neither the references nor those two are made again."""
+    names, kept = ["mhex_supervised", "random", "leave_one_out", "shapley"], tmp_path / "kept.json"
+    whole = evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=names, **QUICK)
+    done = []
+
+    def stop(what, report):
+        done.append(what)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=names, keep=kept, on_progress=stop, **QUICK)
+    assert done == ["references", "MHEX, supervised", "random"] and kept.is_file()
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "leave_one_out", lambda *arguments: pytest.fail("the references are made again"))
+        patch.setattr(Meter, "__enter__", lambda self, enter=Meter.__enter__: (made.append(1), enter(self))[1])
+        rest = evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=names, keep=kept, **QUICK)
+    assert len(made) == 2 and not kept.exists()
+    for one, other in zip(whole.methods, rest.methods, strict=True):
+        assert one.name == other.name and one.figures.keys() == other.figures.keys()
+        for key, figure in one.figures.items():  # in other batches, which round otherwise
+            assert astuple(figure) == pytest.approx(astuple(other.figures[key]), rel=1e-4, abs=1e-6)
+    kept.write_text('{"schema": "another"}')
+    evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=["random"], keep=kept, **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        done.clear()
+        evaluate_explanations(model, tiny_tokenizer(), TEXTS, methods=names, keep=kept, on_progress=stop, **QUICK)
+    more = evaluate_explanations(model, tiny_tokenizer(), TEXTS[:7], methods=names, keep=kept, **QUICK)
+    assert more.texts == 7, "what is kept is of other texts"
+
+
+def test_methods_and_figures_of_ones_own(model, tmp_path):
+    def by_length(texts, targets):
+        lengths = [np.array([len(text.item.text[token.start : token.end]) for token in text.tokens]) for text in texts]
+        return [row[~text.fixed.numpy()] for row, text in zip(lengths, texts, strict=True)]
+
+    def units(texts, scores, targets):
+        assert [len(row) for row in scores] == [text.n for text in texts]
+        return [float(text.n) for text in texts]
+
+    own = AttributionMethod("length", "length of the token", by_length)
+    report = evaluate_explanations(
+        model,
+        tiny_tokenizer(),
+        TEXTS,
+        methods=["random", own],
+        metrics={"units": units, "half": OwnMeasure(lambda *_: [0.5] * 8, better="lower", title="a half", digits=1)},
+        **QUICK,
+    )
+    assert [method.name for method in report.methods] == ["random", "length"]
+    figures = report.method("length").figures
+    mean = np.mean([text.n for text in map(ModelValues(model, tiny_tokenizer()).of, TEXTS)])
+    assert figures["units"].value == mean and figures["half"].value == 0.5
+    write_evaluation(report, tmp_path)
+    page = (tmp_path / "evaluation.md").read_text("utf-8")
+    assert "| length of the token" in page and "units ↑" in page and "a half ↓" in page and "0.5 [0.5, 0.5]" in page
+
+
 def test_files(report, tmp_path):
     written = write_evaluation(report, tmp_path / "out")
     assert [path.name for path in written] == [f"evaluation.{kind}" for kind in ("md", "json", "png", "svg")]
@@ -182,6 +249,18 @@ def test_a_plain_model_without_references():
         ({"removal": "burn"}, ValueError, "removal must be one of"),
         ({"unit": "letters"}, ValueError, "unit must be 'tokens' or 'words'"),
         ({"budget": 3}, ValueError, "budgets must be some of"),
+        (
+            {"methods": [AttributionMethod("random", "mine", print)]},
+            ValueError,
+            "methods must have names of their own, got 'random' for one of yours",
+        ),
+        ({"metrics": {"aopc": len}}, ValueError, "metrics must have names of their own, got 'aopc'"),
+        ({"metrics": {"mine": 3}}, ValueError, r"metrics\['mine'\] must be a function or an OwnMeasure, got int"),
+        (
+            {"metrics": {"mine": lambda *_: [1.0]}, "methods": ["random"]},
+            ValueError,
+            r"metrics\['mine'\] must give a finite number for each of 8 texts, got shape \(1,\)",
+        ),
     ],
 )
 def test_bad_input(model, change, error, message):

@@ -33,6 +33,7 @@ from mhex_nlp.cli import main
 from mhex_nlp.evaluation.benchmark.run import evaluate_explanations
 from mhex_nlp.explain.refinement import Prior
 from mhex_nlp.models.checkpoint import shown_name
+from mhex_nlp.models.loading import readable
 from mhex_nlp.training import FinetuneConfig
 from mhex_nlp.training.fitting.fit import fit_equivalent_matrices
 
@@ -357,3 +358,13 @@ def test_no_place_is_passed_on(fitted, tmp_path):
     assert json.loads(beside)["base"]["name"] == report.model == settings["model"] == "mood"
     for written in (explanation.to_json(), explanation.to_html(), beside, json.dumps(settings)):
         assert home.name not in written
+
+
+def test_a_model_that_is_nowhere_is_named(tmp_path):
+    """transformers speaks of the network alone."""
+    says = r"^org/none is no folder here, and could not be had from the hub: no network\.$"
+    with pytest.raises(OSError, match=says), readable("org/none"):
+        raise OSError("no network.\nSee a page.")
+    for said, name in (("org/none has no config", "org/none"), ("no config in the folder", str(tmp_path))):
+        with pytest.raises(OSError, match=said), readable(name):
+            raise OSError(said)

@@ -31,6 +31,8 @@ class JobProgress:
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0, speed="")
+        elif self._shown:
+            print(f"explaining {self._noun}; figures follow part by part", file=sys.stderr, flush=True)
         return self
 
     def __exit__(self, *error: Any) -> None:

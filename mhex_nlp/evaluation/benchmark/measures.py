@@ -6,9 +6,9 @@ Axes: B texts, n_i units of text i, k columns of a figure (one a text, or precis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,6 +45,55 @@ class Measure:
     def arrow(self) -> str:
         """The way that is better."""
         return "↑" if self.better == "higher" else "↓"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMeasure:
+    """A figure of your own for `evaluate_explanations(metrics={"name": OwnMeasure(function, better="lower")})`.
+
+    `function` takes B texts made by `ModelValues.of`, the (n_i,) float64 scores of each, and the class id each is
+    explained for, and gives B finite numbers, of which the table shows the mean.
+    """
+
+    function: Callable[[Sequence[TextValues], Sequence[Floats], Sequence[int]], Any]
+    better: Literal["higher", "lower"] = "higher"
+    title: str = ""  # by default its name
+    digits: int = 3
+
+    def column(
+        self, name: str, texts: Sequence[TextValues], scores: Sequence[Floats], targets: Sequence[int]
+    ) -> Floats:
+        """(B, 1) float64; ValueError for anything else."""
+        values = np.asarray(self.function(texts, scores, targets), dtype=np.float64)
+        if values.shape != (len(texts),) or not np.isfinite(values).all():
+            raise ValueError(
+                f"metrics[{name!r}] must give a finite number for each of {len(texts)} texts, got shape {values.shape}."
+            )
+        return values[:, None]
+
+    @property
+    def shown(self) -> tuple[str, str, int]:
+        """Title, which way is better, decimals."""
+        return self.title, self.better, self.digits
+
+
+def own_measures(metrics: Mapping[str, Any] | None) -> dict[str, OwnMeasure]:
+    """Figures by name, functions alone being better where they are higher.
+
+    Raises:
+        ValueError: a name that a figure of ours has, or what is neither a function nor an `OwnMeasure`.
+    """
+    measures = {}
+    for name, metric in (metrics or {}).items():
+        if name in MEASURES:
+            raise ValueError(f"metrics must have names of their own, got {name!r}, a figure that is there anyway.")
+        if not isinstance(metric, OwnMeasure) and not callable(metric):
+            raise ValueError(f"metrics[{name!r}] must be a function or an OwnMeasure, got {type(metric).__name__}.")
+        measure = metric if isinstance(metric, OwnMeasure) else OwnMeasure(metric)
+        if measure.better not in ("higher", "lower"):
+            raise ValueError(f"metrics[{name!r}].better must be 'higher' or 'lower', got {measure.better!r}.")
+        measures[name] = replace(measure, title=measure.title or name)
+    return measures
 
 
 MEASURES: dict[str, Measure] = {

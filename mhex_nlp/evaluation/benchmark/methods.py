@@ -59,6 +59,12 @@ class AttributionMethod:
     name: str
     label: str
     explain: Explain
+    kept: bool = False  # whether what it scored before may be taken for what it scores now
+
+    @property
+    def key(self) -> str:
+        """What its figures are kept under: name, and what it may spend."""
+        return f"{self.name}: {self.label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ def available_methods(
     checked = budgets_of(Budgets, budgets)
 
     def make(name: str) -> AttributionMethod:
-        return AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked))
+        return AttributionMethod(name, *_label_and_function(name, values, explainer, seed, checked), kept=True)
 
     return choose_methods(names, METHODS, make, notes)
 

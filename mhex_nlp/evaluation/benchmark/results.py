@@ -58,6 +58,7 @@ class EvaluationReport:
     compared_with: str | None
     methods: tuple[MethodResult, ...]
     notes: tuple[str, ...]
+    own_measures: Mapping[str, tuple[str, str, int]]  # of the caller's figures: title, which way is better, decimals
     machine: str
     versions: Mapping[str, str]
 

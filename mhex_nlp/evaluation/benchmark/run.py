@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal
 
 from rich.console import Console
@@ -17,8 +18,9 @@ from ...models.modeling import MhexMixin
 from ..metrics.arrays import Bools
 from ..metrics.plausibility import RationaleSpan
 from ..model_values import ModelValues, TextValues
-from .measures import unit_marks
-from .methods import DEFAULT_METHODS, METHODS, available_methods
+from .kept import KeptFigures, made_of
+from .measures import own_measures, unit_marks
+from .methods import DEFAULT_METHODS, METHODS, AttributionMethod, available_methods
 from .results import EvaluationReport
 from .study import Study
 
@@ -29,7 +31,8 @@ def evaluate_explanations(
     texts: Iterable[str],
     text_pairs: Iterable[str] | None = None,
     *,
-    methods: Sequence[str] | Literal["all"] | None = None,
+    methods: Sequence[str | AttributionMethod] | Literal["all"] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     rationales: Sequence[Sequence[RationaleSpan]] | None = None,
     removal: str = "mask",
     unit: Literal["tokens", "words"] = "tokens",
@@ -39,6 +42,8 @@ def evaluate_explanations(
     batch_tokens: int = 4096,
     max_length: int | None = None,
     language: str | None = None,
+    keep: str | PathLike[str] | None = None,
+    on_progress: Callable[[str, EvaluationReport | None], None] | None = None,
     **budgets: int,
 ) -> EvaluationReport:
     """Compares explanations of the classes that `model` predicts: faithfulness, agreement, plausibility and cost.
@@ -50,7 +55,9 @@ def evaluate_explanations(
         tokenizer: its fast tokenizer.
         texts, text_pairs: at least two texts of more than one unit; others are left out and counted.
         methods: keys of `METHODS`; by default the package's own that this model can do; "all" adds Shapley values and
-            the peers that are installed. What is left out stands in the report's notes.
+            the peers that are installed. What is left out stands in the report's notes. An `AttributionMethod` is a
+            method of yours.
+        metrics: figures of yours by name: functions of texts, scores and targets as `measures.OwnMeasure` takes them.
         rationales: for each text the [start, end) code points that people marked; texts without a mark take no part in
             plausibility. For single texts only.
         removal: how units are removed, as in `ModelValues`.
@@ -59,6 +66,10 @@ def evaluate_explanations(
         random_seeds: seeds that the row "random" is the mean of.
         seed: of everything drawn; equal seeds give equal figures.
         batch_tokens, max_length, language: as in `ModelValues`.
+        keep: a file that keeps what is measured, so that the same call goes on there when it was stopped; it is taken
+            away at the end. What is of other weights, texts or options is not used; methods and figures of yours are
+            measured anew.
+        on_progress: gets what was done, and the report so far: after the references `None`, then after each method.
         budgets: fields of `methods.Budgets`, such as `steps=100`.
 
     Raises:
@@ -77,16 +88,42 @@ def evaluate_explanations(
     notes: list[str] = []
     names = DEFAULT_METHODS if methods is None else METHODS if methods == "all" else methods
     left_out = notes if methods in (None, "all") else None
-    compared = available_methods(values, explainer, names, seed, notes=left_out, **budgets)
+    compared = _methods(values, explainer, names, seed, left_out, budgets)
+    measures = own_measures(metrics)
     everything = [values.of(text, pairs[index] if pairs else None, unit) for index, text in enumerate(checked)]
     kept, marks = _comparable(everything, _marks(everything, rationales, pairs), unit, rationales is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("references", total=len(compared) + 1)
-        study = Study(values, kept, marks, permutations=permutations, random_seeds=random_seeds, seed=seed)
+        drawn = {"permutations": permutations, "random_seeds": random_seeds, "seed": seed}
+        of_before = KeptFigures(keep, made_of(values, kept, marks, **drawn) if keep is not None else {})
+        study = Study(values, kept, marks, **drawn, kept=of_before, own_measures=measures)
+        said = on_progress or (lambda what, report: None)
+        said("references", None)
         for method in compared:
             bar.update(task, advance=1, description=method.label)
             study.compare(method)
+            said(method.label, study.report(len(checked) - len(kept), tuple(notes)))
+    of_before.remove()
     return study.report(len(checked) - len(kept), tuple(notes))
+
+
+def _methods(
+    values: ModelValues,
+    explainer: MhexExplainer | None,
+    names: Sequence[str | AttributionMethod],
+    seed: int,
+    notes: list[str] | None,
+    budgets: Mapping[str, int],
+) -> list[AttributionMethod]:
+    """Those named, then the caller's own; ValueError where two have one name."""
+    own = [name for name in names if isinstance(name, AttributionMethod)]
+    taken = [method.name for method in own]
+    if twice := [name for name in taken if name in METHODS or taken.count(name) > 1]:
+        raise ValueError(f"methods must have names of their own, got {twice[0]!r} for one of yours.")
+    if own and len(own) == len(names):
+        return own
+    rest = names if isinstance(names, str) else [name for name in names if isinstance(name, str)]
+    return [*available_methods(values, explainer, rest, seed, notes=notes, **budgets), *own]
 
 
 def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tuple[list[str], list[str] | None]:

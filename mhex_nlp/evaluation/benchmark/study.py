@@ -7,7 +7,7 @@ Axes: B texts, n_i units of text i, k columns of a figure.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from ..metrics.games import leave_one_out
 from ..metrics.shapley import sampled_shapley
 from ..model_values import ModelValues, TextValues
 from .cost import Meter
-from .measures import MEASURES, faithfulness_columns, plausibility_columns
+from .kept import KeptFigures
+from .measures import MEASURES, OwnMeasure, faithfulness_columns, plausibility_columns
 from .methods import MHEX_METHODS, AttributionMethod, random_scores
 from .results import Cost, EvaluationReport, MethodResult
 
@@ -38,6 +39,8 @@ class Study:
         texts: B texts made by `values`, at least two, of at least two units each.
         marks: for each the units that people marked, or `None`.
         permutations, random_seeds, seed: as `evaluate_explanations` takes them.
+        kept: what was measured before, and where what is measured is kept.
+        own_measures: figures of the caller's, by name.
     """
 
     def __init__(
@@ -49,31 +52,50 @@ class Study:
         permutations: int,
         random_seeds: int,
         seed: int,
+        kept: KeptFigures | None = None,
+        own_measures: Mapping[str, OwnMeasure] | None = None,
     ) -> None:
+        self.kept = KeptFigures(None, {}) if kept is None else kept
+        self.own_measures = dict(own_measures or {})
         self.values, self.texts, self.marks = values, texts, marks
         self.permutations, self.random_seeds, self.seed = permutations, random_seeds, seed
         self.targets = [text.predicted() for text in texts]
-        games = [text.explained(target) for text, target in zip(texts, self.targets, strict=True)]
-        self.without = [leave_one_out(game, text.n) for game, text in zip(games, texts, strict=True)]
+        if self.kept.references is None:
+            self.kept.keep_references(**self._references())
+        references = self.kept.references or {}
+        self.without: list[Floats] = [np.asarray(row) for row in references["without"]]
         self.shapley: list[Floats] | None = None
         self.reliability: Interval | None = None
         if permutations:
-            estimates = [
-                sampled_shapley(game, text.n, permutations=permutations, seed=seed + _REFERENCE_SEED)
-                for game, text in zip(games, texts, strict=True)
-            ]
-            self.shapley = [estimate.values for estimate in estimates]
-            corrected = np.asarray([[estimate.corrected] for estimate in estimates], dtype=np.float64)
-            self.reliability = interval(corrected, mean_of, BOOTSTRAP_DRAWS, seed)
+            self.shapley = [np.asarray(row) for row in references["shapley"]]
+            self.reliability = interval(np.asarray(references["corrected"]), mean_of, BOOTSTRAP_DRAWS, seed)
         self._methods: list[AttributionMethod] = []
         self._columns: dict[str, dict[str, Floats]] = {}  # of each method (B, k) of each figure
         self._costs: dict[str, Cost] = {}
 
+    def _references(self) -> dict[str, list[Floats] | None]:
+        """Leave-one-out scores and reference Shapley values of each text, and how reliable these are, (1,)."""
+        games = [text.explained(target) for text, target in zip(self.texts, self.targets, strict=True)]
+        sized = [(game, text.n) for game, text in zip(games, self.texts, strict=True)]
+        rows: dict[str, list[Floats] | None] = {"without": [leave_one_out(*game) for game in sized]}
+        if not self.permutations:
+            return rows
+        seed = self.seed + _REFERENCE_SEED
+        estimates = [sampled_shapley(*game, permutations=self.permutations, seed=seed) for game in sized]
+        corrected = [np.asarray([estimate.corrected], dtype=np.float64) for estimate in estimates]
+        return rows | {"shapley": [estimate.values for estimate in estimates], "corrected": corrected}
+
     def compare(self, method: AttributionMethod) -> None:
         """Measures one method's scores and what they cost, on texts that remember no answer of the model.
 
-        "random" is the mean over `random_seeds` seeds, the study's and those that follow it.
+        "random" is the mean over `random_seeds` seeds, the study's and those that follow it. What is kept of the method
+        is taken as it is.
         """
+        self._methods.append(method)
+        keeps = method.kept and not self.own_measures  # whose figures may be other functions next time
+        if keeps and (known := self.kept.method(method.key)) is not None:
+            self._columns[method.name], self._costs[method.name] = known
+            return
         first, *texts = [text.anew() for text in (self.texts[0], *self.texts)]
         method.explain([first], self.targets[:1])  # what is done once, such as compiling, is not counted
         with Meter(self.values.model) as meter:
@@ -81,9 +103,10 @@ class Study:
         if method.name == "random":
             runs += [random_scores(self.seed + more, self.texts, self.targets) for more in range(1, self.random_seeds)]
         tables = [self._measure(scores) for scores in runs]
-        self._methods.append(method)
         self._columns[method.name] = {key: np.mean([table[key] for table in tables], axis=0) for key in tables[0]}
         self._costs[method.name] = Cost(meter.seconds / len(texts), meter.rows / len(texts), meter.peak_bytes / 2**20)
+        if keeps:
+            self.kept.keep_method(method.key, self._columns[method.name], self._costs[method.name])
 
     def report(self, left_out: int, notes: tuple[str, ...]) -> EvaluationReport:
         """The figures of all methods compared, with their differences to the first of MHEX."""
@@ -107,6 +130,7 @@ class Study:
             compared_with=reference,
             methods=tuple(self._result(method, reference) for method in self._methods),
             notes=notes,
+            own_measures={name: measure.shown for name, measure in self.own_measures.items()},
             machine=machine_of(model),
             versions={"mhex_nlp": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
         )
@@ -116,13 +140,15 @@ class Study:
         marked = [(score, mark) for score, mark in zip(scores, self.marks, strict=True) if mark is not None]
         if marked:
             columns |= plausibility_columns([score for score, _ in marked], [mark for _, mark in marked])
-        return columns
+        return columns | {
+            name: measure.column(name, self.texts, scores, self.targets) for name, measure in self.own_measures.items()
+        }
 
     def _result(self, method: AttributionMethod, reference: str | None) -> MethodResult:
         figures: dict[str, Interval] = {}
         differences: dict[str, Interval] = {}
         for key, rows in self._columns[method.name].items():
-            statistic = MEASURES[key].statistic
+            statistic = MEASURES[key].statistic if key in MEASURES else mean_of
             figures[key] = interval(rows, statistic, BOOTSTRAP_DRAWS, self.seed)
             if reference is not None and reference != method.name:
                 others = self._columns[reference][key]

@@ -21,12 +21,19 @@ _SHOWN = ("comprehensiveness", "sufficiency")
 
 def write_evaluation(report: EvaluationReport, directory: str | PathLike[str]) -> list[Path]:
     """Writes `evaluation.md`, `.json`, `.png` and `.svg` to `directory`, not a file; the paths written."""
+    folder = Path(directory)
+    write_so_far(report, folder)
+    paths = [folder / "evaluation.md", folder / "evaluation.json"]
+    return [*paths, *_draw(report, folder / "evaluation")]
+
+
+def write_so_far(report: EvaluationReport, directory: str | PathLike[str]) -> None:
+    """Writes page and JSON of a comparison that is under way."""
     folder = check_output(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    page, data = folder / "evaluation.md", folder / "evaluation.json"
-    page.write_text("\n\n".join(_page(report)) + "\n", "utf-8")
-    data.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    return [page, data, *_draw(report, folder / "evaluation")]
+    (folder / "evaluation.md").write_text("\n\n".join(_page(report)) + "\n", "utf-8")
+    content = json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "evaluation.json").write_text(content + "\n", "utf-8")
 
 
 def check_output(directory: str | PathLike[str]) -> Path:
@@ -39,7 +46,15 @@ def check_output(directory: str | PathLike[str]) -> Path:
 
 def summary_table(report: EvaluationReport) -> list[str]:
     """The main figures of every method as lines of a Markdown table, best comprehensiveness first."""
-    return _table(report, [key for key in MEASURES if key not in PLAUSIBILITY])
+    return _table(report, [*(key for key in MEASURES if key not in PLAUSIBILITY), *report.own_measures])
+
+
+def _measure(report: EvaluationReport, key: str) -> Measure:
+    """A figure of ours, or of the caller's."""
+    if key in MEASURES:
+        return MEASURES[key]
+    title, better, digits = report.own_measures[key]
+    return Measure(title, "higher" if better == "higher" else "lower", digits)
 
 
 def _page(report: EvaluationReport) -> Iterator[str]:
@@ -61,7 +76,7 @@ def _page(report: EvaluationReport) -> Iterator[str]:
         best = report.method(report.compared_with)
         yield f"## Differences to {best.label}"
         yield f"Method less {best.label} on the same texts; an interval without 0 tells them apart."
-        yield "\n".join(_table(report, list(MEASURES), differences=True))
+        yield "\n".join(_table(report, [*MEASURES, *report.own_measures], differences=True))
     yield from _cost(report)
     if report.notes:
         yield "## Left out"
@@ -120,9 +135,10 @@ def _table(report: EvaluationReport, keys: Sequence[str], differences: bool = Fa
     """The figures of each method, or its differences where it has any."""
     intervals = [(row.label, row.differences if differences else row.figures) for row in report.ranked()]
     shown = [key for key in keys if any(key in row for _, row in intervals)]
-    head = ["scores", *(f"{MEASURES[key].title} {MEASURES[key].arrow}" for key in shown)]
+    measures = {key: _measure(report, key) for key in shown}
+    head = ["scores", *(f"{measure.title} {measure.arrow}" for measure in measures.values())]
     rows = [
-        [label, *(figure_cell(MEASURES[key], row[key], differences) for key in shown)]
+        [label, *(figure_cell(measure, row[key], differences) for key, measure in measures.items())]
         for label, row in intervals
         if row
     ]
