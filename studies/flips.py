@@ -4,13 +4,15 @@
     python -m studies.flips --data DATA --work WORK --output docs/results/flips.json --page docs/flips.md
 
 `--data` holds sst2/ and ag_news/, `--work` the models of the studies `faithfulness` or `budget` (`sst2-0/fitted`); what
-was found of each text is kept beside them, so that the study can be stopped at any time. All methods remove whole words
+was found of each text is kept beside them, so that the study can be stopped at any time, or after `--minutes`, with the
+tables of what is done. All methods remove whole words
 behind the mask token, and every text with words removed counts as a pass.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -242,7 +244,8 @@ def table(report: Mapping[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None, names: Sequence[str] = tuple(NAMES)) -> None:
-    args = common.make_parser(__doc__, "data", "work", texts=300, seed=0).parse_args(arguments)
+    args = common.make_parser(__doc__, "data", "work", texts=300, seed=0, minutes=0).parse_args(arguments)
+    end = time.monotonic() + 60 * args.minutes if args.minutes else float("inf")  # 0: until all is done
     common.be_quiet()
     studies = [Study(data, args) for data in names]
     report: dict[str, Any] = {
@@ -265,7 +268,7 @@ def main(arguments: Sequence[str] | None = None, names: Sequence[str] = tuple(NA
 
     for name in studies[0].methods:
         for study in studies:
-            while study.add(name):
+            while time.monotonic() < end and study.add(name):
                 pass
             print(f"{study.data} {name}: {len(study.rows(name))} texts", flush=True)
         if studies[0].rows(f"{OURS}, {PASSES}"):
