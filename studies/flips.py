@@ -5,8 +5,8 @@
 
 `--data` holds sst2/ and ag_news/, `--work` the models of the studies `faithfulness` or `budget` (`sst2-0/fitted`); what
 was found of each text is kept beside them, so that the study can be stopped at any time, or after `--minutes`, with the
-tables of what is done. All methods remove whole words
-behind the mask token, and every text with words removed counts as a pass.
+tables of what is done. All methods remove whole words behind the mask token, and every text with words removed counts
+as a pass.
 """
 
 from __future__ import annotations

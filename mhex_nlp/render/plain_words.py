@@ -48,7 +48,7 @@ def plain_words(explanation: Mapping[str, Any], drawn: Highlight) -> tuple[Part,
 
 def flip_sentence(flip: Mapping[str, Any], label: str) -> list[Part]:
     """What a flip set (JSON form) of a text that is predicted as `label` says."""
-    after, tried = flip.get("label_after"), f"({flip['passes']} tried)"
+    after, tried = flip.get("label_after"), f"({flip['passes'] or 'none'} tried)"
     count = len(flip["words"])
     words = _listed([word["text"] for word in flip["words"]]) if count <= _LISTED else [Part(f"{count} of its words")]
     if flip["flipped"]:
@@ -59,10 +59,10 @@ def flip_sentence(flip: Mapping[str, Any], label: str) -> list[Part]:
         return [Part("Already " if count <= _LISTED else ""), *words, Part(f" alone {gives} {outcome}")]
     if flip["kind"] == "removal":
         changes = "changes the prediction" if flip.get("target") is None else f"makes it {flip['target']}"
-        return [Part(f"No words were found whose removal {changes} {tried}.")]
+        return [Part(f"No set of words was found whose removal {changes} {tried}.")]
     if after is not None:
         return [Part(f"Without any of its words it is {label}, too ({percent(flip['probability'])}).")]
-    return [Part(f"No words were found that alone give {label} {tried}.")]
+    return [Part(f"No set of words was found that alone gives {label} {tried}.")]
 
 
 def _predicted(prediction: Mapping[str, Any]) -> str:

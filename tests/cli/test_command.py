@@ -257,7 +257,7 @@ def test_highlight_tells_words_that_turn_predictions(folder, reviews, tmp_path, 
     found = list(read_jsonl(tmp_path / "out" / "part-0-00000.jsonl"))
     assert all(len(e.flips) == 2 for e in found)
     page = (tmp_path / "out" / "part-0-00000.html").read_text("utf-8")
-    assert "Without" in page or "No words were found" in page
+    assert "Without" in page or "No set of words was found" in page
     capsys.readouterr()
     assert main(["highlight", "--model", folder, "--text", "the film was good", "--flip"]) == 0
     assert "Predicted" in capsys.readouterr().out

@@ -141,9 +141,9 @@ ALONE = {**FLIP, "kind": "insertion", "label": "negative", "label_after": "posit
         (ALONE, 'Already "awful" alone gives positive (63%).'),
         ({**ALONE, "words": FLIP["words"]}, 'Already "awful", "noisy" alone give positive (63%).'),
         ({**ALONE, "words": FLIP["words"] * 6}, "12 of its words alone give positive (63%)."),
-        (NOT_FOUND, "No words were found whose removal changes the prediction (3 tried)."),
-        ({**NOT_FOUND, "target": "negative"}, "No words were found whose removal makes it negative (3 tried)."),
-        ({**NOT_FOUND, "kind": "insertion"}, "No words were found that alone give positive (3 tried)."),
+        (NOT_FOUND, "No set of words was found whose removal changes the prediction (3 tried)."),
+        ({**NOT_FOUND, "target": "negative"}, "No set of words was found whose removal makes it negative (3 tried)."),
+        ({**NOT_FOUND, "kind": "insertion"}, "No set of words was found that alone gives positive (3 tried)."),
         (
             {**NOT_FOUND, "kind": "insertion", "label_after": "positive", "probability_after": 0.9871},
             "Without any of its words it is positive, too (98.7%).",
