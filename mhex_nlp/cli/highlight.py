@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--tolerance", type=float, help="of doubt in the leading words' ranking, with --budget auto (default: 0.05)")
     add("--max-budget", type=int, help="the most passes over a text with --budget auto (default: 128)")
+    add("--flip", action="store_true", help="search the words that turn each prediction, by at most 12 further passes")
     add("--judge", type=int, metavar="N", help="measure on N of the rows how far the scores can be trusted")
     add("--seed", type=int, default=0, help="of what further passes ask about, and of the rows to judge on")
     add("--unit", default="words", choices=["words", "tokens"], help="of HTML and Parquet (default: %(default)s)")
@@ -156,7 +157,9 @@ def _run_job(args: argparse.Namespace) -> int:
     explainer = _explainer(args, args.device or state.device)
     source = open_source(args, explainer.task)
     request = explainer.request(**_request(args, explainer))
-    columns = ColumnOptions(args.unit, args.top_k, args.classes == "all", request.budget > 0, task=explainer.task)
+    columns = ColumnOptions(
+        args.unit, args.top_k, args.classes == "all", request.budget > 0, flips=args.flip, task=explainer.task
+    )
     report = run_job(
         explainer,
         source,
@@ -214,7 +217,12 @@ def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
     labels = explainer.classes.labels
     target, foil = (class_name(name, labels) for name in (args.target, args.foil))
     options = {name: getattr(args, name) for name in ("classes", "layers", "budget", "tolerance", "max_budget", "seed")}
-    return {"target": target, "foil": foil, **options}
+    if not args.flip:
+        return {"target": target, "foil": foil, **options}
+    from ..corpus.explained_rows import check_flip
+
+    check_flip(True, explainer)
+    return {"target": target, "foil": foil, "flip": True, **options}
 
 
 def _budget(value: str) -> int | str:

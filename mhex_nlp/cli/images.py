@@ -26,6 +26,7 @@ _OF_TEXTS: dict[str, Any] = {
     "tolerance": None,
     "max_budget": None,
     "judge": None,
+    "flip": False,
     "unit": "words",
     "non_negative": False,
     "max_length": None,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..explain.parts import FlipSet
 from ..inputs.checks import as_integer
 from ..models.tasks.names import Task
 from ..render.errors import span_error
@@ -20,6 +21,21 @@ from .explained_rows import ExplainedRow, ExplainedText
 UNITS = ("words", "tokens")
 PREFIX = "mhex_"
 
+# With flip: words whose removal turns the prediction, and words that alone are predicted as the whole text is. Null
+# where none were found, empty where none are needed.
+_FLIPS = {"removal": "flip", "insertion": "alone"}
+_FLIP_TYPES: dict[str, pa.DataType] = {
+    f"{name}_{part}": kind
+    for name in _FLIPS.values()
+    for part, kind in {
+        "spans": pa.list_(pa.string()),
+        "starts": pa.list_(pa.int32()),
+        "ends": pa.list_(pa.int32()),
+        "sequences": pa.list_(pa.int8()),
+        "label": pa.string(),  # what is predicted without them, or of them alone
+        "probability": pa.float32(),
+    }.items()
+}
 _TYPES: dict[str, pa.DataType] = {
     "label": pa.string(),  # the predicted class; null for regression
     "probability": pa.float32(),  # its probability
@@ -45,6 +61,7 @@ _TYPES: dict[str, pa.DataType] = {
     "answer": pa.string(),  # question answering: the answer, and its place in the context
     "answer_start": pa.int32(),
     "answer_end": pa.int32(),
+    **_FLIP_TYPES,
     "skill": pa.float32(),  # with judge: the same in all rows
     "skill_interval": pa.list_(pa.float32()),
     "error": pa.string(),  # why there is nothing else in this row
@@ -71,6 +88,7 @@ class ColumnOptions:
         all_classes: every class's scores as well.
         errors: those of the scores, which a budget of passes tells.
         judged: how far the scores can be trusted on these rows.
+        flips: words that turn the prediction.
         task: of the model.
     """
 
@@ -79,6 +97,7 @@ class ColumnOptions:
     all_classes: bool = False
     errors: bool = False
     judged: bool = False
+    flips: bool = False
     task: Task = "sequence_classification"
 
     def __post_init__(self) -> None:
@@ -91,6 +110,7 @@ class ColumnOptions:
     def types(self) -> dict[str, pa.DataType]:
         """The columns by name, with their types."""
         asked_for = {"class_scores": self.all_classes, "score_errors": self.errors}
+        asked_for |= dict.fromkeys(_FLIP_TYPES, self.flips)
         asked_for |= {"skill": self.judged, "skill_interval": self.judged}
         asked_for |= dict.fromkeys(("answer", "answer_start", "answer_end"), self.task == "question_answering")
         types = {name: kind for name, kind in _TYPES.items() if asked_for.get(name, True)}
@@ -164,6 +184,8 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         values["probabilities"] = row.probabilities
         if table.task == "multi_label_classification":
             values["labels"] = table.labels_above_half(row.probabilities)
+    for flip in row.numbers.flips[row.row] if options.flips and row.numbers.flips else ():
+        values |= _flip(flip)
     return values | {
         "target": table.labels[row.target],
         "foil": None if numbers.foils is None else table.labels[numbers.foils[row.row]],
@@ -173,6 +195,21 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         "truncated": item.truncated,
         "windows": item.window_count,
         "notes": row.notes(),
+    }
+
+
+def _flip(flip: FlipSet) -> dict[str, Any]:
+    """What the columns say of a flip set."""
+    name = _FLIPS[flip.kind]
+    if flip.label_after is None:
+        return {}
+    return {
+        f"{name}_spans": [word.text for word in flip.words],
+        f"{name}_starts": [word.start for word in flip.words],
+        f"{name}_ends": [word.end for word in flip.words],
+        f"{name}_sequences": [word.sequence for word in flip.words],
+        f"{name}_label": flip.label_after,
+        f"{name}_probability": flip.probability_after,
     }
 
 

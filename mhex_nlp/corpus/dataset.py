@@ -19,7 +19,7 @@ from ..inputs.checks import as_integer
 from ..inputs.texts import first_split, warn
 from ..render.judged import describe_judgement
 from .columns import PREFIX, ColumnOptions, to_columns
-from .explained_rows import explain_rows, tokenise_rows
+from .explained_rows import check_flip, explain_rows, tokenise_rows
 from .fingerprint import identity_of
 from .images.columns import ImageColumnOptions
 from .images.dataset import ExplainImages, explained_images
@@ -46,6 +46,7 @@ def highlight_dataset(
     tolerance: float | None = None,
     max_budget: int | None = None,
     seed: int = 0,
+    flip: bool = False,
     judge: int | None = None,
     unit: str = "words",
     top_k: int | None = None,
@@ -71,6 +72,9 @@ def highlight_dataset(
         batch_size: rows that are sorted by length together, then cut into batches.
         target, foil, classes, budget, tolerance, max_budget, seed: as in a call of the explainer; budget is by default
             0, for each entity or answer 16.
+        flip: add words that turn the prediction (`MhexExplainer.flip`), by at most 12 further passes: `mhex_flip_spans`
+            with their places, and the label and probability without them; `mhex_alone_spans`, predicted alone as the
+            whole text is. Null where none were found.
         judge: rows to draw, by `seed`, on which the skill is measured (`MhexExplainer.judge`): in all rows `mhex_skill`
             and `mhex_skill_interval`, null where none of them can be judged. Not for an `IterableDataset`.
         unit: "words" or "tokens": what `mhex_spans` holds.
@@ -97,7 +101,7 @@ def highlight_dataset(
     reads_images = _check_arguments(dataset, explainer, batch_size, errors, judge)
     if reads_images:
         of_texts = {"text_pair_column": text_pair_column, "budget": budget or None, "tolerance": tolerance}
-        of_texts |= {"max_budget": max_budget, "judge": judge}
+        of_texts |= {"max_budget": max_budget, "judge": judge, "flip": flip or None}
         if meant := [name for name, value in of_texts.items() if value is not None]:
             raise ValueError(f"{meant[0]} is for texts, got {of_texts[meant[0]]!r} with a MhexImageExplainer.")
         return _mapped(
@@ -114,10 +118,18 @@ def highlight_dataset(
         )
     if image_column is not None or overlay:
         raise ValueError(f"image_column and overlay are for a MhexImageExplainer, got a {type(explainer).__name__}.")
+    check_flip(flip, explainer)
     request = explainer.request(
-        target, foil, classes, budget=budget, tolerance=tolerance, max_budget=max_budget, seed=seed
+        target,
+        foil,
+        classes,
+        budget=budget,
+        tolerance=tolerance,
+        max_budget=max_budget,
+        seed=seed,
+        **({"flip": True} if flip else {}),
     )
-    options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None, explainer.task)
+    options = ColumnOptions(unit, top_k, classes == "all", request.budget > 0, judge is not None, flip, explainer.task)
     _check_pair(explainer, text_pair_column)
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)

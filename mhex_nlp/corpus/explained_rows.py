@@ -159,6 +159,12 @@ def explain_rows(
     return rows
 
 
+def check_flip(flip: bool, explainer: Any) -> None:
+    """ValueError for flip sets of what is no prediction of a whole text."""
+    if flip and not isinstance(explainer, MhexExplainer):
+        raise ValueError(f"flip is for classifiers of whole texts, got a {type(explainer).__name__}.")
+
+
 def summary_labels(explainer: ExplainerBase[Any]) -> tuple[str, ...]:
     """What texts are counted under: the model's classes, or the types of its entities."""
     return explainer.tags.types if isinstance(explainer, MhexEntityExplainer) else explainer.classes.labels

@@ -34,5 +34,6 @@ def identity_of(explainer: ExplainerBase[Any], request: Request) -> dict[str, An
         "aggregation": request.aggregation,
         "beta": request.beta,
         **({"budget": request.budget, "seed": request.seed} if request.budget else {}),
+        **({"flip": True} if request.flip else {}),
         **({} if request.tolerance is None else {"tolerance": request.tolerance}),
     }

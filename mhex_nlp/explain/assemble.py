@@ -56,6 +56,7 @@ def assemble(
             settled=None if scores.settled is None else scores.settled[row],
             misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
             place=None if places is None else places[row],
+            flips=None if scores.flips is None else scores.flips[row],
         )
 
 

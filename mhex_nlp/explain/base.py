@@ -24,6 +24,7 @@ from ..models.loading import check_trained
 from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
 from .evidence import EvidenceReader
+from .flips import check_flips
 from .parts import ModelRef
 from .request import (
     Budget,
@@ -188,12 +189,15 @@ class ExplainerBase(ABC, Generic[R]):
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
+        flip: bool = False,
     ) -> Request:
         """The options of a call, checked; errors as there. A budget of `None` is the explainer's usual one."""
         if budget is None:
             budget = 0 if layers else self.usual_budget
         passes, tolerance, seed = check_call(classes, layers, budget, tolerance, max_budget, seed)
         table = self.classes
+        if flip:
+            check_flips(table)
         target_id, foil_id = table.resolve(target, foil)
         readout, config = self._readout, self.model.config  # once: another thread may fit anew
         aggregation = choose_aggregation(self._aggregation, self.model, readout)
@@ -216,5 +220,6 @@ class ExplainerBase(ABC, Generic[R]):
             beta=self.model.mhex_config.beta,
             non_negative=self.non_negative,
             language=self.language,
+            flip=bool(flip),
             model=ModelRef(shown_name(config._name_or_path) or type(self.model).__name__, revision and str(revision)),
         )

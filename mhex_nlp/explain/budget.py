@@ -189,6 +189,7 @@ def refine_explanations(explainer: Any, explanation: Any, options: RequestOption
         refined.update(zip(numbers, explainer([one.text for one in group], pairs, **call), strict=True))
     for number, one in enumerate(several or []):
         check_same_model(one, refined[number])
+        refined[number] = replace(refined[number], flips=one.flips)  # the model said so, whatever the scores are
     return [refined[number] for number in range(len(refined))]
 
 

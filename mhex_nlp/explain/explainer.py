@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Unpack, overload
 
 from ..inputs.checks import as_integer
@@ -14,8 +15,10 @@ from .assemble import assemble
 from .base import ExplainerBase
 from .budget import refine_explanations
 from .explanation import Explanation
+from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_kind, find_flips
 from .judgement import Judgement, judge
-from .request import Budget, CallOptions, Request, RequestOptions
+from .parts import FlipSet
+from .request import Budget, Request, RequestOptions, TextCallOptions, TextOptions
 from .scores import Scores, attribute
 from .targets import ClassName
 
@@ -53,11 +56,11 @@ class MhexExplainer(ExplainerBase[Explanation]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
-        self, text: str, text_pair: Any = None, **options: Unpack[CallOptions]
+        self, text: str, text_pair: Any = None, **options: Unpack[TextCallOptions]
     ) -> Explanation: ...
     @overload
     def __call__(
-        self, text: Iterable[str], text_pair: Any = None, **options: Unpack[CallOptions]
+        self, text: Iterable[str], text_pair: Any = None, **options: Unpack[TextCallOptions]
     ) -> list[Explanation]: ...
 
     def __call__(
@@ -73,6 +76,7 @@ class MhexExplainer(ExplainerBase[Explanation]):
         tolerance: float | None = None,
         max_budget: int | None = None,
         seed: int = 0,
+        flip: bool = False,
         ids: Iterable[str] | None = None,
     ) -> Any:
         """Explains one text, or a list of texts in one go. (Long because of its many arguments.)
@@ -93,6 +97,8 @@ class MhexExplainer(ExplainerBase[Explanation]):
             tolerance, max_budget: with "auto", the probability that may be left that the leading words are ranked
                 wrong (0.05), and the most passes over a text (128).
             seed: draws what the passes of a budget ask about.
+            flip: searches the words whose removal turns the prediction, and those that are predicted alone as the whole
+                text is, by at most 6 passes each (`flip`); they are in `flips`, and displays tell them.
             ids: a name for each explanation; by default its position.
 
         Returns:
@@ -108,7 +114,7 @@ class MhexExplainer(ExplainerBase[Explanation]):
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
         names = check_ids(ids, len(texts), single)
-        request = self.request(target, foil, classes, layers, budget, tolerance, max_budget, seed)
+        request = self.request(target, foil, classes, layers, budget, tolerance, max_budget, seed, flip)
         if not texts:
             return []
         results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
@@ -131,6 +137,63 @@ class MhexExplainer(ExplainerBase[Explanation]):
         options: RequestOptions = {"budget": budget, "tolerance": tolerance, "max_budget": max_budget, "seed": seed}
         return refine_explanations(self, explanation, options)
 
+    @overload
+    def flip(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
+        self, text: str, text_pair: Any = None, **options: Unpack[FlipOptions]
+    ) -> FlipSet: ...
+    @overload
+    def flip(self, text: Iterable[str], text_pair: Any = None, **options: Unpack[FlipOptions]) -> list[FlipSet]: ...
+
+    def flip(
+        self,
+        text: str | Iterable[str],
+        text_pair: Any = None,
+        *,
+        kind: FlipKind = "removal",
+        target: ClassName | None = None,
+        passes: int = PASSES,
+    ) -> Any:
+        """A small set of whole words that turns the prediction: searched along the scores, verified by the model.
+
+        >>> explainer.flip("The staff were kind, but the room was noisy and the bed was awful.").words
+
+        Words are removed as the fit removed them; special tokens never are. Where no set is found, `flipped` is False.
+        That does not say that there is none, nor that a set that is found is the smallest there is.
+
+        Args:
+            text, text_pair: as in the call.
+            kind: "removal", words without which the prediction is another; or "insertion", words that alone, all others
+                removed, are predicted as the whole text is. Where the text without any word is, too, no word is needed,
+                and `needless` is true.
+            target: the class that removals must lead to; by default any other.
+            passes: texts with words removed that the model is asked about for each text, at the most.
+
+        Returns:
+            a `FlipSet`, or a list of them in the order of the texts.
+
+        Raises:
+            TypeError, ValueError: as the call; a model whose classes do not exclude each other, a target that is
+                predicted already, fewer than 2 passes.
+        """
+        single, surrogates = isinstance(text, str), SurrogateWarnings()
+        texts = check_texts(text, surrogates=surrogates)
+        pairs = check_pairs(texts, text_pair, surrogates=surrogates)
+        surrogates.emit()
+        request, kind = self.request(flip=True), check_kind(kind, target)
+        towards = None if target is None else request.table.id_of(target, "target")
+        most = as_integer(passes, "passes", at_least=2)
+        if not texts:
+            return []
+        items = self.tokenise(texts, pairs, start=None if single else 0)
+        flips: dict[int, FlipSet] = {}
+        perturbed = self._evidence.perturbed(request)
+        for indices, evidence in self._evidence.texts(items, request):
+            batch = [items[index] for index in indices]
+            found = find_flips(batch, evidence, request, perturbed, kind, towards, most)
+            flips.update(zip(indices, found, strict=True))
+        results = [flips[index] for index in range(len(items))]
+        return results[0] if single else results
+
     def stream(
         self,
         texts: Iterable[str],
@@ -138,7 +201,7 @@ class MhexExplainer(ExplainerBase[Explanation]):
         *,
         batch_size: int = 64,
         ids: Iterable[str] | None = None,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TextOptions],
     ) -> Iterator[Explanation]:
         """Explains texts as they come, `batch_size` at a time, in order and in constant memory.
 
@@ -178,10 +241,15 @@ class MhexExplainer(ExplainerBase[Explanation]):
         Raises:
             ValueError: logits that are not finite, a foil that the model predicts; names the text.
         """
-        return [
-            (indices, attribute(evidence, [items[index].name for index in indices], request))
-            for indices, evidence in self._evidence.texts(items, request)
-        ]
+        batches, perturbed = [], self._evidence.perturbed(request) if request.flip else None
+        for indices, evidence in self._evidence.texts(items, request):
+            texts = [items[index] for index in indices]
+            scores = attribute(evidence, [text.name for text in texts], request)
+            if perturbed is not None:
+                flips = [find_flips(texts, evidence, request, perturbed, kind) for kind in KINDS]
+                scores = replace(scores, flips=list(zip(*flips, strict=True)))
+            batches.append((indices, scores))
+        return batches
 
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[Explanation]:
         """The explanations of all items, in their order; warns of those that were cut."""

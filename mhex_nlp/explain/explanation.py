@@ -18,7 +18,7 @@ from ..inputs.syntax import parsed_sentences
 from ..render.display import figure_format, show_here, text_or_file
 from ..render.errors import span_error, with_error
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
-from .parts import ClassRef, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
+from .parts import ClassRef, FlipSet, FlipWord, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
 from .sums import check_count, check_no_language, highest, segment_owners, sum_by_owner, sum_by_segment
 from .validity import check_parts
@@ -26,7 +26,19 @@ from .validity import check_parts
 if TYPE_CHECKING:
     from spacy.language import Language
 
-__all__ = ["ClassRef", "Explanation", "HeadsChoice", "Method", "ModelRef", "Place", "Prediction", "Span", "Token"]
+__all__ = [
+    "ClassRef",
+    "Explanation",
+    "FlipSet",
+    "FlipWord",
+    "HeadsChoice",
+    "Method",
+    "ModelRef",
+    "Place",
+    "Prediction",
+    "Span",
+    "Token",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -59,9 +71,10 @@ class Explanation:
     settled: bool | None = None  # whether budget="auto" settled the ranking of the leading words; None: not asked
     misfit: float | None = None  # logits that the scores miss of the whole text less the empty one, where it is known
     place: Place | None = None  # what of the text the scores explain; None: all of it
+    flips: tuple[FlipSet, ...] | None = None  # words that turn the prediction, where it was asked for them
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "notes", "classes"):
+        for name in ("tokens", "notes", "classes", "flips"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
@@ -202,6 +215,14 @@ class Explanation:
             raise ValueError(f"by must be 'score' or 'abs', got {by!r}")
         check_count(k)
         return highest(self.words(), k, magnitudes=by == "abs")
+
+    def in_words(self) -> str:
+        """What it says in a sentence or two, with its flip sets, as displays have it; "" for a place in a text."""
+        from ..render.highlight import highlight
+        from ..render.plain_words import as_text, plain_words
+
+        form = self.to_dict()
+        return as_text(plain_words(form, highlight(form)))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as a plain dict of new values. TypeError where a part breaks its declared type."""

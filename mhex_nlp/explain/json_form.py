@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 _Converter = Callable[[Any], Any]
 
-SCHEMA = "mhex-explanation/1.2"
+SCHEMA = "mhex-explanation/1.3"
 _VERSION = re.compile(r"([1-9][0-9]{0,8})(?:\.(0|[1-9][0-9]{0,8}))?")
 _SHOWN = 60  # characters of a value in a sentence
 

@@ -119,3 +119,56 @@ class Place:
     sequence: int
     label: str
     tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlipWord:
+    """A word of a flip set: `text` is the source slice [start, end) in code points of text (0) or pair (1)."""
+
+    text: str
+    start: int
+    end: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlipSet:
+    """A small set of whole words that turns the prediction, as the model itself answered (`MhexExplainer.flip`).
+
+    "removal": without its words the text is predicted as another class. "insertion": its words alone, all others
+    removed, are predicted as the whole text is, where the text without any word is not. `label` and `probability` are
+    those before: of the whole text, or of the text without its words; `label_after` and `probability_after` those of
+    the set. Where `flipped` is False none was found in so many `passes`, which does not say that there is none.
+    """
+
+    kind: Literal["removal", "insertion"]
+    flipped: bool
+    words: tuple[FlipWord, ...]  # in reading order
+    label: str
+    probability: float
+    passes: int  # texts with words removed that the model was asked about
+    removal: Literal["mask", "attention"]
+    label_after: str | None = None
+    probability_after: float | None = None
+    target: str | None = None  # the label that was asked for
+
+    def __post_init__(self) -> None:
+        if (self.label_after is None) != (self.probability_after is None):
+            raise ValueError("label_after and probability_after must be given together or not at all")
+        for probability in (self.probability, self.probability_after or 0.0):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"a flip set has a probability outside 0 to 1: {probability}")
+        if self.passes < 0:
+            raise ValueError(f"passes of a flip set must be 0 or more, got {self.passes}")
+        turned = self.label_after not in (None, self.label)
+        if self.flipped != turned or self.flipped != bool(self.words):
+            raise ValueError("a flip set must have words and another label after them where it flipped, else neither")
+        if self.label_after == self.label and self.kind == "removal":
+            raise ValueError("a flip set of removals must have another label_after than its label, or none")
+        if self.target is not None and (self.kind == "insertion" or self.flipped and self.label_after != self.target):
+            raise ValueError(f"target of a flip set must be the label that its removals lead to, got {self.target!r}")
+
+    @property
+    def needless(self) -> bool:
+        """Whether the text without any word is predicted as the whole text is, so that no word is needed for it."""
+        return self.kind == "insertion" and self.label_after == self.label

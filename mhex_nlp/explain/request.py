@@ -29,7 +29,7 @@ class Further(TypedDict, total=False):
 
 
 class RequestOptions(Further, total=False):
-    """Keyword options of `MhexExplainer` that say what to explain, and at what cost."""
+    """Keyword options of explainers that say what to explain, and at what cost."""
 
     target: ClassName | None
     foil: ClassName | None
@@ -38,9 +38,21 @@ class RequestOptions(Further, total=False):
 
 
 class CallOptions(RequestOptions, total=False):
-    """Keyword options of one call of `MhexExplainer`, and of its `stream`."""
+    """Keyword options of one call of an explainer."""
 
     ids: Iterable[str] | None
+
+
+class TextOptions(RequestOptions, total=False):
+    """The same for `MhexExplainer.stream`."""
+
+    flip: bool
+
+
+class TextCallOptions(CallOptions, total=False):
+    """The same for one call of `MhexExplainer`."""
+
+    flip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Request:
     seed: int = 0  # of what they are asked about
     at: Any = None  # the places explained: "all", [start, end) of some, or those that the model finds
     types: tuple[str | None, str | None] = (None, None)  # target and foil, where they are types of entities
+    flip: bool = False  # whether words are searched that turn the prediction
 
     @property
     def fit(self) -> Mapping[str, Any] | None:

@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from ..inputs.encoding import TokenisedText
 from ..models.heads.attribution import aggregate, contrast, depth_weights
 from .misfit import empty_answers
+from .parts import FlipSet
 from .refinement import Sureness
 from .request import Request
 
@@ -109,6 +110,7 @@ class Scores:
     settled: list[bool] | None = None
     foils: list[int] | None = None
     answers: list[Answer] | None = None
+    flips: list[tuple[FlipSet, ...]] | None = None  # of each text, where they were asked for
 
 
 def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:

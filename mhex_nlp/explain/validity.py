@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..inputs.texts import SURROGATE_PAIR
-from .parts import Place, Token
+from .parts import FlipSet, Place, Prediction, Token
 
 _LARGEST = float(np.finfo(np.float32).max)  # of scores, which are handed out in 32 bits; no sum of them overflows 64
 
@@ -44,6 +44,8 @@ def check_parts(explanation: Any, sources: Sequence[str]) -> None:
         raise ValueError(f"sum must be the sum of the token scores, {total:.6g}, got {explanation.sum:.6g}")
     if explanation.place is not None:
         _check_place(explanation.place, tokens, sources)
+    for index, flip in enumerate(explanation.flips or ()):
+        _check_flip(f"flips[{index}]", flip, explanation.prediction, sources)
 
 
 def _check_errors(tokens: Sequence[Token], covariance: Sequence[Sequence[float]] | None) -> None:
@@ -82,6 +84,18 @@ def _check_place(place: Place, tokens: Sequence[Token], sources: Sequence[str]) 
     known = {index for index, token in enumerate(tokens) if token.sequence == place.sequence}
     if not place.tokens or list(place.tokens) != sorted(known & set(place.tokens)):
         raise ValueError(f"place.tokens must be ascending indices of tokens of its text, got {place.tokens!r:.60}")
+
+
+def _check_flip(name: str, flip: FlipSet, prediction: Prediction, sources: Sequence[str]) -> None:
+    for number, word in enumerate(flip.words):
+        _check_slice(f"{name}.words[{number}]", word.text, word.start, word.end, word.sequence, sources)
+    known = prediction.probabilities or {}
+    for label in (flip.label, flip.label_after, flip.target):
+        if label is not None and label not in known:
+            raise ValueError(f"{name} must be of classes that are named, got {label!r:.60}")
+    whole = flip.label if flip.kind == "removal" else flip.label_after
+    if whole is not None and whole != prediction.label:
+        raise ValueError(f"{name} must be of the predicted class, {prediction.label!r:.60}, got {whole!r:.60}")
 
 
 def _check_slice(name: str, text: str, start: int, end: int, sequence: int, sources: Sequence[str]) -> None:

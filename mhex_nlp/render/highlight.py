@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import is_settled, span_error
 
-SCHEMAS = ("mhex-explanation/1.1", "mhex-explanation/1.2")
+SCHEMAS = ("mhex-explanation/1.1", "mhex-explanation/1.2", "mhex-explanation/1.3")
 UNITS = ("words", "tokens")
 LEVELS = 10
 

@@ -17,6 +17,7 @@ from .controls import DIRECTIONS, REPLACEMENT, UNHOLDABLE
 from .errors import error_legend
 from .highlight import Highlight, highlight, layer_sums, to_levels, unit_scores
 from .palette import level_name, read_template
+from .plain_words import plain_words
 from .summary import number_format, percent, summarise
 
 CLASSES_SHOWN = 12
@@ -158,6 +159,7 @@ def card_of(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "lines": drawn.lines,
         "captions": (),
         "summary": summarise(explanation, drawn),
+        "plain": plain_words(explanation, drawn),
         "number": number,
         "tokens": [
             {"piece": token["piece"], "span": _span(token), "score": number(token["score"], token.get("error"))}

@@ -14,6 +14,7 @@ from .controls import printable
 from .errors import MARK, error_legend
 from .highlight import Segment, highlight
 from .palette import level_name, light_palette
+from .plain_words import as_text, plain_words
 from .summary import number_format, summarise
 
 Part = str | tuple[str, str | Style]  # text, and its style
@@ -41,6 +42,8 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
     show((answers, "bold"), target + foil)
     for line in drawn.lines:
         show(*line_parts(line, number, system))
+    if sentences := plain_words(explanation, drawn):
+        show(as_text(sentences))
     if of_errors and system is not None:
         strongest = drawn.strongest(_STRONGEST)
         words = [f"{word.text} {number(word.score, word.error)}{MARK * word.unsettled}" for word in strongest]

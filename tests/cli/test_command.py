@@ -248,3 +248,17 @@ def test_report_makes_pages_of_a_jsonl_file_and_of_a_finished_job(tmp_path, caps
     assert main(["report", str(tmp_path), "--output", str(tmp_path / "none")]) == 2
     assert main(["report", str(job), "--output", str(job)]) == 2
     assert "output_dir must be a new folder" in capsys.readouterr().err
+
+
+def test_highlight_tells_words_that_turn_predictions(folder, reviews, tmp_path, capsys):
+    command = ["highlight", "--model", folder, "--data", reviews, "--text-column", "review"]
+    command += ["--output", str(tmp_path / "out"), "--format", "jsonl,html,parquet"]
+    assert main([*command, "--flip"]) == 0
+    found = list(read_jsonl(tmp_path / "out" / "part-0-00000.jsonl"))
+    assert all(len(e.flips) == 2 for e in found)
+    page = (tmp_path / "out" / "part-0-00000.html").read_text("utf-8")
+    assert "Without" in page or "No set of words was found" in page
+    capsys.readouterr()
+    assert main(["highlight", "--model", folder, "--text", "the film was good", "--flip"]) == 0
+    assert "Predicted" in capsys.readouterr().out
+    assert main(command) == 2 and "flip was True and is None" in capsys.readouterr().err

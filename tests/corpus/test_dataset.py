@@ -224,3 +224,22 @@ def test_the_cache_knows_the_tokenizers_settings(tmp_path):
     with pytest.warns(UserWarning, match="Explained in part"):
         left = highlight_dataset(dataset, explainer)[0]["mhex_spans"]
     assert set(right) == {"good"} and set(left) == {"bad"}
+
+
+def test_words_that_turn_predictions_are_columns(explainer):
+    dataset = tiny_dataset(12)
+    plain, flips = highlight_dataset(dataset, explainer), highlight_dataset(dataset, explainer, flip=True)
+    assert not [name for name in plain.column_names if "flip" in name or "alone" in name]
+    assert len(flips.column_names) == len(plain.column_names) + 12
+    for row, e in zip(flips, explainer(list(dataset["text"]), flip=True), strict=True):
+        for name, flip in zip(("mhex_flip", "mhex_alone"), e.flips, strict=True):
+            assert row[f"{name}_label"] == flip.label_after
+            words = None if flip.label_after is None else [word.text for word in flip.words]
+            assert row[f"{name}_spans"] == words
+            if words is not None:
+                assert row[f"{name}_probability"] == pytest.approx(flip.probability_after, abs=1e-5)
+                assert [
+                    row["text"][s:t] for s, t in zip(row[f"{name}_starts"], row[f"{name}_ends"], strict=True)
+                ] == words
+    with pytest.raises(ValueError, match="flip sets need classes that exclude each other"):
+        highlight_dataset(dataset, make_explainer(1), flip=True)

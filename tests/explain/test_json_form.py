@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from helpers.explanations import EXAMPLES, METHOD, edit, make, parts_of, tokens_with
-from mhex_nlp.explain.explanation import ClassRef, Explanation, Method, Place, Prediction, Token
+from mhex_nlp.explain.explanation import ClassRef, Explanation, FlipSet, FlipWord, Method, Place, Prediction, Token
 from mhex_nlp.explain.json_form import SCHEMA, explanation_schema, from_plain, to_plain
 
 VALIDATOR = jsonschema.Draft202012Validator(explanation_schema())
@@ -58,7 +58,7 @@ def test_json_form_is_the_one_agreed() -> None:
         "windows",
         "notes",
     ]
-    assert document["schema"] == SCHEMA == "mhex-explanation/1.2"
+    assert document["schema"] == SCHEMA == "mhex-explanation/1.3"
     assert list(document["tokens"][1]) == [
         "text",
         "piece",
@@ -97,15 +97,16 @@ def test_explanations_of_the_first_form_are_read_by_what_they_say() -> None:
     document["schema"], document["method"] = "mhex-explanation/1", {**document["method"], "skill": 0.25, "r2": 0.5}
     method = Explanation.from_dict(document).method
     assert (method.skill, method.absolute_skill, method.attainable, method.r2) == (None, 0.25, None, 0.5)
-    for later in ("mhex-explanation/1.1", "mhex-explanation/1.2"):
+    for later in ("mhex-explanation/1.1", "mhex-explanation/1.2", "mhex-explanation/1.3"):
         document["schema"] = later
         assert Explanation.from_dict(document).method.skill == 0.25
-    for newer in ("mhex-explanation/1.3", "mhex-explanation/2"):
+    for newer in ("mhex-explanation/1.4", "mhex-explanation/2"):
         with pytest.raises(ValueError, match="newer than this release reads"):
             Explanation.from_dict({**document, "schema": newer})
 
 
 PARTS = {"place": Place, "class": ClassRef, "prediction": Prediction, "method": Method, "token": Token}
+PARTS |= {"flip": FlipSet, "flip_word": FlipWord}
 
 
 @pytest.mark.parametrize(("name", "part"), [(None, Explanation), *PARTS.items()])
@@ -163,7 +164,7 @@ def edited(path: str, value: Any) -> str:
         ("[1]", "expected a JSON object, got an array"),
         ("null", "expected a JSON object, got null"),
         ("{}", 'key "schema" is missing'),
-        ('{"schema": 1}', '"schema" must be "mhex-explanation/1.2", got 1'),
+        ('{"schema": 1}', '"schema" must be "mhex-explanation/1.3", got 1'),
         ('{"schema": "other/1"}', "got 'other/1'"),
         ('{"schema": "mhex-explanation/0"}', "must be"),
         ('{"schema": "mhex-explanation/2"}', "newer than this release reads.*upgrade mhex_nlp"),

@@ -57,7 +57,7 @@ def placed(
     predicted = label if label == "answer" else f"B-{label}"
     return {
         **explanation("", [], **changes),
-        "schema": "mhex-explanation/1.2",
+        "schema": "mhex-explanation/1.3",
         "text": text,
         "text_pair": text_pair,
         "prediction": {

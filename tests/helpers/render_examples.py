@@ -26,7 +26,7 @@ def explanation(text: str, pieces: Pieces, text_pair: str | None = None, **chang
         tokens.append({**position, "piece": piece, "word": word, "special": word is None, "score": score})
     total = sum(token["score"] for token in tokens)
     return {
-        "schema": "mhex-explanation/1.2",
+        "schema": "mhex-explanation/1.3",
         "id": "0",
         "text": text,
         "text_pair": text_pair,
