@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .controls import beginning_of
 from .errors import DEVIATION, NOT_SETTLED, is_settled
 from .highlight import to_levels
 from .html import fill_fragment, fill_page
@@ -171,8 +172,7 @@ def span_facts(span: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def shortened(text: str) -> str:
     """The beginning of a text on one line."""
-    text = " ".join(text.split())
-    return text if len(text) <= _SHORT else text[: _SHORT - 1].rstrip() + "\u2026"
+    return beginning_of(text, _SHORT)
 
 
 def legend_of(context: Context) -> tuple[str, str] | None:
