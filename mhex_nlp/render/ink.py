@@ -60,5 +60,5 @@ def check_scale(scale: Any) -> None:
 def describe_scale(scale: float | None) -> str:
     """What a legend says of the scale of colours."""
     if scale is None:
-        return "each text has its own scale, pale where its words explain little"
+        return "each text has its own scale, pale where words explain little"
     return f"one scale for all texts, full colour at \u00b1{plain(scale)}"

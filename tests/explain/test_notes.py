@@ -85,8 +85,8 @@ def test_the_base_value_has_two_parts(explainer):
 def test_depths_have_their_own_numbers():
     model = with_heads()
     report = fit_equivalent_matrices(model, TOKENIZER, texts(60), attainable_texts=0)
-    all_depths, width = report.depths, max(report.widths)
-    report = fit_equivalent_matrices(model, TOKENIZER, texts(60), attainable_texts=0, max_features=2 * width)
+    all_depths = report.depths
+    report = fit_equivalent_matrices(model, TOKENIZER, texts(60), attainable_texts=0, max_features=100)
     e = MhexExplainer(model, TOKENIZER)("good film", layers=True)
     assert e.depths == tuple(report.depths) and len(e.depths) < len(all_depths)
     assert e.layer_scores.shape[1] == len(e.depths)
