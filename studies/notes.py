@@ -64,8 +64,8 @@ def table(report: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{NAMES[data]} {shares['any']['n']:,}" for data, shares in cases.items())
     rows = [[title, *(_percent(shares[kind]) for shares in cases.values())] for kind, title in KINDS.items()]
     return [
-        f"Shares of test texts ({counts}), with 95 % bootstrap intervals; MiniLM, fitted, seed {report['seed']}. Made by "
-        "`studies/notes.py`.",
+        f"Shares of test texts ({counts}), with 95 % bootstrap intervals; MiniLM, fitted, seed {report['seed']}. Made "
+        "by `studies/notes.py`.",
         "",
         *grid(["texts", *(NAMES[data] for data in cases)], rows),
     ]

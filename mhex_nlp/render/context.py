@@ -12,6 +12,7 @@ from .controls import beginning_of
 from .errors import DEVIATION, NOT_SETTLED, is_settled
 from .highlight import to_levels
 from .html import fill_fragment, fill_page
+from .numbers import plain
 from .picks import Tone, group_name, pick_rules
 from .summary import model_name, number_format
 
@@ -162,9 +163,9 @@ def count_parts(document: Mapping[str, Any]) -> str:
 
 def span_facts(span: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is known of one part of the answer as a whole."""
-    facts = [("log-probability", f"{span['log_probability']:.2f}")]
+    facts = [("log-probability", plain(span["log_probability"]))]
     if span["empty_log_probability"] is not None:
-        facts.append(("without the context", f"{span['empty_log_probability']:.2f}"))
+        facts.append(("without the context", plain(span["empty_log_probability"])))
     if span["lds"] is not None:
         facts.append(("held-out LDS", f"{span['lds']:.2f}"))
     return facts
