@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..explain.assemble import align_item, assemble, notes_of
+from ..explain.assemble import align_item, assemble
 from ..explain.base import ExplainerBase
 from ..explain.entities import MhexEntityExplainer
 from ..explain.explainer import MhexExplainer
 from ..explain.explanation import Explanation, Place
+from ..explain.notes import notes_of
 from ..explain.place_explainer import PlaceExplainer
 from ..explain.place_reader import TextPlaces
 from ..explain.positioned import PositionedExplanation
@@ -73,7 +74,8 @@ class ExplainedText:
         heads = None
         if self.request.of_heads:
             heads = self.request.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
-        return notes_of(self.item, heads, self.request.fit, self.numbers, self.row)
+        notes = notes_of(self.item, heads, self.request, self.numbers, self.row)
+        return tuple(note.sentence for note in notes)
 
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""

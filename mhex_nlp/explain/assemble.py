@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._version import __version__
 from ..inputs.alignment import AlignedToken, align
 from ..inputs.encoding import TokenisedText
-from ..inputs.scripts import foreign_script
-from .explanation import Explanation, HeadsChoice, Method, Place, Token
+from .explanation import Explanation, Method, Place, Token
+from .notes import notes_of, usual_misfit
 from .request import Request
 from .scores import Scores
 
@@ -32,6 +32,7 @@ def assemble(
     for row, (item, id) in enumerate(zip(items, ids, strict=True)):
         heads = table.heads_choice(scores.explained[row], scores.logits[row]) if request.of_heads else None
         answer = None if scores.answers is None else scores.answers[row]
+        notes = notes_of(item, heads, request, scores, row)
         tokens = _tokens(align_item(item, request.language) if aligned is None else aligned[row], scores, row)
         yield Explanation(
             id=id,
@@ -50,13 +51,15 @@ def assemble(
             classes=table.labels if request.all_classes else None,
             truncated=item.truncated,
             windows=item.window_count,
-            notes=notes_of(item, heads, request.fit, scores, row),
+            notes=tuple(note.sentence for note in notes),
+            note_codes=tuple(note.code for note in notes),
             passes=1 + request.budget if scores.passes is None else scores.passes[row],
             covariance=_covariance(scores, row, len(tokens)),
             settled=None if scores.settled is None else scores.settled[row],
             misfit=None if math.isnan(scores.misfits[row]) else float(scores.misfits[row]),
             place=None if places is None else places[row],
             flips=None if scores.flips is None else scores.flips[row],
+            depths=_depths(request, scores),
         )
 
 
@@ -80,6 +83,13 @@ def _tokens(aligned: Sequence[AlignedToken], scores: Scores, row: int) -> tuple[
     )
 
 
+def _depths(request: Request, scores: Scores) -> tuple[int, ...] | None:
+    """The numbers of the depths that scores are told apart by: 0 is the stream that enters the first layer."""
+    if scores.layer_scores is None:
+        return None
+    return tuple(range(1, scores.layer_scores.shape[2] + 1)) if request.fit is None else tuple(request.fit["depths"])
+
+
 def _covariance(scores: Scores, row: int, size: int) -> tuple[tuple[float, ...], ...] | None:
     """The lower triangle, in the five digits that standard deviations are worth."""
     if scores.covariances is None:
@@ -101,56 +111,7 @@ def describe_method(request: Request, fit_holds: bool | None) -> Method:
     figures = {name: request.fit.get(name) for name in ("skill", "r2", "absolute_skill", "attainable")}
     if figures["absolute_skill"] is None:  # fits of earlier versions measured that one alone, and called it skill
         figures |= {"skill": None, "absolute_skill": figures["skill"]}
-    figures["usual_misfit"] = _usual_misfit(request)
+    figures["usual_misfit"] = usual_misfit(request)
     figures = figures if fit_holds else dict.fromkeys(figures)
     removal = request.fit.get("removal")
     return Method("mhex", "model", aggregation, kind, request.non_negative, removal, True, **figures)
-
-
-def _usual_misfit(request: Request) -> float | None:
-    """What nine in ten held-out texts of the fit do not exceed, which was measured for the predicted class."""
-    if request.fit is None or "misfit" not in request.fit:
-        return None
-    squares = {"foil": 2.0, "centred": 1 - 1 / len(request.table), "none": 1.0}  # of the norms of contrasts
-    return float(request.fit["misfit"][1] * (squares[request.contrast] / squares[request.fit["contrast"]]) ** 0.5)
-
-
-def notes_of(
-    item: TokenisedText, heads: HeadsChoice | None, fit: Mapping[str, Any] | None, scores: Scores, row: int
-) -> tuple[str, ...]:
-    """What a reader must know of one explanation, row `row` of the scores, a sentence each."""
-    fit_holds = scores.fit_holds
-    notes = [item.cut_note()] if item.truncated else []
-    if item.windows:
-        notes.append(item.windows_note())
-    if fit is not None and not fit_holds:
-        unknown = "does not record which weights it was made on" if fit_holds is None else "was made on other weights"
-        notes.append(f"The fit {unknown}: how far to trust these scores is not known.")
-    elif fit is not None and fit.get("skill_interval", [1.0])[0] <= 0:
-        notes.append(
-            f"Do not trust single words: on held-out texts the fit has skill {fit['skill']:.2f}, no better than none."
-        )
-    if fit is not None:
-        notes += _other_kind(item, fit)
-    if scores.settled is not None and scores.passes is not None and not scores.settled[row]:
-        notes.append(f"After {scores.passes[row] - 1} further passes the ranking of the leading words is still open.")
-    if scores.answers is not None:
-        notes += scores.answers[row].notes
-    if heads is not None and not heads.agrees:
-        notes.append(f"The heads choose {heads.label}, the model does not: the scores explain the heads.")
-    return tuple(notes)
-
-
-def _other_kind(item: TokenisedText, fit: Mapping[str, Any]) -> list[str]:
-    """How a text differs from those that its fit was made on."""
-    notes, pair = [], item.text_pair is not None
-    if fit.get("pairs", pair) is not pair:
-        kinds = ("pairs of texts", "a single text") if fit["pairs"] else ("single texts", "a pair")
-        notes.append(f"The fit was made on {kinds[0]}, and this is {kinds[1]}.")
-    tokens = max(len(part.content_positions(causal=False)) for part in item.inputs)
-    if tokens > fit.get("longest", tokens):
-        notes.append(f"The fit was made on texts of at most {fit['longest']} tokens, and this has {tokens}.")
-    scripts = fit.get("scripts")
-    if scripts and (foreign := foreign_script(" ".join(item.sources), scripts)):
-        notes.append(f"The fit was made on texts in {' and '.join(scripts)} letters, and this is mostly in {foreign}.")
-    return notes

@@ -9,17 +9,18 @@ from typing import Any, Literal, Unpack, overload
 
 from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText
-from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, zip_rows
+from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, warn, zip_rows
 from ..models.auto import AutoMhexModelForSequenceClassification
 from .assemble import assemble
 from .base import ExplainerBase
 from .budget import refine_explanations
 from .explanation import Explanation
+from .explanations import Explanations
 from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_kind, find_flips
 from .judgement import Judgement, judge
 from .parts import FlipSet
 from .request import Budget, Request, RequestOptions, TextCallOptions, TextOptions
-from .scores import Scores, attribute
+from .scores import Answer, Scores, attribute
 from .targets import ClassName
 
 
@@ -61,7 +62,7 @@ class MhexExplainer(ExplainerBase[Explanation]):
     @overload
     def __call__(
         self, text: Iterable[str], text_pair: Any = None, **options: Unpack[TextCallOptions]
-    ) -> list[Explanation]: ...
+    ) -> Explanations: ...
 
     def __call__(
         self,
@@ -86,7 +87,9 @@ class MhexExplainer(ExplainerBase[Explanation]):
                 by U+FFFD, with one UserWarning a call; the explanation holds, and its offsets count, the text that
                 comes of it.
             text_pair: the second half of a pair, or one for each text.
-            target: the class explained, by name or id; by default the one the model predicts.
+            target: the class explained, by name or id; by default the one the model predicts. Of a multi-label model
+                "predicted" explains every label that it predicts, of each text: all at 0.5 and above, or where there
+                is none the most probable.
             foil: a class to compare with: scores say what speaks for the target rather than for the foil.
             classes: "all" adds the scores of every class to the tokens.
             layers: adds what each depth contributes; over depths it sums to the score.
@@ -102,23 +105,62 @@ class MhexExplainer(ExplainerBase[Explanation]):
             ids: a name for each explanation; by default its position.
 
         Returns:
-            an `Explanation`, or a list of them in the order of the texts.
+            an `Explanation`, or `Explanations`, a list of them in the order of the texts. With every predicted label
+            explained, `Explanations` of a text, or a list of those.
 
         Raises:
             TypeError, ValueError: empty text, `None`, a number, a table, half a pair, an unknown class, a foil or an
                 option that makes no sense, a classifier or heads never trained. A bad text fails the call, by name.
         """
         single = isinstance(text, str)
+        if isinstance(text, tuple) and len(text) == 2 and text_pair is None:
+            warn("text is a tuple of two, which is read as two texts: a pair is explainer(first, text_pair=second).")
         surrogates = SurrogateWarnings()
         texts = check_texts(text, surrogates=surrogates)
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
         names = check_ids(ids, len(texts), single)
+        target, every = self._predicted(target, budget)
         request = self.request(target, foil, classes, layers, budget, tolerance, max_budget, seed, flip)
         if not texts:
-            return []
-        results = self._explain(self.tokenise(texts, pairs, start=None if single else 0), names, request)
-        return results[0] if single else results
+            return Explanations()
+        items = self.tokenise(texts, pairs, start=None if single else 0)
+        if every:
+            of_texts = self._explain_every(items, names, request)
+            return of_texts[0] if single else of_texts
+        results = self._explain(items, names, request)
+        return results[0] if single else Explanations(results)
+
+    def _predicted(self, target: ClassName | None, budget: Budget) -> tuple[ClassName | None, bool]:
+        """The target of a call, and whether every predicted label is one; "predicted" may be the name of a class."""
+        if target != "predicted" or target in self.classes.labels:
+            return target, False
+        every = self.classes.task == "multi_label_classification"
+        if every and budget == "auto":
+            raise ValueError("budget must be a number with target='predicted', for labels share their passes.")
+        return None, every
+
+    def _explain_every(
+        self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request
+    ) -> list[Explanations]:
+        """The explanations of each item, one a predicted label, all from its one pass."""
+        explanations = [Explanations() for _ in items]
+        for indices, evidence in self._evidence.texts(items, request):
+            rows, answers = list[int](), list[Answer]()
+            for row, labels in enumerate(request.table.predicted_ids(evidence.logits)):
+                if request.foil in labels:
+                    request.table.resolve(request.foil, request.foil)  # refuses it
+                rows += [row] * len(labels)
+                best = int(evidence.logits[row].argmax())
+                answers += [Answer(best, label, request.foil) for label in labels]
+            owners = [indices[row] for row in rows]
+            of_labels = replace(evidence.select(rows), answers=tuple(answers))
+            scores = attribute(of_labels, [items[owner].name for owner in owners], request)
+            parts = assemble([items[owner] for owner in owners], [ids[owner] for owner in owners], scores, request)
+            for owner, one in zip(owners, parts, strict=True):
+                explanations[owner].append(one)
+        self._warn_of_cuts(items, ids)
+        return explanations
 
     def refine(
         self,

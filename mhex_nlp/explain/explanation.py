@@ -17,7 +17,8 @@ from ..inputs.segmentation import segment_sentences, word_spans
 from ..inputs.syntax import parsed_sentences
 from ..render.display import figure_format, show_here, text_or_file
 from ..render.errors import span_error, with_error
-from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, to_plain
+from ..render.numbers import signed
+from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, pydantic_form, to_plain
 from .parts import ClassRef, FlipSet, FlipWord, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
 from .sums import check_count, check_no_language, highest, segment_owners, sum_by_owner, sum_by_segment
@@ -72,12 +73,17 @@ class Explanation:
     misfit: float | None = None  # logits that the scores miss of the whole text less the empty one, where it is known
     place: Place | None = None  # what of the text the scores explain; None: all of it
     flips: tuple[FlipSet, ...] | None = None  # words that turn the prediction, where it was asked for them
+    empty_value: float | None = None  # what the model says of no words, where misfit is known: their sum is base_value
+    note_codes: tuple[str, ...] = ()  # the kinds of the notes, in their order
+    depths: tuple[int, ...] | None = None  # the numbers of the depths of layers; 0 enters the first layer
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "notes", "classes", "flips"):
+        for name in ("tokens", "notes", "classes", "flips", "note_codes", "depths"):
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        if self.empty_value is None and self.misfit is not None:  # as in files of earlier versions
+            object.__setattr__(self, "empty_value", self.base_value - self.misfit)
         check_parts(self, self._sources)
 
     @property
@@ -228,6 +234,10 @@ class Explanation:
         """The JSON form as a plain dict of new values. TypeError where a part breaks its declared type."""
         return {"schema": SCHEMA, **to_plain(self, Explanation, "explanation")}
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return pydantic_form(cls)
+
     def to_json(self, indent: int | None = None) -> str:
         """The JSON form as a string, on one line without `indent`; valid by explanation_schema.json."""
         return dumps(self.to_dict(), indent)
@@ -293,24 +303,31 @@ class Explanation:
 
         return text_or_file(render_latex(self.to_dict(), unit=unit), path)
 
-    def show(self, unit: str = "words") -> None:
-        """Display in a notebook, or print to the terminal where there is no notebook."""
-        from ..render import render_fragment, render_terminal
+    def to_fragment(self, unit: str = "words", scale: float | None = None) -> str:
+        """A `<div class="mhex">` with its own style and no script, which no style sheet around it changes.
 
-        form = self.to_dict()
-        show_here(lambda: render_fragment(form, unit=unit), lambda: render_terminal(form, unit=unit))
-
-    def _repr_html_(self) -> str:
+        It is what a notebook shows, and may stand in a web page of your own that allows inline styles. `scale` is the
+        |score| of full colour, by default the text's own (`render/ink.py`).
+        """
         from ..render import render_fragment
 
-        return render_fragment(self.to_dict())
+        return render_fragment(self.to_dict(), unit=unit, scale=scale)
+
+    def show(self, unit: str = "words") -> None:
+        """Display in a notebook, or print to the terminal where there is no notebook."""
+        from ..render import render_terminal
+
+        show_here(lambda: self.to_fragment(unit), lambda: render_terminal(self.to_dict(), unit=unit))
+
+    def _repr_html_(self) -> str:
+        return self.to_fragment()
 
     def __repr__(self) -> str:
         value = self.prediction.value
         outcome = repr(self.label) if value is None else f"value={value}"
         chance = "" if self.probability is None else f" {self.probability:.3f}"
         top = [
-            (word.text, f"{word.score:+.3g}" if word.error is None else with_error(word.score, word.error))
+            (word.text, signed(word.score) if word.error is None else with_error(word.score, word.error))
             for word in self.top(3)
         ]
         words = ", ".join(f"{text!r} {score}" for text, score in top)

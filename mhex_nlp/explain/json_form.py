@@ -82,6 +82,19 @@ def check_schema(document: Any, known: str = SCHEMA) -> dict[str, Any]:
     return document
 
 
+def pydantic_form(cls: Any) -> Any:
+    """What pydantic, and with it FastAPI, reads and writes of a class with `to_dict` and `from_dict`: its JSON form."""
+    from pydantic_core import core_schema
+
+    return core_schema.no_info_plain_validator_function(
+        lambda value: value if isinstance(value, cls) else cls.from_dict(value),
+        json_schema_input_schema=core_schema.dict_schema(),
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            cls.to_dict, return_schema=core_schema.dict_schema()
+        ),
+    )
+
+
 def to_plain(value: Any, hint: Any, where: str) -> Any:
     """`value` as JSON holds it, without optional keys that are None. TypeError where it breaks its type hint."""
     try:

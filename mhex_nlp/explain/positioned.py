@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 
 from ..render.display import figure_format, show_here, text_or_file
 from .explanation import Explanation
-from .json_form import check_schema, dumps, loads
+from .json_form import check_schema, dumps, loads, pydantic_form
 
 SCHEMA = "mhex-positioned/1.0"
 _FAMILY = SCHEMA.partition("/")[0]
@@ -68,6 +68,10 @@ class PositionedExplanation:
             "explanations": [explanation.to_dict() for explanation in self.explanations],
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return pydantic_form(cls)
 
     def to_json(self, indent: int | None = None) -> str:
         """The JSON form as a string, on one line without `indent`."""

@@ -120,6 +120,12 @@ class ClassTable:
         probabilities: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
         return probabilities
 
+    def predicted_ids(self, logits: Tensor) -> list[list[int]]:
+        """The classes that (B, C) logits predict: of several labels all at 0.5 or above, else the most probable."""
+        above = (logits.sigmoid() >= 0.5) & (self.task == "multi_label_classification")
+        best = logits.argmax(-1).tolist()
+        return [row.nonzero().flatten().tolist() or [most] for row, most in zip(above, best, strict=True)]
+
     def labels_above_half(self, probabilities: Sequence[float]) -> tuple[str, ...]:
         """The classes at 0.5 or above, of (C,) probabilities."""
         return tuple(label for label, chance in zip(self.labels, probabilities, strict=True) if chance >= 0.5)

@@ -25,6 +25,7 @@ def check_parts(explanation: Any, sources: Sequence[str]) -> None:
     for name, number in (("sum", explanation.sum), ("base_value", base), ("misfit", misfit)):
         if not abs(number) <= _LARGEST:
             raise ValueError(f"{name} must be finite, and at most {_LARGEST:.3g} in magnitude, got {number:.3g}")
+    _check_base(explanation)
     known = explanation.prediction.probabilities or explanation.classes
     for name in ("prediction", "target", "foil"):
         label = getattr(getattr(explanation, name), "label", None)
@@ -36,6 +37,9 @@ def check_parts(explanation: Any, sources: Sequence[str]) -> None:
     depths = {None if token.layers is None else len(token.layers) for token in tokens}
     if len(depths) > 1:
         raise ValueError("tokens must all have layers of one length, or none of them any")
+    numbers = explanation.depths
+    if numbers is not None and tokens and len(numbers) not in depths:
+        raise ValueError(f"depths must have one number for each of a token's layers, got {len(numbers)}")
     for index, token in enumerate(tokens):
         _check_token(f"tokens[{index}]", token, sources, explanation.classes)
     total = math.fsum(token.score for token in tokens)
@@ -46,6 +50,16 @@ def check_parts(explanation: Any, sources: Sequence[str]) -> None:
         _check_place(explanation.place, tokens, sources)
     for index, flip in enumerate(explanation.flips or ()):
         _check_flip(f"flips[{index}]", flip, explanation.prediction, sources)
+
+
+def _check_base(explanation: Any) -> None:
+    empty, misfit, base = explanation.empty_value, explanation.misfit, explanation.base_value
+    if (empty is None) != (misfit is None):
+        raise ValueError("empty_value and misfit must be given together or not at all")
+    if empty is not None and not abs(empty + misfit - base) <= 1e-4 * (1 + abs(empty) + abs(misfit)):
+        raise ValueError(f"empty_value and misfit must add up to base_value, {base:.6g}, got {empty + misfit:.6g}")
+    if explanation.note_codes and len(explanation.note_codes) != len(explanation.notes):
+        raise ValueError(f"note_codes must be one for each of {len(explanation.notes)} notes, or none at all")
 
 
 def _check_errors(tokens: Sequence[Token], covariance: Sequence[Sequence[float]] | None) -> None:

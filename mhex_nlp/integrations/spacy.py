@@ -12,7 +12,7 @@ from typing import Any
 from spacy.language import Language
 
 from .spacy_component import MhexComponent
-from .spacy_doc import annotate, displacy_options, register_extensions, to_doc
+from .spacy_doc import TOP_K, annotate, displacy_options, register_extensions, to_doc
 
 __all__ = ["MhexComponent", "annotate", "displacy_options", "make_mhex", "register_extensions", "to_doc"]
 
@@ -37,7 +37,7 @@ def make_mhex(
     classes: str = "target",
     layers: bool = False,
     budget: int | str | None = None,
-    top_k: int | None = None,
+    top_k: int | None = TOP_K,
 ) -> MhexComponent:
     """`nlp.add_pipe("mhex", config={"model": "path-or-name"})`; the other keys are those of
     `MhexExplainer.from_pretrained` and of a call of the explainer, and `top_k` of `MhexComponent`.

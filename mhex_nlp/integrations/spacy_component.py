@@ -18,7 +18,7 @@ from spacy.util import minibatch
 from ..inputs.segmentation import check_language
 from ..inputs.texts import warn
 from . import spacy_folder
-from .spacy_doc import annotate, clear, register_extensions
+from .spacy_doc import TOP_K, annotate, clear, register_extensions
 
 if TYPE_CHECKING:
     from ..explain.explainer import MhexExplainer
@@ -41,7 +41,8 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         explainer: a `MhexExplainer`, or a `MhexEntityExplainer`.
         name: of the component in the pipeline.
         target, foil, classes, layers, budget: as in a call of the explainer.
-        top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest; by default all.
+        top_k: how many spans `doc.spans["mhex"]` holds at most, the strongest, which is as many as displaCy can show
+            legibly; None for all. Tokens have their scores, `token._.mhex`, either way.
 
     Raises:
         TypeError, ValueError: not an explainer, an unknown class, heads that were never trained, an extension name
@@ -59,7 +60,7 @@ class MhexComponent(Pipe):  # type: ignore[misc, unused-ignore]  # spaCy's class
         classes: str = "target",
         layers: bool = False,
         budget: int | str | None = None,
-        top_k: int | None = None,
+        top_k: int | None = TOP_K,
     ) -> None:
         if nlp is not None and not isinstance(nlp, Language):
             raise TypeError(f"nlp must be a spaCy pipeline (Language), got {type(nlp).__name__}.")

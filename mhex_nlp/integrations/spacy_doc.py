@@ -22,6 +22,7 @@ from ..explain.tags import OUTSIDE
 
 AnyExplanation = Explanation | PositionedExplanation
 KEY = "mhex"
+TOP_K = 8  # spans of a text that displaCy shows legibly
 Half = Literal["text", "text_pair"]
 
 
@@ -48,11 +49,11 @@ def register_extensions() -> None:
         kind.set_extension(name, force=True, **options)
 
 
-def annotate(doc: Doc, explanation: AnyExplanation, top_k: int | None = None, half: Half = "text") -> Doc:
+def annotate(doc: Doc, explanation: AnyExplanation, top_k: int | None = TOP_K, half: Half = "text") -> Doc:
     """Puts an explanation of the text of `doc` on it, and returns it.
 
-    Sets `doc._.mhex`, `doc.spans["mhex"]` (one span for each token that holds scores, labelled with its score; with
-    `top_k` the strongest alone) and `doc.cats` (label: probability; left as it is for regression).
+    Sets `doc._.mhex`, `doc.spans["mhex"]` (one span for each of the `top_k` strongest tokens, or with None for each
+    that holds scores, labelled with its score) and `doc.cats` (label: probability; left as it is for regression).
 
     Of entities it sets `doc.ents`, of whole tokens, and the `_.mhex` of each is its Explanation; `doc.spans["mhex"]`
     holds all places explained, also those that overlap.
@@ -139,14 +140,15 @@ def to_doc(explanation: Explanation, nlp: Language, half: Half | None = None) ->
 
 def displacy_options(doc: Doc) -> dict[str, Any]:
     """Options for `displacy.render(doc, style="span", options=...)`: the span group in the colours of pages, blue for
-    and orange against, deeper where stronger.
+    and orange against, as deep as `render/ink.py` says.
     """
-    from ..render.highlight import to_levels  # imported late: starting spaCy needs no templates
+    from ..render.highlight import highlight, to_levels  # imported late: starting spaCy needs no templates
     from ..render.palette import level_name, light_palette
 
     scores = {span.label_: float(span.label_) for span in doc.spans.get(KEY, [])}
-    palette, colors = light_palette(), {}
-    for (label, score), level in zip(scores.items(), to_levels(list(scores.values())), strict=True):
+    palette, colors, explanation = light_palette(), {}, doc._.mhex
+    full = highlight(explanation.to_dict()).full if isinstance(explanation, Explanation) else None
+    for (label, score), level in zip(scores.items(), to_levels(list(scores.values()), full), strict=True):
         weakest = int(math.copysign(1, score)) if score else 0  # a score that is not 0 shows its side
         colors[label] = palette[level_name(level or weakest)] if score else palette["bg"]
     return {"spans_key": KEY, "colors": colors}

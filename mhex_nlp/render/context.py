@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .controls import beginning_of
 from .errors import DEVIATION, NOT_SETTLED, is_settled
 from .highlight import to_levels
 from .html import fill_fragment, fill_page
+from .numbers import plain
 from .picks import Tone, group_name, pick_rules
 from .summary import model_name, number_format
 
@@ -161,9 +163,9 @@ def count_parts(document: Mapping[str, Any]) -> str:
 
 def span_facts(span: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is known of one part of the answer as a whole."""
-    facts = [("log-probability", f"{span['log_probability']:.2f}")]
+    facts = [("log-probability", plain(span["log_probability"]))]
     if span["empty_log_probability"] is not None:
-        facts.append(("without the context", f"{span['empty_log_probability']:.2f}"))
+        facts.append(("without the context", plain(span["empty_log_probability"])))
     if span["lds"] is not None:
         facts.append(("held-out LDS", f"{span['lds']:.2f}"))
     return facts
@@ -171,8 +173,7 @@ def span_facts(span: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def shortened(text: str) -> str:
     """The beginning of a text on one line."""
-    text = " ".join(text.split())
-    return text if len(text) <= _SHORT else text[: _SHORT - 1].rstrip() + "\u2026"
+    return beginning_of(text, _SHORT)
 
 
 def legend_of(context: Context) -> tuple[str, str] | None:

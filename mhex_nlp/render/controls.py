@@ -31,3 +31,12 @@ def printable(text: str, encoding: str) -> str:
     if encoding.lower().replace("-", "").startswith("utf"):
         return text
     return text.encode(encoding, "replace").decode(encoding)
+
+
+def beginning_of(text: str, most: int) -> str:
+    """The beginning of a text on one line of at most so many characters, cut between words where one ends near."""
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    end = text.rfind(" ", most // 2, most)
+    return f"{text[: most - 1 if end < 0 else end]}\u2026"

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from .controls import without_controls
 from .errors import error_legend
 from .highlight import highlight
-from .html import fill_page
+from .html import fill_page, reading_of
 from .judged import describe_fit, describe_judgement
 from .summary import explained, model_name, number_format, percent, summarise
 
@@ -182,28 +182,31 @@ def render_report_page(
     previous: str | None,
     following: str | None,
     unit: str = "words",
+    scale: float | None = None,
 ) -> str:
     """Page `number`, from 1, of the texts of one answer; `previous` and `following` are the files of its neighbours.
 
-    Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`.
+    Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`;
+    `scale` is the |score| of full colour in all of them.
     """
     return fill_page(
         "report_page.html.j2",
         "report.css",
         title=title,
-        cards=[_lean_card(entry, unit) for entry in entries],
+        cards=[_lean_card(entry, unit, scale) for entry in entries],
         of_errors=error_legend(entry["explanation"] for entry in entries),
         gold=gold,
         predicted=predicted,
         number=number,
         previous=previous,
         following=following,
+        **reading_of([entry["explanation"] for entry in entries], scale),
     )
 
 
-def _lean_card(entry: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def _lean_card(entry: Mapping[str, Any], unit: str, scale: float | None) -> dict[str, Any]:
     explanation = entry["explanation"]
-    drawn = highlight(explanation, unit=unit)
+    drawn = highlight(explanation, unit=unit, scale=scale)
     return {
         "id": explanation["id"],
         "number": entry["number"],

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def text_or_file(text: str, path: str | PathLike[str] | None) -> str | None:
@@ -26,11 +29,28 @@ def figure_format(path: str | PathLike[str]) -> str:
     return suffix[1:]
 
 
+def in_notebook() -> bool:
+    """Whether cells of a notebook run here, which display what is rich."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def followed(items: Sequence[T], say: str, shown: bool = True) -> Iterable[T]:
+    """The items, with a bar while somebody sees it: on a terminal, or below the cell of a notebook."""
+    if shown and in_notebook():
+        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+        return tqdm(items, desc=say, file=sys.stderr)  # as text, which needs no widgets
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, say, console=Console(stderr=True), disable=not (shown and sys.stderr.isatty()))
+
+
 def show_here(fragment: Callable[[], str], terminal: Callable[[], None]) -> None:
     """Displays the HTML of `fragment` in a notebook; calls `terminal` where there is no notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if ipython is not None and hasattr(shell, "kernel"):
+    if in_notebook():
+        ipython = sys.modules["IPython"]
         ipython.display.display(ipython.display.HTML(fragment()))
     else:
         terminal()

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from .errors import is_settled, span_error
+from .ink import check_scale, full_score
 
 SCHEMAS = ("mhex-explanation/1.1", "mhex-explanation/1.2", "mhex-explanation/1.3")
 UNITS = ("words", "tokens")
@@ -66,13 +67,15 @@ class Highlight:
     """The lines of an explanation (one, or two for a pair) and how much of the scores they do not show.
 
     `special_share` and `hidden_share` are parts of the sum of |token score|: on special tokens, and on
-    content tokens with nothing to draw (white space alone, or no place in the text).
+    content tokens with nothing to draw (white space alone, or no place in the text). `full` is the |score| of full
+    colour (`ink.py`).
     Where an explanation is of a place in the text, the place is one unit beside the scale of the others.
     """
 
     lines: tuple[tuple[Segment, ...], ...]
     special_share: float
     hidden_share: float
+    full: float = 0.0
 
     @property
     def segments(self) -> list[Segment]:
@@ -137,19 +140,21 @@ def check_unit(unit: str) -> None:
         raise ValueError(f"unit must be 'words' or 'tokens', not {unit!r}.")
 
 
-def highlight(explanation: Mapping[str, Any], *, unit: str = "words") -> Highlight:
+def highlight(explanation: Mapping[str, Any], *, unit: str = "words", scale: float | None = None) -> Highlight:
     """Lay the scores over the text: joined, the segments of a line are the text, every code point once.
 
     `unit` is "words" (tokens with one word index are summed) or "tokens". Units that share a code point, or
-    that would cut a character as readers see it, become one unit with the sum of their scores.
+    that would cut a character as readers see it, become one unit with the sum of their scores. `scale` is the |score|
+    of full colour, by default the text's own (`ink.py`).
     """
     check_explanation(explanation)
-    return lay_out(explanation, unit)
+    return lay_out(explanation, unit, scale)
 
 
-def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
+def lay_out(scored: Mapping[str, Any], unit: str = "words", scale: float | None = None) -> Highlight:
     """`highlight` of anything with `text`, `text_pair` and `tokens`, which are not checked."""
     check_unit(unit)
+    check_scale(scale)
     tokens = scored["tokens"]
     units = find_units(scored, unit)
     scores = unit_scores(units, [token["score"] for token in tokens])
@@ -157,8 +162,11 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     errors = [None if covariance is None else span_error(covariance, item.tokens) for item in units]
     labels = [place["label"] if place is not None and _in_place(item, place) else None for item in units]
     # The words of a place itself weigh so much that no other would have a colour beside them.
-    largest = max((abs(score) for score, label in zip(scores, labels, strict=True) if label is None), default=0.0)
-    levels = [level if label is None else 0 for level, label in zip(to_levels(scores, largest), labels, strict=True)]
+    parts: tuple[list[float], list[float]] = ([], [])
+    for score, label in zip(scores, labels, strict=True):
+        parts[label is not None].append(score)
+    full = full_score(scored, *parts) if scale is None else scale
+    levels = [level if label is None else 0 for level, label in zip(to_levels(scores, full), labels, strict=True)]
     scored_units = list(zip(units, scores, levels, errors, labels, strict=True))
     lines = []
     for sequence, text in enumerate(texts_of(scored)):
@@ -175,7 +183,7 @@ def lay_out(scored: Mapping[str, Any], unit: str = "words") -> Highlight:
     special = [token["score"] for token in tokens if token["special"]]
     hidden = [t["score"] for index, t in enumerate(tokens) if not t["special"] and index not in shown]
     total = [token["score"] for token in tokens]
-    return Highlight(tuple(lines), _share(special, total), _share(hidden, total))
+    return Highlight(tuple(lines), _share(special, total), _share(hidden, total), full)
 
 
 def find_units(scored: Mapping[str, Any], unit: str = "words") -> list[HighlightUnit]:
@@ -242,6 +250,11 @@ def layer_sums(explanation: Mapping[str, Any]) -> list[tuple[float, float]]:
         (_sum(max(row[depth], 0.0) for row in rows), _sum(min(row[depth], 0.0) for row in rows))
         for depth in range(depths)
     ]
+
+
+def depths_of(explanation: Mapping[str, Any], count: int) -> list[int]:
+    """The numbers of the depths that have scores, counted from 1 where the explanation does not name them."""
+    return list(explanation.get("depths") or range(1, count + 1))
 
 
 def texts_of(scored: Mapping[str, Any]) -> list[str]:

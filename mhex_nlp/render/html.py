@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,10 +15,11 @@ from markupsafe import Markup
 
 from .controls import DIRECTIONS, REPLACEMENT, UNHOLDABLE
 from .errors import error_legend
-from .highlight import Highlight, highlight, layer_sums, to_levels, unit_scores
+from .highlight import Highlight, depths_of, highlight, layer_sums, to_levels, unit_scores
+from .ink import describe_scale
 from .palette import level_name, read_template
 from .plain_words import plain_words
-from .summary import number_format, percent, summarise
+from .summary import number_format, percent, sides_of, summarise
 
 CLASSES_SHOWN = 12
 WORDS_PER_CLASS = 3
@@ -28,19 +29,31 @@ _BAR_STEP, _BAR_WIDTH, _BARS_HEIGHT = 24, 14, 60  # SVG units of the layer strip
 
 
 def render_page(
-    explanations: Iterable[dict[str, Any]], *, title: str = "Highlighted texts", unit: str = "words"
+    explanations: Iterable[dict[str, Any]],
+    *,
+    title: str = "Highlighted texts",
+    unit: str = "words",
+    scale: float | None = None,
 ) -> str:
     """One HTML page of all `explanations` (JSON form): no request, its style and script allowed by hash.
 
     The script describes the word that is pointed at or reached by keyboard; without it, titles do.
 
-    `unit` is "words" or "tokens". Raises ValueError on a malformed explanation or a non-finite score.
+    `unit` is "words" or "tokens", `scale` the |score| of full colour, by default each text's own (`ink.py`). Raises
+    ValueError on a malformed explanation or a non-finite score.
     """
     documents = list(explanations)
-    cards = [card_of(explanation, unit) for explanation in documents]
+    cards = [card_of(explanation, unit, scale) for explanation in documents]
     styles = sheets_of_places(documents)
     legend = error_legend(documents)
-    return fill_page("page.html.j2", *styles, title=title, script="words.js", cards=cards, of_errors=legend)
+    reading = reading_of(documents, scale)
+    return fill_page("page.html.j2", *styles, title=title, script="words.js", cards=cards, of_errors=legend, **reading)
+
+
+def reading_of(explanations: Iterable[Mapping[str, Any]], scale: float | None = None) -> dict[str, Any]:
+    """What a legend says of colours: what the two sides do, and which scale they have."""
+    sides = {sides_of(explanation) for explanation in explanations}
+    return {"values": sides == {("raises", "lowers")}, "scale": describe_scale(scale)}
 
 
 def fill_page(
@@ -73,10 +86,16 @@ def fill_page(
     )
 
 
-def render_fragment(explanation: dict[str, Any], *, unit: str = "words") -> str:
-    """A `<div class="mhex">` for notebooks, with its own style scoped under that class and no script."""
-    styles, legend = sheets_of_places([explanation]), error_legend([explanation])
-    return fill_fragment("fragment.html.j2", *styles, card=card_of(explanation, unit), of_errors=legend)
+def render_fragment(
+    *explanations: dict[str, Any], unit: str = "words", scale: float | None = None, more: int = 0
+) -> str:
+    """A `<div class="mhex">` for notebooks and pages, with its own style scoped under that class and no script.
+
+    It has a card for each explanation, and says how many `more` there are; `unit` and `scale` as in `render_page`.
+    """
+    styles, legend = sheets_of_places(explanations), error_legend(explanations)
+    cards, reading = [card_of(one, unit, scale) for one in explanations], reading_of(explanations, scale)
+    return fill_fragment("fragment.html.j2", *styles, cards=cards, more=more, of_errors=legend, **reading)
 
 
 def fill_fragment(
@@ -149,10 +168,10 @@ def _without_bidi_controls(value: Any) -> Any:
     return value
 
 
-def card_of(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def card_of(explanation: Mapping[str, Any], unit: str, scale: float | None = None) -> dict[str, Any]:
     """What the template of a card shows."""
-    drawn = highlight(explanation, unit=unit)
-    tokens = explanation["tokens"]
+    drawn = highlight(explanation, unit=unit, scale=scale)
+    tokens, sums = explanation["tokens"], layer_sums(explanation)
     number = number_format([*drawn.scores, *(token["score"] for token in tokens)])
     return {
         "id": explanation.get("id", ""),
@@ -165,7 +184,7 @@ def card_of(explanation: Mapping[str, Any], unit: str) -> dict[str, Any]:
             {"piece": token["piece"], "span": _span(token), "score": number(token["score"], token.get("error"))}
             for token in tokens
         ],
-        "layers": layer_strip(layer_sums(explanation)),
+        "layers": layer_strip(sums, depths_of(explanation, len(sums))),
         "library": explanation.get("library", ""),
         **_classes(explanation, drawn),
     }
@@ -178,7 +197,7 @@ def _span(token: Mapping[str, Any]) -> str:
     return f"{text}{token['start']}\u2013{token['end']}"
 
 
-def layer_strip(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
+def layer_strip(sums: list[tuple[float, float]], depths: Sequence[int] = ()) -> dict[str, Any] | None:
     """Geometry of the layer strip: one bar up and one down per depth, around a common zero line."""
     if not sums:
         return None
@@ -189,20 +208,21 @@ def layer_strip(sums: list[tuple[float, float]]) -> dict[str, Any] | None:
     height = _BARS_HEIGHT / (highest / largest - lowest / largest or 1.0)
     zero = round(2 + highest / largest * height, 1)
 
-    def bar(depth: int, score: float) -> str:
-        left = depth * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
+    def bar(index: int, score: float) -> str:
+        left = index * _BAR_STEP + (_BAR_STEP - _BAR_WIDTH) // 2
         return f"M{left} {zero}h{_BAR_WIDTH}v{-score / largest * height:.1f}h-{_BAR_WIDTH}z"
 
     bars = [
         {
+            "depth": depths[index] if depths else index + 1,
             "up": number(up),
             "down": number(down),
-            "up_path": bar(depth, up),
-            "down_path": bar(depth, down),
-            "middle": depth * _BAR_STEP + _BAR_STEP // 2,
-            "named": len(sums) <= 12 or depth in (0, len(sums) - 1),
+            "up_path": bar(index, up),
+            "down_path": bar(index, down),
+            "middle": index * _BAR_STEP + _BAR_STEP // 2,
+            "named": len(sums) <= 12 or index in (0, len(sums) - 1),
         }
-        for depth, (up, down) in enumerate(sums)
+        for index, (up, down) in enumerate(sums)
     ]
     return {"bars": bars, "zero": zero, "width": len(sums) * _BAR_STEP}
 
@@ -217,12 +237,12 @@ def _classes(explanation: Mapping[str, Any], drawn: Highlight) -> dict[str, Any]
     sums = [sum(scores) for scores in per_class]
     scores_of_units = [unit_scores(units, scores) for scores in per_class]
     largest = max((abs(score) for scores in scores_of_units for score in scores), default=0.0)
-    number = number_format([largest, *sums])
+    number, full = number_format([largest, *sums]), max(largest, drawn.full)
     probabilities = explanation["prediction"].get("probabilities") or {}
     rows = []
     for index in sorted(range(len(labels)), key=lambda i: -sums[i])[:CLASSES_SHOWN]:
         scores, label = scores_of_units[index], labels[index]
-        scored = sorted(zip(units, scores, to_levels(scores, largest), strict=True), key=lambda item: -item[1])
+        scored = sorted(zip(units, scores, to_levels(scores, full), strict=True), key=lambda item: -item[1])
         rows.append(
             {
                 "label": label,

@@ -33,8 +33,8 @@ def image_terminal(form: Mapping[str, Any], console: Console | None = None) -> N
         for parts in _rows(drawn, system):
             show(*parts)
     show(
-        *scale_parts(system, "+ speaks for it, - against it, ++ and -- strongly"),
-        f" \u00b7 a cell at most \u00b1{number_format([drawn.largest])(drawn.largest)[1:]} logits",
+        *scale_parts(system, marks="+ speaks for it, - against it, ++ and -- strongly"),
+        f" \u00b7 a cell at most \u00b1{number_format([drawn.largest])(drawn.largest).removeprefix('+')} logits",
     )
     sums = number_format(region.score for region in drawn.regions)
     for region in drawn.strongest():

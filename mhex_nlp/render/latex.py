@@ -13,6 +13,7 @@ from .controls import BREAKS, REPLACEMENT, without_controls
 from .errors import error_legend
 from .figure.layout import PLACE, is_space, may_break, split_lines
 from .highlight import LEVELS, Highlight, Segment, highlight
+from .numbers import plain
 from .palette import level_name, light_palette
 from .summary import Summary, number_format, summarise
 
@@ -56,22 +57,23 @@ _PLACE = r"\def\mhexplace#1{\begingroup\fboxsep=.08em\fbox{\vrule height.84em de
 _UNSETTLED = r"\def\mhexunsettled{\raise.4em\hbox{\footnotesize\color{mhexmute}?}}"
 
 
-def render_latex(explanation: Mapping[str, Any], *, unit: str = "words") -> str:
+def render_latex(explanation: Mapping[str, Any], *, unit: str = "words", scale: float | None = None) -> str:
     r"""A snippet for `\input`: prediction, highlighted text, scale; it ends with a line break.
 
     It needs `\usepackage{xcolor}`; its colours and commands are local to its own group. Special tokens and notes are
     not shown; where scores have errors, those of the strongest words are, and a raised question mark stands after a
-    word whose sign is not settled. Control characters are black boxes. `unit` is "words" or "tokens". Raises
-    ValueError on a malformed explanation.
+    word whose sign is not settled. Control characters are black boxes. `unit` is "words" or "tokens", `scale` the
+    |score| of full colour (`ink.py`). Raises ValueError on a malformed explanation.
     """
-    drawn = highlight(explanation, unit=unit)
-    parts = [*_opening(explanation), _head(summarise(explanation, drawn))]
+    drawn = highlight(explanation, unit=unit, scale=scale)
+    summary = summarise(explanation, drawn)
+    parts = [*_opening(explanation), _head(summary)]
     for number, segments in enumerate(drawn.lines):
         if number:
             parts.append(r"\smallskip{\color{mhexline}\hrule height.05em}\smallskip")
         parts.append(_text(segments))
     if any(drawn.scores):
-        parts.append(_scale(max(map(abs, drawn.scores))))
+        parts.append(_scale(drawn.full, summary.sides))
     if legend := error_legend([explanation]):
         parts.append(_errors(drawn, legend))
     return "\n".join([*parts, r"\endgroup"]) + "\n"
@@ -114,11 +116,12 @@ def _head(summary: Summary) -> str:
     return r"\leavevmode " + r"\quad ".join(answers) + r"\par"
 
 
-def _scale(largest: float) -> str:
-    number = f"{largest:.2g}"
+def _scale(full: float, sides: tuple[str, str]) -> str:
+    """The levels, between the score of full colour on either side."""
+    number, (up, down) = plain(full), sides
     against = "".join(rf"\mhexn{{{level}}}{{\enspace}}" for level in range(LEVELS, 0, -3))
     in_favour = "".join(rf"\mhexp{{{level}}}{{\enspace}}" for level in range(1, LEVELS + 1, 3))
-    return rf"\leavevmode{{\footnotesize against $-${number} {against}{in_favour} $+${number} for}}\par"
+    return rf"\leavevmode{{\footnotesize {down} $-${number} {against}{in_favour} $+${number} {up}}}\par"
 
 
 def _errors(drawn: Highlight, legend: tuple[str, str]) -> str:

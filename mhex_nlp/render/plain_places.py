@@ -24,6 +24,7 @@ from .controls import BREAKS, without_controls
 from .errors import MARK, error_legend
 from .highlight import texts_of
 from .latex import render_latex
+from .numbers import plain
 from .positioned import Place, captions_of, count_places, places_of
 from .summary import model_name, number_format
 from .terminal import Part, color_system, level_style, line_parts, printer, scale_parts
@@ -148,7 +149,7 @@ def render_context_markdown(document: Mapping[str, Any]) -> str:
     for index, span in enumerate(context.spans):
         links = "<br>".join(map(named, strongest(context.by_span[index], LINKS)))
         lds = "" if span["lds"] is None else f"{span['lds']:.2f}"
-        rows.append((f"A{index + 1} {_escaped(span['text'])}", f"{span['log_probability']:.2f}", lds, links))
+        rows.append((f"A{index + 1} {_escaped(span['text'])}", plain(span["log_probability"]), lds, links))
     head = ("answer", "log-probability", "LDS", "rests on")
     after = [_escaped(describe_budget(document))]
     if legend := legend_of(context):

@@ -10,8 +10,10 @@ from typing import Any
 
 from .errors import span_error, with_error
 from .highlight import Highlight
+from .numbers import plain, signed
 
 OWN_WORDS, OTHER_WORDS = "own words", "rest of the text"
+_NOISE = 1e-6  # of the largest score: what is below comes of its 32 bits
 _ROUNDED = 1e-3  # errors by scores that are below it come of the digits that covariances are kept with
 _AGGREGATION = {
     "mean": "mean over depths",
@@ -36,6 +38,7 @@ class Summary:
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     model: str
+    sides: tuple[str, str] = ("for", "against")  # what scores above and below 0 do
 
 
 def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
@@ -43,7 +46,7 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
     prediction, target, foil = explanation["prediction"], explanation["target"], explanation["foil"]
     total, base = explanation["sum"], explanation["base_value"]
     number = number_format((total, base))
-    facts = [("base value", number(base)), *(place_facts(explanation) or [("sum of scores", number(total))])]
+    facts = [*base_facts(explanation), *(place_facts(explanation) or [("sum of scores", number(total))])]
     if not explanation["method"]["non_negative"]:
         facts.append(("logit explained", number(base + total)))
     facts += share_facts(drawn)
@@ -61,7 +64,23 @@ def summarise(explanation: Mapping[str, Any], drawn: Highlight) -> Summary:
         facts=tuple(facts),
         notes=tuple(explanation.get("notes", ())),
         model=model_name(explanation["model"]),
+        sides=sides_of(explanation),
     )
+
+
+def sides_of(explanation: Mapping[str, Any]) -> tuple[str, str]:
+    """What scores above and below 0 do: they speak for and against a class, or raise and lower a value."""
+    return ("raises", "lowers") if "value" in explanation["prediction"] else ("for", "against")
+
+
+def base_facts(explanation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The base value, and where it is known the two parts of it: v(empty), and what the scores miss."""
+    base, misfit = explanation["base_value"], explanation.get("misfit")
+    number = number_format((base, explanation["sum"]))
+    if misfit is None:
+        return [("base value", number(base))]
+    parts = (("without any words", base - misfit), ("missed by the scores", misfit))
+    return [("base value", number(base)), *((f"of it {name}", number(part)) for name, part in parts)]
 
 
 def place_facts(explanation: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -100,22 +119,16 @@ def percent(share: float) -> str:
 
 
 def number_format(scores: Iterable[float]) -> Callable[..., str]:
-    """A formatter with sign and the same decimals for all of `scores`: about four digits for the largest.
+    """A formatter of these `scores`: signed, three significant digits each; what is rounding beside the largest is 0.
 
     It takes an error as well, and then writes both, each number with the digits that its error calls for.
     """
-    plain = _plain_format(scores)
-    return lambda score, error=None: plain(score) if error is None else with_error(score, error)
+    least = _NOISE * max((abs(score) for score in scores), default=0.0)
 
+    def write(score: float, error: float | None = None) -> str:
+        return signed(0.0 if abs(score) < least else score) if error is None else with_error(score, error)
 
-def _plain_format(scores: Iterable[float]) -> Callable[[float], str]:
-    top = max((abs(score) for score in scores), default=0.0)
-    if top == 0:
-        return lambda score: f"{score:+.2f}"
-    if not 1e-4 <= top < 1e6:
-        return lambda score: f"{score + 0.0:+.3e}"
-    decimals = max(1, 3 - math.floor(math.log10(top)))
-    return lambda score: f"{round(score, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no "-0.00"
+    return write
 
 
 def answers_of(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -124,7 +137,7 @@ def answers_of(prediction: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "value" in prediction:
         value = prediction["value"]
         values = value if isinstance(value, list) else [value]
-        return [(f"value {i}" if len(values) > 1 else "value", f"{v:.4g}") for i, v in enumerate(values)]
+        return [(f"value {i}" if len(values) > 1 else "value", plain(v)) for i, v in enumerate(values)]
     if "labels" in prediction:
         answers = [(label, percent(probabilities[label])) for label in prediction["labels"] if label in probabilities]
         return answers or [("no label", "none reaches 50%")]

@@ -13,6 +13,7 @@ from rich.text import Text
 from .controls import printable
 from .errors import MARK, error_legend
 from .highlight import Segment, highlight
+from .numbers import plain
 from .palette import level_name, light_palette
 from .plain_words import as_text, plain_words
 from .summary import number_format, summarise
@@ -22,17 +23,19 @@ MARKED_FROM = 4  # without colour, units from this |level| on carry their score
 _STRONGEST = 5  # words whose scores with errors stand under a coloured text
 
 
-def render_terminal(explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words") -> None:
+def render_terminal(
+    explanation: dict[str, Any], console: Console | None = None, *, unit: str = "words", scale: float | None = None
+) -> None:
     """Print one explanation (JSON form): prediction, highlighted text, scale, notes.
 
     Positive words are bold, negative ones underlined, whatever the colours; without colours (`NO_COLOR`, a
     pipe) the stronger words carry their score, as in `superb[+0.81]`, or with its error `superb[+0.81 ± 0.11]`. A word
-    whose sign is not settled carries `[?]`, or is plain where it is weak. Raises ValueError on a malformed
-    explanation.
+    whose sign is not settled carries `[?]`, or is plain where it is weak. `scale` is the |score| of full colour, by
+    default the text's own (`ink.py`). Raises ValueError on a malformed explanation.
     """
     console = console or Console()
     show, system = printer(console), color_system(console)
-    drawn = highlight(explanation, unit=unit)
+    drawn = highlight(explanation, unit=unit, scale=scale)
     summary = summarise(explanation, drawn)
     number = number_format(drawn.scores)
     of_errors = error_legend([explanation])
@@ -48,7 +51,7 @@ def render_terminal(explanation: dict[str, Any], console: Console | None = None,
         strongest = drawn.strongest(_STRONGEST)
         words = [f"{word.text} {number(word.score, word.error)}{MARK * word.unsettled}" for word in strongest]
         show(("strongest: ", "dim"), ", ".join(words))
-    show(*scale_parts(system))
+    show(*scale_parts(system, summary.sides, drawn.full))
     if of_errors:
         show((f"{of_errors[0]}; {MARK}: {of_errors[1]}", "dim"))
     show((" \u00b7 ".join(f"{name} {value}" for name, value in summary.facts), "dim"))
@@ -80,14 +83,16 @@ def line_parts(line: Sequence[Segment], number: Callable[..., str], system: str 
     return [_part(segment, number, system) for segment in line] or [("(no text)", "dim")]
 
 
-_MARKS = "[+] speaks for it, [-] against it; the strongest words are marked"
-
-
-def scale_parts(system: str | None, marks: str = _MARKS) -> list[Part]:
-    """What colours mean, or `marks` in their place."""
+def scale_parts(
+    system: str | None, sides: tuple[str, str] = ("for", "against"), full: float = 0.0, marks: str | None = None
+) -> list[Part]:
+    """What colours mean, and the score at which they are full; or marks, those of words by default."""
+    up, down = sides
     if system is None:
-        return [(f"scale: {marks}", "dim")]
-    return [("scale: ", "dim"), ("for", level_style(8, system)), " ", ("against", level_style(-8, system)), " "]
+        does = "speaks for it, [-] against it" if up == "for" else f"{up} it, [-] {down} it"
+        return [(f"scale: {marks or f'[+] {does}; the strongest words are marked'}", "dim")]
+    parts: list[Part] = [("scale: ", "dim"), (up, level_style(8, system)), " ", (down, level_style(-8, system)), " "]
+    return [*parts, (f"full colour at \u00b1{plain(full)}", "dim")] if full else parts
 
 
 def _part(segment: Segment, number: Callable[..., str], system: str | None) -> Part:

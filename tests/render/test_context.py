@@ -123,7 +123,7 @@ def test_attack_strings_stay_text(attack: str) -> None:
 
 def test_terminal_and_markdown_name_the_strongest() -> None:
     out = printed(SOURCES)
-    assert "A1 Work on it began in 1887.  log-probability -12.25, without the context -40.50, held-out LDS 0.91" in out
+    assert "A1 Work on it began in 1887.  log-probability -12.2, without the context -40.5, held-out LDS 0.91" in out
     assert "  +3.51 \u00b1 0.30 [2] Its architect" in out and "  +0.43 \u00b1 0.30[?] [5] Tickets" in out
     assert "budget 0" in printed(PRIOR)
     table = render_context_markdown(SOURCES)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from helpers.html import explanations
 from helpers.render_examples import NEGATIVE, POSITIVE, explanation
 from mhex_nlp.render import render_fragment, render_page, render_terminal
 from mhex_nlp.render.highlight import find_units, highlight, layer_sums, texts_of, to_levels
+from mhex_nlp.render.ink import shared_scale
+from mhex_nlp.render.numbers import signed
 from mhex_nlp.render.summary import number_format, percent
 
 
@@ -45,11 +48,8 @@ def test_every_code_point_is_drawn_once(document: dict[str, Any], unit: str) -> 
                 assert not segment.text[0].isspace() and not segment.text[-1].isspace()
     scored = [(segment.score, segment.level) for line in drawn.lines for segment in line if segment.score is not None]
     assert drawn.scores == [score for score, _ in scored]
-    largest = max((abs(score) for score, _ in scored), default=0)
     for score, level in scored:
         assert level * score >= 0 and abs(level) <= 10
-        if abs(score) == largest > 0:
-            assert abs(level) == 10
     assert 0 <= drawn.special_share <= 1 and 0 <= drawn.hidden_share <= 1
     members = [index for item in find_units(document, unit) for index in item.tokens]
     assert len(members) == len(set(members))
@@ -173,6 +173,56 @@ def test_tokens_outside_their_text_are_refused(changes: dict[str, int]) -> None:
 def test_numbers_have_no_more_digits_than_they_need() -> None:
     shares = {0: "0%", 0.0001: "<0.1%", 0.0129: "1.3%", 0.5: "50%", 0.99981: ">99.9%", 1: "100%"}
     assert {share: percent(share) for share in shares} == shares
-    assert number_format([0.8124])(0.1234) == "+0.1234"
-    assert number_format([12.3456])(-0.001) == "+0.00"
-    assert number_format([3e-9])(-1.5e-9) == "-1.500e-09"
+    assert [signed(score) for score in (0.8124, -0.02, 12.345, 0.99961, 1234.5, -0.0)] == [
+        *("+0.812", "-0.0200", "+12.3", "+1.00", "+1230", "0")
+    ]
+    assert number_format([12.3456])(-0.001) == "-0.00100"
+    assert number_format([12.3456])(1e-6) == "0", "rounding of 32 bits"
+    assert number_format([3e-9])(-1.5e-9) == "-1.50e-09"
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=12), st.floats(-20, 20), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_ink_says_how_much_words_matter(scores: list[float], base: float, regression: bool) -> None:
+    words = [f"w{index}" for index in range(len(scores))]
+    document = explanation(" ".join(words), list(zip(words, range(len(words)), scores, strict=True)), base_value=base)
+    if regression:
+        document["prediction"] = {"label": None, "id": None, "probability": None, "probabilities": None, "value": 1.0}
+    drawn = highlight(document)
+    mass, logit = sum(map(abs, scores)), abs(document["sum"] + base)
+    need = logit if regression else max(logit, 1.0)
+    depths = sorted((abs(s.score or 0.0), abs(s.level)) for s in drawn.segments)
+    assert [level for _, level in depths] == sorted(level for _, level in depths), "never inverted"
+    assert depths[-1][1] <= 10 * min(1, mass / need if need else 1) + 0.5, "pale when the words explain little"
+    if mass >= need and mass:
+        assert depths[-1][1] == 10, "full colour where they could make up the logit"
+    shared = highlight(document, scale=7.0)
+    assert [abs(s.level) for s in shared.segments] == [
+        int(min(abs(s.score or 0), 7) / 0.7 + 0.5) for s in shared.segments
+    ]
+
+
+def test_a_text_whose_words_explain_nothing_has_no_colour() -> None:
+    faint = explanation("good film", [("good", 0, 3e-5), ("film", 1, -2e-5)], base_value=0.0)
+    assert [s.level for s in highlight(faint).segments] == [0, 0]
+    outweighed = explanation("good film", [("good", 0, 0.5), ("film", 1, -0.1)], base_value=3.6)
+    assert [s.level for s in highlight(outweighed).segments] == [2, 0]  # 0.6 of a logit of 4
+    assert 'class="w p2"' in render_fragment(outweighed) and "p10" not in render_fragment(outweighed).split("</p>")[2]
+
+
+def test_many_texts_may_share_a_scale() -> None:
+    assert shared_scale([0.0, 4.0, 1.0, 2.0, 3.0]) == 3.0 and shared_scale([0.0]) is None
+    assert [s.level for s in highlight(POSITIVE, scale=1.6248).segments if s.text == "superb"] == [5]
+    assert "one scale for all texts, full colour at ±1.62" in render_page([POSITIVE], scale=1.6248)
+    for bad in (0.0, -1.0, float("nan"), float("inf"), True, "1"):
+        with pytest.raises(ValueError, match="scale must be a positive number"):
+            highlight(POSITIVE, scale=bad)  # type: ignore[arg-type]
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_number_has_three_digits_and_its_sign(value: float) -> None:
+    written = signed(value)
+    assert (written == "0") is (value == 0)
+    if value:
+        assert written[0] == ("-" if value < 0 else "+") and float(written) == pytest.approx(value, rel=0.00501)
+        assert len(re.sub("e.*|[^0-9]", "", written).strip("0")) <= 3, written

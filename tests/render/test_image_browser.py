@@ -28,7 +28,7 @@ def test_a_cell_tells_its_score_by_pointer_and_by_keys(browser: Any, width: int)
     opened = open_page(browser, image_page(EXAMPLE, drawn_picture()), width=width)
     note = opened.page.locator(".tell")
     hint = note.inner_text()
-    for row, col, score in ((1, 1, "+1.000"), (3, 4, "\u22120.600"), (0, 0, "+0.000")):
+    for row, col, score in ((1, 1, "+1.00"), (3, 4, "\u22120.600"), (0, 0, "0")):
         opened.page.mouse.move(*opened.page.evaluate(MIDDLE, [row, col]))
         assert note.inner_text() == f"Row {row + 1}, column {col + 1}: {score} logits"
     x, y = opened.page.evaluate(MIDDLE, [1, -1])  # beside the grid, on what the model does not see
@@ -55,7 +55,7 @@ def test_a_touch_tells_a_score(browser: Any) -> None:
     touch = {"pointerType": "touch", "clientX": x, "clientY": y, "bubbles": True}
     opened.page.dispatch_event(".stage svg", "pointerdown", touch)
     opened.page.dispatch_event(".stage svg", "pointerleave", touch)
-    assert opened.page.locator(".tell").inner_text() == "Row 2, column 2: +1.000 logits"
+    assert opened.page.locator(".tell").inner_text() == "Row 2, column 2: +1.00 logits"
 
 
 @pytest.mark.parametrize("kind", ["page", "fragment"])
@@ -71,7 +71,7 @@ def test_a_class_shows_its_own_map(browser: Any, kind: str) -> None:
     assert card.locator(".scale.k2 .what").inner_text().endswith("for cup")
     if kind == "page":
         opened.page.mouse.move(*opened.page.evaluate(MIDDLE, [1, 1]))
-        assert "+0.5000 logits" in card.locator(".tell").inner_text()
+        assert "+0.500 logits" in card.locator(".tell").inner_text()
     else:
         assert opened.page.locator(".im").nth(1).locator(".cells > .k").evaluate_all(SHOWN) == ["k k0"], "its copy"
 
@@ -97,7 +97,7 @@ def test_without_its_script_a_page_reads_the_same(browser: Any) -> None:
     page.locator(".x1").check()
     assert page.locator(".scale.k1").is_visible() and page.locator(".scale.k0").is_hidden()
     page.locator(".all summary").click()
-    assert page.locator(".all td").nth(1 + 5 + 1).inner_text() == "+1.000"
+    assert page.locator(".all td").nth(1 + 5 + 1).inner_text() == "+1.00"
     page.context.close()
 
 

@@ -130,8 +130,8 @@ def test_what_is_not_seen_and_what_is_padding() -> None:
 
 def test_the_map_in_words() -> None:
     assert in_words(EXAMPLE, image_map(EXAMPLE)) == (
-        "Map over a picture of 120 by 80 pixels in 5 by 5 cells. Speaks for cat: centre, 3 cells, sum +1.900. "
-        "Speaks against cat: lower right, 3 cells, sum -1.400."
+        "Map over a picture of 120 by 80 pixels in 5 by 5 cells. Speaks for cat: centre, 3 cells, sum +1.90. "
+        "Speaks against cat: lower right, 3 cells, sum -1.40."
     )
     empty = image_example(scores=scaled(0), foil={"label": "dog", "id": 1})
     assert in_words(empty, image_map(empty)).endswith("no cell speaks for or against cat rather than dog.")

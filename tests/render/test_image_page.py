@@ -46,7 +46,7 @@ def test_it_says_what_is_explained_and_how_far_to_trust_it(kind: str) -> None:
         "The map shows what the model used for its answer. It does not show where something, such as a disease, is",
         "Explanations of images are experimental.",
         "against \u22121.000",
-        "+1.000 for",
+        "+1.00 for",
         "logits a cell, for cat",
         "Grey: not seen by the model.",
         "The explanation came without its picture.",
@@ -161,7 +161,7 @@ def test_the_policy_allows_its_style_its_script_and_pictures_in_the_page() -> No
 
 def test_a_fragment_has_titles_where_a_page_has_a_script() -> None:
     fragment = image_fragment(EXAMPLE)
-    assert fragment.count('<rect class="hit"') == 25 and "<title>row 2, column 2: +1.000</title>" in fragment
+    assert fragment.count('<rect class="hit"') == 25 and "<title>row 2, column 2: +1.00</title>" in fragment
     assert '<rect class="hit"' not in image_page(EXAMPLE)
     large = image_example(grid={**EXAMPLE["grid"], "rows": 60, "cols": 60}, scores=[[0.5] * 60] * 60)
     assert "<title>" not in image_fragment(large) and "The JSON form has the scores of all 3,600" in image_fragment(

@@ -28,6 +28,7 @@ from helpers.render_examples import (
 )
 from mhex_nlp.render import render_fragment, render_page
 from mhex_nlp.render.highlight import highlight, texts_of
+from mhex_nlp.render.numbers import signed
 
 Render = Callable[[dict[str, Any], str], str]
 KINDS: dict[str, Render] = {
@@ -64,7 +65,7 @@ def test_words_carry_score_place_and_title(name: str) -> None:
         sign = {True: "p", False: "n"}[segment.level > 0] if segment.level else "z"
         assert attributes["class"] == f"w {sign}{abs(segment.level)}"
         title = attributes["title"] or ""
-        assert title[0] in "+\u2212" and title.endswith(f" {text}")
+        assert title[0] in "+\u22120" and title.endswith(f" {text}")
         assert "tabindex" not in attributes
 
 
@@ -102,7 +103,7 @@ def test_classes_are_listed_by_their_sums() -> None:
     rows = re.findall(r"<tr><td>(\w+) <span.*?<td class=\"r\">(.*?)<td>", page)
     sums = [sum(token["scores"][index] for token in PAIR["tokens"]) for index in range(3)]
     expected = sorted(zip(sums, PAIR["classes"], strict=True), reverse=True)
-    assert rows == [(name, f"{value:+.3f}".replace("-", "\u2212")) for value, name in expected]
+    assert rows == [(name, signed(value).replace("-", "\u2212")) for value, name in expected]
     assert re.search(r'<bdi class="w p10" title="\+[0-9.]+">Nobody</bdi>', page)
 
 

@@ -26,7 +26,7 @@ def test_a_pipe_gets_marks_instead_of_colours() -> None:
     out = printed(POSITIVE)
     assert "\x1b" not in out
     assert out.startswith("positive 98.7%\n")
-    assert "superb[+0.8124]" in out and "thin[-0.3800]" in out
+    assert "superb[+0.812]" in out and "thin[-0.380]" in out
     assert "plot was" in out  # weak words stay as they are
     assert "on special tokens 5%" in printed(POSITIVE, width=200)
     assert "note: The heads choose positive" in printed(NEGATIVE)
@@ -43,7 +43,7 @@ def test_a_terminal_gets_colours_and_the_sign_without_them(system: str) -> None:
 
 def test_no_color_keeps_marks_on_a_terminal() -> None:
     out = printed(POSITIVE, force_terminal=True, color_system="truecolor", no_color=True)
-    assert "superb[+0.8124]" in out
+    assert "superb[+0.812]" in out
     assert not re.search(r"\x1b\[[0-9;]*(3|4)8;", out)
 
 

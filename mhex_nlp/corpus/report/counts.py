@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...explain.explanation import Explanation
+from ...render.controls import beginning_of
 from ..summary import CorpusSummary
 
 STRONGEST = 8  # words of a text that the index can be filtered by
@@ -94,7 +95,7 @@ class Gathering:
             shown_label(explanation),
             _rounded(answer),
             gold,
-            beginning if len(beginning) <= _SNIPPET else f"{beginning[: _SNIPPET - 1]}\u2026",
+            beginning_of(beginning, _SNIPPET),
             page,
             # counted from 1, so that every word has a sign
             [(self.words.setdefault(w, len(self.words)) + 1) * (1 if sums[w] > 0 else -1) for w in strongest],

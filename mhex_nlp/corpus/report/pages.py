@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from ...explain.images.explanation import ImageExplanation
 from ...explain.positioned import PositionedExplanation
 from ...inputs.texts import iter_rows, warn, zip_rows
 from ...render import check_unit, render_report_index, render_report_page
+from ...render.highlight import highlight
+from ...render.ink import shared_scale
 from ..jsonl import TextExplanation
 from ..judged import SampleJudgement, figures_of
 from .counts import Gathering, shown_label
@@ -26,6 +28,7 @@ from .grouped import GroupedPages
 if TYPE_CHECKING:
     from ...explain.judgement import Judgement
 
+_SCALED_BY = 200  # texts whose colours settle the scale of all
 Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
 
 
@@ -78,11 +81,12 @@ def write_report(
         return folder.path / INDEX
     classes = classes_of_model(example)
     pairs = _with_labels(chain([example], _of_kind(stream, Explanation)), labels, classes)
-    first = next(pairs)
+    first = list(islice(pairs, _SCALED_BY))
+    scale = shared_scale(highlight(explanation.to_dict(), unit=unit).full for explanation, _ in first)
     folder = ReportFolder(output_dir)
-    pages = GroupedPages(folder, page_texts, partial(render_report_page, title=title, unit=unit))
+    pages = GroupedPages(folder, page_texts, partial(render_report_page, title=title, unit=unit, scale=scale))
     gathering = Gathering(classes)
-    for number, (explanation, gold) in enumerate(chain([first], pairs)):
+    for number, (explanation, gold) in enumerate(chain(first, pairs)):
         entry = {"explanation": explanation.to_dict(), "number": number, "gold": gold}
         gathering.add(explanation, number, gold, pages.add(entry, gold, shown_label(explanation)))
     pages.finish()

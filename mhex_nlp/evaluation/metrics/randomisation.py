@@ -102,8 +102,8 @@ def parameter_randomisation(
     changed = []
     for seed in seeds:
         with randomised(explainer.model, part, seed):
-            explanations = explain_classes(explainer, texts, [None] * len(texts), targets)
-            changed.append([_content(explanation) for explanation in explanations])
+            of_random = explain_classes(explainer, texts, [None] * len(texts), targets)
+            changed.append([_content(explanation) for explanation in of_random])
     return randomisation_similarity(original, changed)
 
 

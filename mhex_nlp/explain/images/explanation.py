@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from ...inputs.checks import integer_or_none
 from ...render.display import figure_format, show_here, text_or_file
+from ...render.numbers import signed
 from ..json_form import check_schema, dumps, from_plain, loads, to_plain
 from ..parts import ClassRef, ModelRef, Prediction
 from ..sums import check_count
@@ -278,7 +279,7 @@ class ImageExplanation:
 
     def __repr__(self) -> str:
         chance = "" if self.probability is None else f" {self.probability:.3f}"
-        best = ", ".join(f"({cell.row}, {cell.col}) {cell.score:+.3g}" for cell in self.top(3))
+        best = ", ".join(f"({cell.row}, {cell.col}) {signed(cell.score)}" for cell in self.top(3))
         trust = "" if self.trusted else ", not trusted"
         return f"<ImageExplanation {self.label!r}{chance}, for {self.target.label!r}: {best}{trust}>"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..controls import without_controls
 from ..errors import error_legend
-from ..highlight import highlight, layer_sums, texts_of
+from ..highlight import depths_of, highlight, layer_sums, texts_of
 from ..summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def render_figure(
     format: str,
     *,
     unit: str = "words",
+    scale: float | None = None,
     part: str = "auto",
     width: float = 5.5,
     font_size: float = 9.0,
@@ -49,6 +50,7 @@ def render_figure(
         explanation: in JSON form.
         format: "svg", "png" or "pdf".
         unit: "words" or "tokens".
+        scale: the |score| of full colour; by default the text's own (`render/ink.py`).
         part: "text", "words" (bars of the strongest words, with their errors where they have some), "layers" (bars of
             the sums for and against at each depth), "both" (text and layers), or "auto": the text, and where scores
             have errors the words.
@@ -66,7 +68,7 @@ def render_figure(
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
     em = check_settings(format, width, font_size, dpi)
-    drawn = highlight(explanation, unit=unit)
+    drawn = highlight(explanation, unit=unit, scale=scale)
     sums = _sums_for(explanation, part)
 
     from matplotlib import style  # it and the modules that need it come with the first figure
@@ -86,7 +88,7 @@ def render_figure(
             sheet.words(drawn.strongest(_WORDS))
         if legend and part != "layers":
             sheet.note(f"{legend[0]}; dotted: {legend[1]}.")
-        return saved(sheet, sums, format, dpi)
+        return saved(sheet, sums, format, dpi, depths_of(explanation, len(sums)))
 
 
 def check_settings(format: str, width: float, font_size: float, dpi: float) -> float:
@@ -121,8 +123,10 @@ def _all_text(explanation: Mapping[str, Any], summary: Summary) -> str:
     return without_controls("".join([*texts_of(explanation), *labels]))
 
 
-def saved(sheet: Sheet, sums: Sequence[tuple[float, float]], format: str, dpi: float) -> bytes:
-    """The bytes of a figure; with `sums`, the layer strip is drawn under what there is."""
+def saved(
+    sheet: Sheet, sums: Sequence[tuple[float, float]], format: str, dpi: float, depths: Sequence[int] = ()
+) -> bytes:
+    """The bytes of a figure; with `sums` of these `depths`, the layer strip is drawn under what there is."""
     top = sheet.bottom + _GAP
     if sums:
         sheet.bottom += _GAP + _STRIP
@@ -135,7 +139,7 @@ def saved(sheet: Sheet, sums: Sequence[tuple[float, float]], format: str, dpi: f
         )
     sheet.finish()
     if sums:
-        sheet.bars(top, sums)
+        sheet.bars(top, sums, depths)
     target = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
     sheet.figure.savefig(target, format=format, dpi=dpi if format == "png" else 72, metadata=metadata)

@@ -13,6 +13,7 @@ from matplotlib.transforms import Affine2D
 
 from ..image_map import MAP_COLOURS, Grid, ImageMap, hatch_path, level_paths, opacity, outline_path
 from ..image_overlay import GREY, smooth_image
+from ..numbers import plain
 from .sheet import MARGIN, Sheet
 
 _STEP = re.compile(r"([Mlhvz])([^Mlhvz]*)")
@@ -89,7 +90,7 @@ class PictureSheet(Sheet):
 
     def scale(self, largest: float) -> None:
         """The levels over grey, with the largest score at both ends, as wide as there is room."""
-        left, right = f"against \u2212{largest:.2g}", f"+{largest:.2g} for"
+        left, right = f"against \u2212{plain(largest)}", f"+{plain(largest)} for"
         before, after = (0.82 * self.fonts.width(text) + 0.4 for text in (left, right))
         cell = max(0.05, min(0.5, (self.width - before - after) / 20))
         top = self.bottom + 0.55

@@ -18,6 +18,7 @@ from matplotlib.transforms import Affine2D
 
 from ..controls import BREAKS
 from ..highlight import LEVELS, Highlight, Segment
+from ..numbers import plain
 from ..palette import level_name, light_palette
 from ..summary import Summary, number_format
 from .fonts import Fonts
@@ -49,6 +50,7 @@ class Sheet:
     def __init__(self, width: float, em: float, fonts: Fonts, outlines: bool) -> None:
         self.width, self.em, self.points, self.fonts, self.bottom = width, em, em * 72, fonts, 0.0
         self.colours = light_palette()
+        self.sides = ("for", "against")
         self.figure: Any = Figure(facecolor="white")
         FigureCanvasAgg(self.figure)
         self._outlines = outlines
@@ -67,6 +69,7 @@ class Sheet:
 
     def head(self, summary: Summary) -> None:
         """The prediction, and the target where it is another class or has a foil."""
+        self.sides = summary.sides
         # Text, whether it is a label and so bold, its colour, the room before it.
         items: list[tuple[str, bool, str, float]] = []
         for label, value in summary.answers:
@@ -104,7 +107,7 @@ class Sheet:
                 self._string(0.0, self.bottom + 1.2, "(no text)", colour="mute")
                 self.bottom += _LEADING
         if any(drawn.scores):
-            self._legend(max(map(abs, drawn.scores)))
+            self._legend(drawn.full)
 
     def words(self, words: Sequence[Segment]) -> None:
         """A bar for each word, with one error to either side where there are errors, and its number."""
@@ -152,21 +155,21 @@ class Sheet:
     def _end(self, line: Line) -> float:
         return max((piece.left + self.fonts.width(piece.text) for piece in line.pieces), default=0.0)
 
-    def bars(self, top: float, sums: Sequence[tuple[float, float]]) -> None:
-        """The layer strip, from `top` to the bottom of a finished sheet: a bar up and a bar down at each depth."""
+    def bars(self, top: float, sums: Sequence[tuple[float, float]], numbers: Sequence[int]) -> None:
+        """The layer strip, from `top` to the bottom of a finished sheet: a bar up and a bar down at each depth, which
+        has its number.
+        """
         figure, em, points, colours = self.figure, self.em, self.points, self.colours
         wide, high = figure.get_size_inches()
         whole = self.width + 2 * MARGIN
         axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
         depths = range(1, len(sums) + 1)
-        axes.bar(depths, [up for up, _ in sums], 0.62, color=colours["for"], label="for")
-        axes.bar(depths, [down for _, down in sums], 0.62, color=colours["against"], label="against")
+        axes.bar(depths, [up for up, _ in sums], 0.62, color=colours["for"], label=self.sides[0])
+        axes.bar(depths, [down for _, down in sums], 0.62, color=colours["against"], label=self.sides[1])
         axes.axhline(0, color=colours["mute"], linewidth=0.08 * points)
         axes.set_xlim(0.4, len(sums) + 0.6)
-        if len(sums) <= _NAMED_DEPTHS:
-            axes.set_xticks(depths)
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(_NAMED_DEPTHS, integer=True))
+        step = math.ceil(len(sums) / _NAMED_DEPTHS)
+        axes.set_xticks(depths[::step], [str(number) for number in numbers[::step]])
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         family = self.fonts.properties(_SMALL * points)
@@ -218,9 +221,10 @@ class Sheet:
                 self._sign(box.left, box.right, baseline + _UNDERLINE, box.level)
             self.bottom += _LEADING
 
-    def _legend(self, largest: float) -> None:
-        """against, its strongest score, the levels, the strongest score for, for; as wide as there is room."""
-        left, right = f"against \u2212{largest:.2g}", f"+{largest:.2g} for"
+    def _legend(self, full: float) -> None:
+        """against, the score of full colour, the levels, that score, for; as wide as there is room."""
+        number, (up, down) = plain(full), self.sides
+        left, right = f"{down} \u2212{number}", f"+{number} {up}"
         before, after = (_SMALL * self.fonts.width(text) + 0.4 for text in (left, right))
         cell = max(0.05, min(_CELL, (self.width - before - after) / (2 * LEVELS)))
         top = self.bottom + 0.55

@@ -11,15 +11,12 @@ Axes: T tokens, N content tokens, S subsets, F features, C labels.
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from ...explain.skill import Rows
 from ...inputs.batching import usual_batch_tokens
@@ -31,6 +28,7 @@ from ...models.fit_weights import fit_hashes
 from ...models.image_states import reads_images
 from ...models.modeling import MhexMixin
 from ...models.tasks import module_of
+from ...render.display import followed
 from .attainable import attainable
 from .empty_texts import measure_empty_texts
 from .equations import EquationSource
@@ -92,7 +90,7 @@ def fit_equivalent_matrices(
             tokens, altogether no more than a quarter of what the fit takes (at least 4,096); 0 leaves it out.
         min_gain: learn in stages, of 250 texts and then of as many as all before, and stop when a stage has raised the
             skill by less, on the texts that the ridge strength is chosen by; by default all texts are learnt from.
-        progress: show a bar on a terminal.
+        progress: show a bar on a terminal or in a notebook.
         image_options: `batch_size`, `attainable_images`, `window` and `colour`, of an image classifier.
 
     Raises:
@@ -128,8 +126,7 @@ def fit_equivalent_matrices(
     def rows(indices: Sequence[int], say: str, source: EquationSource = source) -> Iterator[Rows]:
         size = max(_CHUNK // source.rows_per_text, 1)
         starts = range(0, len(indices), size)
-        bar = track(starts, say, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
-        for begin in bar:
+        for begin in followed(starts, say, progress):
             chosen = indices[begin : begin + size]
             yield from source.rows(*chosen_texts(chosen), chosen, seed)
 

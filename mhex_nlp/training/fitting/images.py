@@ -7,7 +7,6 @@ over S of phi - sum over the rest = v(S) - v(rest) for random cells S. Axes: N c
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from ...explain.skill import Rows
@@ -29,6 +26,7 @@ from ...models.fit_record import IMAGES
 from ...models.fit_weights import fit_hashes
 from ...models.image_fit import add_image_fit
 from ...models.image_perturbed import PerturbedImages
+from ...render.display import followed
 from .attainable import attainable
 from .image_rows import ImageRowSource
 from .learning import check_min_gain, learn
@@ -238,5 +236,4 @@ def _describe(source: ImageRowSource, first: Any, seen: _Survey) -> dict[str, An
 
 def _bars(progress: bool) -> Callable[..., Any]:
     """Wraps a range so that a terminal shows how far it is."""
-    shown = progress and sys.stderr.isatty()
-    return lambda steps, say: track(steps, say, console=Console(stderr=True), disable=not shown)
+    return lambda steps, say: followed(steps, say, progress)
