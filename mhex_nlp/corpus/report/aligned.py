@@ -87,7 +87,7 @@ def as_value(value: Any, name: str) -> str:
     if isinstance(value, str):
         text = " ".join(value.split())
         return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}\u2026") or NONE
-    if isinstance(value, Real) or type(value).__name__ == "bool_":
+    if isinstance(value, Real) or type(value).__name__ in ("bool", "bool_"):
         whole = not isinstance(value, bool) and isinstance(value, float) and value.is_integer()
         return str(int(value) if whole else value)
     raise TypeError(f"{name} must be a string, a number, a truth value or None, got {type(value).__name__}.")

@@ -12,7 +12,7 @@ from .seen import SeenText
 from .words import WordEffects
 
 AHEAD = 1000  # explanations of the other run that wait for their text
-LISTED = 40  # changed texts of each kind
+LISTED = 12  # changed texts of each kind
 _KINDS = ("broken", "fixed", "changed")
 
 
