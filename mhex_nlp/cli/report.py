@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
   mhex report highlights --output pages
   mhex report highlights --output pages --labels reviews.csv --label-column stars --title "Reviews of 2026"
+  mhex report highlights --output pages --labels reviews.csv --label-column stars --slice source --slice year
+  mhex report highlights --output pages --against highlights-of-last-week
   mhex report highlights --output pages --images scans --labels scans
 """
 
@@ -30,18 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, required=True, help="folder for the pages; an earlier report there is replaced")
     add("--title", help="(default: Highlighted texts, or images)")
     add("--unit", default="words", choices=["words", "tokens"], help="what is highlighted (default: %(default)s)")
-    add("--page-texts", type=int, help="texts on a page (default: 50), or images (default: 60)")
+    add("--page-texts", type=int, help="texts on a page (default: 50, at most 200), or images (default: 60)")
     add("--images", help="the images that were highlighted, for small pictures on the pages")
     add("--image-column", default="image", help="its column of the image (default: %(default)s)")
     add("--labels", help="file or dataset with the right labels or gold tags, usually what was highlighted")
     add("--label-column", default="label", help="its column of the label (default: %(default)s)")
     add("--id-column", help="its column of the ids; by default ids are row numbers")
+    add("--slice", action="append", metavar="COLUMN", help="tell error rates by a column of --labels; may be repeated")
+    add("--against", type=Path, help="another run over the same texts, to say what changed since: as the source")
     add("--split", default="train", help="split of a dataset (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pages and prints the index's path; 0."""
-    from ..corpus.jsonl import read_explanations
+    from ..corpus.jsonl import failed_rows, read_explanations
     from ..corpus.judged import judgement_of_job
     from ..corpus.report import write_report
     from ..explain.images.explanation import ImageExplanation
@@ -49,22 +54,32 @@ def run(args: argparse.Namespace) -> int:
     explanations: Iterator[Any] = read_explanations(args.source)
     first = next(explanations, None)
     explanations = itertools.chain([] if first is None else [first], explanations)
+    if args.slice and args.labels is None:
+        raise ValueError("slice names a column of --labels, the file or dataset that was highlighted, got none.")
     if isinstance(first, ImageExplanation):
+        if args.slice or args.against is not None:
+            raise ValueError("slice and against are for explanations of texts, got some of images.")
         say(report_images(args, explanations))
         return 0
     if args.images is not None:
         raise ValueError("--images is for explanations of images, got some of texts.")
-    options = {"title": args.title or "Highlighted texts", "unit": args.unit}
+    options: dict[str, Any] = {"title": args.title or "Highlighted texts", "unit": args.unit}
     options["page_texts"] = 50 if args.page_texts is None else args.page_texts
     options["judgement"] = judgement_of_job(args.source)
     if args.labels is not None and first is not None:
-        options["labels"] = _labels(args, first)
+        options["labels"], options["slices"] = _labels(args, first)
+    if args.against is not None:
+        options["against"] = read_explanations(args.against)
+    options["failed"] = failed_rows(args.source)
     say(write_report(explanations, args.output, **options))
     return 0
 
 
-def _labels(args: argparse.Namespace, example: AnyExplanation) -> dict[str, Any]:
-    """The label, or the gold tags, of each id; ValueError for a row that cannot be read, and for an id with two."""
+def _labels(args: argparse.Namespace, example: AnyExplanation) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The label, or the gold tags, of each id, and by column the values to slice by.
+
+    ValueError for a row that cannot be read, an id with two labels, and a column that is not there.
+    """
     from ..corpus import open_rows
     from ..corpus.report.pages import classes_of_model
     from ..explain.explanation import Explanation
@@ -77,17 +92,24 @@ def _labels(args: argparse.Namespace, example: AnyExplanation) -> dict[str, Any]
     if texts := isinstance(example, Explanation):
         declared = classes_of_names(source.label_names, classes_of_model(example))
     labels: dict[str, Any] = {}
+    slices: dict[str, dict[str, Any]] = {name: {} for name in args.slice or ()}
     for number, entry in enumerate(source.entries()):
         if isinstance(entry, str):
             raise ValueError(f"labels, row {number} (counted from 0): {entry}.")
         row = source.columns.row(number, entry)
+        if missing := [name for name in slices if name not in entry] if not number else []:
+            raise ValueError(
+                f"slice must name a column of {args.labels!r}, got {missing[0]!r}; it has {', '.join(entry)}."
+            )
+        for name, values in slices.items():
+            values.setdefault(row.id, sys.intern(value) if isinstance(value := entry.get(name), str) else value)
         if not texts:
             labels.setdefault(row.id, entry.get(args.label_column))
             continue
-        label = row.label if isinstance(row.label, int) else declared.get(row.label or "", row.label)
+        label: str | int | None = row.label if isinstance(row.label, int) else declared.get(row.label or "", row.label)
         if labels.setdefault(row.id, label) != label:
             raise ValueError(
                 f"labels must be one an id, got {labels[row.id]!r:.80} and {label!r:.80} for {row.id!r:.80}; see row "
                 f"{number} (counted from 0)."
             )
-    return labels
+    return labels, slices or None

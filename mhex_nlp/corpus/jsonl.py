@@ -7,13 +7,15 @@ import os
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..explain.explanation import Explanation
 from ..explain.images.explanation import ImageExplanation
+from ..explain.json_form import loads
 from ..explain.positioned import PositionedExplanation, read_any
 from ..inputs.folders import odd_kind
 from .atomic_files import content_hash, durable
-from .job.folder import MANIFEST, files_of_parts, read_manifest
+from .job.folder import ERRORS, MANIFEST, files_of_parts, read_manifest
 
 TextExplanation = Explanation | PositionedExplanation
 AnyExplanation = TextExplanation | ImageExplanation
@@ -56,6 +58,19 @@ def read_explanations(source: Path) -> Iterator[AnyExplanation]:
     if source.is_file():
         return read_jsonl(source)
     return _read_all(*_files_of_job(source), source)
+
+
+def failed_rows(source: Path) -> Iterator[dict[str, Any]]:
+    """The rows that a finished job could not explain: `row`, `id`, `reason`; none of a JSONL file."""
+    errors = source / ERRORS
+    if source.is_dir() and odd_kind(errors) is None and errors.exists():
+        with open(errors, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                row = loads(line) if line.strip() else {}
+                if not isinstance(row, dict):
+                    raise ValueError(f"{errors}, line {number}: expected an object, got {row!r:.60}.")
+                if row:
+                    yield row
 
 
 def _read_all(files: dict[Path, str | None], expected: int | None, source: Path) -> Iterator[AnyExplanation]:

@@ -128,6 +128,8 @@ class CorpusSummary:
             if all(unicodedata.category(character)[0] in "PS" for character in text):
                 self.mass["punctuation"] += size
             _count(of_class, text.casefold(), 1, score, size)
+        if len(of_class) > 2 * _KEPT:
+            self.words[target] = of_class = _strongest(of_class, _KEPT)
         if covariance is not None:
             self.refined += 1
             for word, places in tokens_of.items():  # the errors of a word that comes twice go together

@@ -14,7 +14,10 @@ from .errors import error_legend
 from .highlight import highlight
 from .html import fill_page, reading_of
 from .judged import describe_fit, describe_judgement
+from .report_answers import AnswerView, slice_numbers, slice_options
 from .summary import explained, model_name, number_format, percent, summarise
+
+_LINKED = 30  # pages of a group that the index has links to, beside the last
 
 
 def render_summary(summary: Mapping[str, Any], pages: Sequence[str] = (), *, title: str = "Highlighted texts") -> str:
@@ -35,13 +38,8 @@ def addresses_beside(names: Sequence[str]) -> list[tuple[str, Markup]]:
     return [(name, Markup(quote(name, safe="", errors="surrogatepass"))) for name in names]
 
 
-def _summary_view(
-    summary: Mapping[str, Any], cells: Mapping[Any, Any] | None = None, pages: Sequence[str] = ()
-) -> dict[str, Any]:
-    """What the templates show of a summary.
-
-    `cells` are as `confusion_cells` makes them, `pages` those that `examples` of words number.
-    """
+def _summary_view(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template shows of a summary."""
     words = [word for sides in summary["classes"].values() for side in ("for", "against") for word in sides[side]]
     return {
         "facts": _facts(summary),
@@ -49,8 +47,8 @@ def _summary_view(
         "classes": summary["classes"],
         "number": number_format(value for word in words for value in (word["sum"], word["mean"])),
         "confusion": ordered_confusion(summary),
-        "cells": cells or {},
-        "example_pages": pages,
+        "cells": {},
+        "example_pages": (),
     }
 
 
@@ -74,18 +72,17 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "truncated": "cut at the model's length",
         "windowed": "read in windows",
     }
-    facts = [(title, f"{summary[name]:,}") for name, title in names.items() if name in summary]
-    facts += [
-        ("of the scores on special tokens", percent(summary["share_on_special_tokens"])),
-        ("on punctuation", percent(summary["share_on_punctuation"])),
-    ]
+    facts = []
     if summary["accuracy"] is not None:
         facts.append(("accuracy", f"{percent(summary['accuracy'])} of {summary['labelled']:,} with a label"))
-    return facts
+    facts += [(title, f"{summary[name]:,}") for name, title in names.items() if summary.get(name)]
+    shares = {"share_on_special_tokens": "of the scores on special tokens", "share_on_punctuation": "on punctuation"}
+    return facts + [(title, percent(summary[name])) for name, title in shares.items() if summary[name]]
 
 
 def render_report_index(
     summary: Mapping[str, Any],
+    answers: Mapping[str, Any],
     *,
     title: str,
     method: Mapping[str, Any],
@@ -96,22 +93,25 @@ def render_report_index(
     words: Sequence[str],
     passes: int = 1,
     judged: Mapping[str, Any] | None = None,
+    failed: tuple[int, Sequence[tuple[str, str]]] = (0, ()),
 ) -> str:
     """The index: readable and linked without its script, which filters and sorts the list of texts.
 
     (Long because of its many arguments.)
 
     Args:
-        summary: as `CorpusSummary.report` makes it, each word with `examples`, (number, page) of texts.
+        summary: as `CorpusSummary.report` makes it.
+        answers: as `corpus.report.answers` makes them; `examples` are (number, page) of texts.
         title: of the page.
         method, model: the JSON form of those of the explanations.
         groups: `gold`, `predicted`, `count` and `pages` of the texts with one answer.
         pages: names of all pages.
-        rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words]; where
-            there are fewer of them than texts, the page says so.
+        rows: for each listed text [number, id, predicted, probability or value, gold, beginning, page, words, length,
+            values of columns, if any]; where there are fewer of them than texts, the page says so.
         words: those that rows refer to by number, counted from 1, below 0 where they speak against the target.
         passes: of the model over each text.
         judged: what was measured of the scores on texts like these, in place of what the fit says of itself.
+        failed: how many rows could not be explained, and the first of them, by id with the reason.
     """
     number_of = number_labels(summary, groups)
     complete = len(rows) == summary["texts"]
@@ -120,28 +120,62 @@ def render_report_index(
     told_apart = {} if judged is None and method["skill"] is None else dict.fromkeys(("skill", "absolute_skill", "r2"))
     addresses = [address_of(name) for name in pages]
     predicted, gold = ({row[column] for row in rows} for column in (2, 4))
-    view = _summary_view(summary, cells, addresses)
+    last = max((row[6] for row in rows), default=-1)  # of the pages that the list leads to
+    view = AnswerView(addresses, number_of if complete else None).views(answers)
     return fill_page(
         "report_index.html.j2",
-        *_sheets(view),
+        "summary.css",
         "report.css",
+        "answers.css",
         script="report.js",
         title=title,
         about=explained({**method, **told_apart}, passes),
         trust=describe_fit(method) if judged is None else describe_judgement(judged),
         model=model_name(model),
-        groups=[{**group, "pages": [address_of(name) for name in group["pages"]]} for group in groups],
+        facts=_facts(summary),
+        confusion=ordered_confusion(summary),
+        classes=_columns(summary),
+        cells=cells,
+        anchors=cell_anchors(groups),
+        failed=failed,
+        groups=[linked_group(group) for group in groups],
         listed=None if complete else f"{len(rows):,}",
         golds=[(number, label) for label, number in number_of.items() if label in gold],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
+        slices=slice_options(answers["rates"]),
         data={
-            "pages": addresses,
+            "pages": addresses[: last + 1],
             "labels": [without_controls(label) for label in number_of],
             "words": [without_controls(word) for word in words],
-            "rows": [script_row(row, number_of) for row in rows],
+            "rows": [_with_slices(script_row(row, number_of), answers["rates"]) for row in rows],
         },
         **view,
     )
+
+
+def _with_slices(row: list[Any], rates: Mapping[str, Any]) -> list[Any]:
+    return [*row[:9], slice_numbers(row[9], rates)] if len(row) > 9 else row
+
+
+def _columns(summary: Mapping[str, Any]) -> list[str]:
+    """Classes that are predicted or labelled: a model may have hundreds of others."""
+    met = {*summary["confusion"], *(label for row in summary["confusion"].values() for label in row)}
+    return [label for label in summary["classes"] if label in met]
+
+
+def cell_anchors(groups: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """The cells of the confusion that pages of texts lead back to."""
+    return {
+        (group["gold"], group["predicted"]): f"g{group['index']}"
+        for group in groups
+        if group["gold"] is not None and group["predicted"] is not None
+    }
+
+
+def linked_group(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group with the addresses of its first pages and the last one, by their numbers; the others follow in turn."""
+    pages = [(number, address_of(name)) for number, name in enumerate(group["pages"], start=1)]
+    return {**group, "pages": pages if len(pages) <= _LINKED + 1 else [*pages[:_LINKED], pages[-1]]}
 
 
 def number_labels(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -183,17 +217,23 @@ def render_report_page(
     following: str | None,
     unit: str = "words",
     scale: float | None = None,
+    group: int | None = None,
 ) -> str:
     """Page `number`, from 1, of the texts of one answer; `previous` and `following` are the files of its neighbours.
 
     Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`;
-    `scale` is the |score| of full colour in all of them.
+    `scale` is the |score| of full colour in all of them; `group` is the number of that answer, whose cell in the index
+    the page leads to.
     """
+    cards = [_lean_card(entry, unit, scale) for entry in entries]
     return fill_page(
         "report_page.html.j2",
         "report.css",
         title=title,
-        cards=[_lean_card(entry, unit, scale) for entry in entries],
+        script="words.js",
+        cards=cards,
+        group=group,
+        told=dict.fromkeys((card["summary"].explained, card["summary"].model) for card in cards),
         of_errors=error_legend(entry["explanation"] for entry in entries),
         gold=gold,
         predicted=predicted,
@@ -207,12 +247,16 @@ def render_report_page(
 def _lean_card(entry: Mapping[str, Any], unit: str, scale: float | None) -> dict[str, Any]:
     explanation = entry["explanation"]
     drawn = highlight(explanation, unit=unit, scale=scale)
+    summary, gold, prediction = summarise(explanation, drawn), entry.get("gold"), explanation["prediction"]
     return {
         "id": explanation["id"],
         "number": entry["number"],
         "lines": drawn.lines,
         "score": number_format(drawn.scores),
-        "summary": summarise(explanation, drawn),
+        "summary": summary,
+        "facts": [fact for fact in summary.facts if fact[1] != "0%"],
+        "gold": gold,
+        "wrong": gold is not None and prediction.get("label") is not None and gold != prediction["label"],
     }
 
 

@@ -10,7 +10,9 @@ from typing import Any
 from .controls import without_controls
 from .corpus_pages import (
     address_of,
+    cell_anchors,
     confusion_cells,
+    linked_group,
     number_labels,
     ordered_confusion,
     script_row,
@@ -68,9 +70,10 @@ def image_report(
         confusion=ordered_confusion(report),
         classes=list(report["classes"]),
         cells=confusion_cells(groups, number_of if complete else None),
+        anchors=cell_anchors(groups),
         means=[_mean(label, entry) for label, entry in report["classes"].items() if entry["mean"]],
         mistakes=[_card(entry, address_of(pages[entry["page"]])) for entry in report["mistakes"]],
-        groups=[{**group, "pages": [address_of(name) for name in group["pages"]]} for group in groups],
+        groups=[linked_group(group) for group in groups],
         listed=None if complete else f"{len(rows):,}",
         golds=[(number, label) for label, number in number_of.items() if label in gold],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
@@ -123,8 +126,9 @@ def image_report_page(
     number: int,
     previous: str | None,
     following: str | None,
+    group: int | None = None,
 ) -> str:
-    """Page `number`, from 1, of the images of one answer; `previous` and `following` are the files of its neighbours.
+    """Page `number`, from 1, of the images of one answer, whose number is `group`, between those two files.
 
     Each of `entries` has a `form` (an image explanation in JSON form), its `number` in the input, its `gold` label or
     `None`, and `pixels`, a PIL image or a data URL, or `None`: pictures are kept as JPEGs of at most 320 pixels a side.
@@ -139,6 +143,7 @@ def image_report_page(
         gold=gold,
         predicted=predicted,
         number=number,
+        group=group,
         previous=previous,
         following=following,
         reading=READING,

@@ -114,7 +114,8 @@ def test_each_text_stands_once_and_every_link_leads_somewhere(tmp_path: Path, co
     assert [(row[0], row[1], data["labels"][row[2]], row[5]) for row in data["rows"]] == [
         (number, each.id, each.label, each.text) for number, each in enumerate(made)
     ]
-    for number, *_, page, words in data["rows"]:
+    for number, *_, page, words, length in data["rows"]:
+        assert length == len(made[number].text.split())
         assert f"t{number}" in Page(index.parent / data["pages"][page]).ids
         strong = {data["words"][abs(place) - 1]: place > 0 for place in words}
         target = made[number].label
@@ -130,7 +131,7 @@ def test_counts_accuracy_and_confusion(tmp_path: Path) -> None:
     told = facts(index)
     assert told["texts"] == "23" and told["accuracy"] == f"{100 * right / 23:.1f}% of 23 with a label"
     # A cell links to the texts that it counts.
-    html = index.read_text("utf-8")
+    html = index.read_text("utf-8").partition("Predictions against labels")[2].partition("</table>")[0]
     data, _ = read(index)
     for address, gold, predicted, count in re.findall(
         r'<a href="([^"]*)" data-gold="(\d+)" data-predicted="(\d+)">(\d+)', html
@@ -168,11 +169,13 @@ def test_words_are_counted_with_their_strongest_texts(tmp_path: Path) -> None:
         for number, text in enumerate(texts, start=1)
     ]
     index = write_report(made, tmp_path)
-    [row] = re.findall(r"<bdi>superb</bdi></th>(.*?)</tr>", index.read_text("utf-8"))
+    html = index.read_text("utf-8")
+    [row] = re.findall(r"<bdi>superb</bdi></th>(.*?)</tr>", html)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert cells[0] == "5" and float(cells[1]) == pytest.approx(0.1 + 0.2 + 0.6 + 5.0)
-    assert re.findall(r"#t(\d+)", cells[3]) == ["4", "2", "1"], "strongest first: 5.0, 0.6, 0.2"
-    [row] = re.findall(r"<bdi>so</bdi></th>(.*?)</tr>", index.read_text("utf-8"))
+    assert cells[3] == "4" and cells[4] == "80%", "of five texts"
+    assert float(cells[2]) == pytest.approx((0.1 + 0.2 + 0.6 + 5.0) / 4, abs=1e-3)
+    assert re.findall(r"#t(\d+)", row) == ["4", "2", "1"], "strongest first: 5.0, 0.6, 0.2"
+    [row] = re.findall(r"<bdi>so</bdi></th>(.*?)</tr>", html)
     assert re.findall(r"#t(\d+)", row) == ["3"]
 
 
@@ -271,9 +274,29 @@ def test_near_certainty_does_not_become_one(tmp_path: Path, number: float, shown
         ({"explanations": [1]}, "explanations must hold Explanation objects, got int at 0"),
         ({"explanations": ["a text"]}, "explanations must hold Explanation objects, got str at 0"),
         ({"unit": "letters"}, "unit must be 'words' or 'tokens', not 'letters'"),
-        ({"page_texts": 0}, "page_texts must be an integer of at least 1, got 0"),
-        ({"page_texts": True}, "page_texts must be an integer of at least 1, got True"),
-        ({"page_texts": 2.5}, "page_texts must be an integer of at least 1, got 2.5"),
+        ({"page_texts": 0}, "page_texts must be an integer from 1 to 200, got 0"),
+        ({"page_texts": 201}, "page_texts must be an integer from 1 to 200, got 201"),
+        ({"slices": "source"}, "slices must be names of columns, or columns by name, got the string 'source'"),
+        ({"slices": ["source"]}, "slices that name columns need data, whose columns they are, got none"),
+        ({"slices": ["a"], "data": {"b": [1]}}, "slices must name columns of data, got 'a'; it has b"),
+        ({"slices": ["a"], "data": 3}, "data must be a data set, a frame or columns by name, got int"),
+        ({"slices": {"a": [1, 2]}}, r"slices\['a'\] must have one entry for each text, got none for texts\[2\]"),
+        (
+            {"slices": {"a": [1, [2], 3]}},
+            r"slices\['a'\]\[1\] must be a string, a number, a truth value or None, got l",
+        ),
+        ({"against": [1]}, "against must hold Explanation objects, got int at 0"),
+        ({"against": []}, "against must hold explanations of the same texts in about the same order, got none"),
+        (
+            {"against": reviews(9)[3:]},
+            "against must hold explanations of the same texts in about the same order, got n",
+        ),
+        (
+            {"against": [example("other", id="r0")]},
+            "against must hold explanations of the same texts, got another text",
+        ),
+        ({"page_texts": True}, "page_texts must be an integer from 1 to 200, got True"),
+        ({"page_texts": 2.5}, "page_texts must be an integer from 1 to 200, got 2.5"),
         ({"labels": ["positive"]}, r"labels must have one entry for each text, got none for texts\[1\]"),
         ({"labels": ["positive"] * 4}, "labels must have one entry for each text, got more than the 3 texts"),
         ({"labels": "positive"}, "labels must be one a text, or a mapping from ids, got the string 'positive'"),

@@ -9,6 +9,7 @@ from typing import Any
 from ...explain.explanation import Explanation
 from ...render.controls import beginning_of
 from ..summary import CorpusSummary
+from .seen import MOST, SeenText
 
 STRONGEST = 8  # words of a text that the index can be filtered by
 LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
@@ -34,8 +35,13 @@ class Gathering:
         self.words: dict[str, int] = {}
         self.examples: dict[tuple[str, str], list[tuple[float, int, int]]] = {}  # class, word: (score, number, page)
 
-    def add(self, explanation: Explanation, number: int, gold: str | None, page: int) -> None:
-        """Counts a text, by its number in the input and its right label, that stands on the page of that number."""
+    def add(
+        self, explanation: Explanation, number: int, gold: str | None, page: int, slices: tuple[str, ...] = ()
+    ) -> SeenText:
+        """Counts a text, by its number in the input and its right label, that stands on the page of that number.
+
+        `slices` are its values in columns of the data.
+        """
         of_values = explanation.prediction.value is not None
         self.of_values = of_values if self.of_values is None else self.of_values
         label, target = shown_label(explanation), explanation.target.label
@@ -69,10 +75,16 @@ class Gathering:
         for word, score in sums.items():
             self._example(target, word, (score, number, page))
         if len(self.rows) < LISTED:
-            self.rows.append(self._row(explanation, number, gold, page, sums))
+            beside = [len(words), *([list(slices)] if slices else [])]
+            self.rows.append([*self._row(explanation, number, gold, page, sums), *beside])
+        chance = None if of_values else explanation.probability
+        return SeenText(number, page, target, label, gold, chance, sums, len(words), slices)
 
     def _example(self, target: str, word: str, example: tuple[float, int, int]) -> None:
         """Keeps the texts in which a word weighs most, either way."""
+        if len(self.examples) > 2 * MOST:
+            order = sorted(self.examples.items(), key=lambda entry: -max(abs(score) for score, _, _ in entry[1]))
+            self.examples = dict(order[:MOST])
         kept = self.examples.setdefault((target, word), [])
         kept.append(example)
         if len(kept) > 2 * EXAMPLES:
@@ -82,7 +94,10 @@ class Gathering:
     def _row(
         self, explanation: Explanation, number: int, gold: str | None, page: int, sums: dict[str, float]
     ) -> list[Any]:
-        """[number, id, predicted, probability or value, gold, beginning, page, words with their signs]."""
+        """[number, id, predicted, probability or value, gold, beginning, page, words with their signs].
+
+        `add` puts the text's length in words behind, and its values in columns where there are any.
+        """
         strongest = sorted((word for word in sums if sums[word]), key=lambda word: -abs(sums[word]))[:STRONGEST]
         value = explanation.prediction.value
         answer = explanation.probability if value is None else value if isinstance(value, float) else None
@@ -107,9 +122,13 @@ class Gathering:
         for label, words in summary["classes"].items():
             for side, sign in (("for", -1), ("against", 1)):
                 for word in words[side]:
-                    texts = sorted(self.examples.get((label, word["word"]), []), key=lambda text: sign * text[0])
-                    word["examples"] = [(number, page) for score, number, page in texts[:EXAMPLES] if score * sign < 0]
+                    word["examples"] = self.strongest_texts(label, word["word"], -sign)
         return summary
+
+    def strongest_texts(self, label: str, word: str, sign: int) -> list[tuple[int, int]]:
+        """(number, page) of the texts in which a word speaks most for a class (sign 1), or against it (-1)."""
+        texts = sorted(self.examples.get((label, word), []), key=lambda text: -sign * text[0])
+        return [(number, page) for score, number, page in texts[:EXAMPLES] if score * sign > 0]
 
 
 def shown_label(explanation: Explanation) -> str | None:

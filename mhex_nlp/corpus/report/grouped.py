@@ -30,7 +30,7 @@ class GroupedPages:
     Args:
         folder: where pages are written.
         size: entries on a page.
-        render: the page of some entries, told its `gold`, `predicted`, `number` and neighbours by name.
+        render: the page of some entries, told its `gold`, `predicted`, `number`, `group` and neighbours by name.
         pages: the name of their folder.
     """
 
@@ -65,6 +65,7 @@ class GroupedPages:
             gold=group.gold,
             predicted=group.predicted,
             number=number,
+            group=group.index,
             previous=Path(group.pages[-2]).name if number > 1 else None,
             following=Path(page_name(group.index, number + 1, self.pages)).name if more else None,
         )

@@ -4,22 +4,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...explain.explanation import Explanation
-from ...explain.gold_labels import class_of
 from ...explain.images.explanation import ImageExplanation
 from ...explain.positioned import PositionedExplanation
-from ...inputs.texts import iter_rows, warn, zip_rows
+from ...inputs.texts import iter_rows, warn
 from ...render import check_unit, render_report_index, render_report_page
 from ...render.highlight import highlight
 from ...render.ink import shared_scale
 from ..jsonl import TextExplanation
 from ..judged import SampleJudgement, figures_of
+from .aligned import Labels, Slices, slice_columns, with_labels, with_slices
+from .answers import Answers
+from .compare import OtherRun
 from .counts import Gathering, shown_label
 from .entities import write_entities
 from .folder import INDEX, ReportFolder
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ...explain.judgement import Judgement
 
 _SCALED_BY = 200  # texts whose colours settle the scale of all
-Labels = Mapping[str, str | float | None] | Iterable[str | float | None]
+_FAILED = 200  # rows without an explanation that are listed
 
 
 def write_report(
@@ -41,12 +43,18 @@ def write_report(
     unit: str = "words",
     page_texts: int = 50,
     judgement: Judgement | SampleJudgement | None = None,
+    slices: Slices | None = None,
+    data: Any = None,
+    against: Iterable[TextExplanation] | None = None,
+    failed: Iterable[Mapping[str, Any]] | None = None,
 ) -> Path:
     """Writes static pages of many explanations; gives the path of the index.
 
-    The index has counts, accuracy and confusion where labels are known, the words that decide with examples, and a
-    list of all texts that can be filtered and sorted. Every text stands once, on a page of those with its label and
-    prediction. Nothing is loaded from elsewhere, and without scripts everything but filters and sorting is there.
+    Where labels are known, the index says where the model is wrong (confusion; error rates by class, length, certainty,
+    column and word), which words pushed to each mistake, and which push where labels do not follow. It ranks the words
+    that drive each class, tells what changed against another run, and lists the texts, to be filtered and sorted. Every
+    text stands once, on a page of those with its label and prediction. Nothing is loaded from elsewhere, and without
+    scripts everything but filters and sorting is there. Memory does not grow with the texts.
     (Long because of its many arguments.)
 
     Args:
@@ -58,41 +66,52 @@ def write_report(
             anything is written. For entities the gold tags of each text (`mhex_nlp.corpus.gold_tags`).
         title: of all pages.
         unit: what is highlighted, "words" or "tokens".
-        page_texts: texts on a page.
+        page_texts: texts on a page, at most 200.
         judgement: what `explainer.judge` says of texts like these; the head shows it in place of the fit's own figure.
+        slices: columns to tell error rates by, by name: each one value a text, or a mapping from ids; or names of
+            columns of `data` (a Dataset, a frame, a mapping of columns). Many numbers become five steps.
+        against: explanations of another run over the same texts, by their ids in about the same order.
+        failed: rows that could not be explained, as in a job's `errors.jsonl`: `row`, `id`, `reason`.
 
     Raises:
-        TypeError: explanations, labels or a judgement that are none, a title that is no string.
-        ValueError: none at all, more or fewer labels, a label that is no class of the model, classes of another model,
-            a folder that holds something else, a bad `unit` or `page_texts`.
+        TypeError: explanations, labels, slices or a judgement that are none, a title that is no string.
+        ValueError: none at all, more or fewer labels or values, a label that is no class of the model, classes of
+            another model, a column that is not there, a run of other texts, a folder that holds something else, a bad
+            `unit` or `page_texts`; of texts with entities, `slices` or `against`.
         NotADirectoryError: `output_dir` is a file.
     """
     _check_arguments(unit, title, page_texts)
     judged = None if judgement is None else figures_of(judgement)
+    columns = slice_columns(slices, data)
     stream = _checked(explanations)
     example = next(stream, None)
     if example is None:
         raise ValueError("explanations must hold at least one, got none.")
     if isinstance(example, PositionedExplanation):
+        if columns or against is not None:
+            raise ValueError("slices and against are for explanations of whole texts, got some of entities.")
         texts: Any = _of_kind(chain([example], stream), PositionedExplanation)
         folder = ReportFolder(output_dir)
         write_entities(texts, folder, labels=labels, title=title, unit=unit, page_texts=page_texts, judged=judged)
         folder.finish()
         return folder.path / INDEX
     classes = classes_of_model(example)
-    pairs = _with_labels(chain([example], _of_kind(stream, Explanation)), labels, classes)
-    first = list(islice(pairs, _SCALED_BY))
-    scale = shared_scale(highlight(explanation.to_dict(), unit=unit).full for explanation, _ in first)
+    other = None if against is None else OtherRun(_of_kind(_checked(against, "against"), Explanation))
+    pairs = with_labels(chain([example], _of_kind(stream, Explanation)), labels, classes)
+    rows = with_slices(pairs, columns)
+    first = list(islice(rows, _SCALED_BY))
+    scale = shared_scale(highlight(explanation.to_dict(), unit=unit).full for explanation, _, _ in first)
     folder = ReportFolder(output_dir)
     pages = GroupedPages(folder, page_texts, partial(render_report_page, title=title, unit=unit, scale=scale))
-    gathering = Gathering(classes)
-    for number, (explanation, gold) in enumerate(chain(first, pairs)):
+    gathering, answers = Gathering(classes), Answers(classes, list(columns), other)
+    for number, (explanation, gold, values) in enumerate(chain(first, rows)):
         entry = {"explanation": explanation.to_dict(), "number": number, "gold": gold}
-        gathering.add(explanation, number, gold, pages.add(entry, gold, shown_label(explanation)))
+        page = pages.add(entry, gold, shown_label(explanation))
+        answers.add(gathering.add(explanation, number, gold, page, values), explanation)
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
         warn("labels know none of the explanations: their ids differ, or all labels are None.")
-    folder.write(INDEX, _index(gathering, pages, example, title, judged))
+    folder.write(INDEX, _index(gathering, answers, pages, example, title=title, judged=judged, failed=failed))
     folder.finish()
     return folder.path / INDEX
 
@@ -101,26 +120,38 @@ def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
     check_unit(unit)
     if not isinstance(title, str):
         raise TypeError(f"title must be a string, got {type(title).__name__}.")
-    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or page_texts < 1:
-        raise ValueError(f"page_texts must be an integer of at least 1, got {page_texts!r}.")
+    if isinstance(page_texts, bool) or not isinstance(page_texts, int) or not 1 <= page_texts <= 200:
+        raise ValueError(f"page_texts must be an integer from 1 to 200, got {page_texts!r}.")
 
 
 def _index(
-    gathering: Gathering, pages: GroupedPages, example: Explanation, title: str, judged: Mapping[str, Any] | None
+    gathering: Gathering, answers: Answers, pages: GroupedPages, example: Explanation, *, failed: Any, **about: Any
 ) -> str:
-    form = example.to_dict()
+    form, summary = example.to_dict(), gathering.report()
+    labels = list(dict.fromkeys((*gathering.summary.labels, *summary["confusion"])))
     return render_report_index(
-        gathering.report(),
-        title=title,
+        summary,
+        answers.report(labels, summary["confusion"], gathering.strongest_texts),
+        failed=_failed(failed),
         method=form["method"],
         model=form["model"],
         passes=example.passes,
-        judged=judged,
         groups=[vars(group) for group in pages.groups.values()],
         pages=pages.names,
         rows=gathering.rows,
         words=list(gathering.words),
+        **about,
     )
+
+
+def _failed(failed: Iterable[Mapping[str, Any]] | None) -> tuple[int, list[tuple[str, str]]]:
+    """How many rows could not be explained, and the first of them: id and reason."""
+    count, shown = 0, list[tuple[str, str]]()
+    for row in failed or ():
+        count += 1
+        if len(shown) < _FAILED:
+            shown.append((str(row.get("id", row.get("row", ""))), str(row.get("reason", ""))))
+    return count, shown
 
 
 def classes_of_model(explanation: Explanation) -> list[str]:
@@ -130,12 +161,12 @@ def classes_of_model(explanation: Explanation) -> list[str]:
     )
 
 
-def _checked(explanations: Iterable[Any]) -> Iterator[TextExplanation]:
-    for index, explanation in enumerate(iter_rows(explanations, "explanations", "an iterable of explanations")):
+def _checked(explanations: Iterable[Any], name: str = "explanations") -> Iterator[TextExplanation]:
+    for index, explanation in enumerate(iter_rows(explanations, name, "an iterable of explanations")):
         if isinstance(explanation, ImageExplanation):
-            raise TypeError("explanations must be of texts, got some of images: write_image_report takes them.")
+            raise TypeError(f"{name} must be of texts, got some of images: write_image_report takes them.")
         if not isinstance(explanation, Explanation | PositionedExplanation):
-            raise TypeError(f"explanations must hold Explanation objects, got {type(explanation).__name__} at {index}.")
+            raise TypeError(f"{name} must hold Explanation objects, got {type(explanation).__name__} at {index}.")
         yield explanation
 
 
@@ -146,19 +177,3 @@ def _of_kind(explanations: Iterable[Any], kind: type) -> Iterator[Any]:
                 f"explanations must be of texts, or all of their entities, got a {type(one).__name__} after others."
             )
         yield one
-
-
-def _with_labels(
-    explanations: Iterable[Explanation], labels: Labels | None, classes: Sequence[str]
-) -> Iterator[tuple[Explanation, str | None]]:
-    """Explanations with the classes that their labels name, in step; labels at hand are all checked at once."""
-    if isinstance(labels, str):
-        raise ValueError(f"labels must be one a text, or a mapping from ids, got the string {labels!r}.")
-    if labels is None or isinstance(labels, Mapping):
-        golds = {id_: class_of(label, classes, f"labels[{id_!r:.80}]") for id_, label in (labels or {}).items()}
-        return ((explanation, golds.get(explanation.id)) for explanation in explanations)
-    rows = enumerate(iter_rows(labels, "labels"))
-    named: Iterable[str | None] = (class_of(label, classes, f"labels[{index}]") for index, label in rows)
-    if isinstance(labels, Sized):
-        named = list(named)
-    return ((row["texts"], row["labels"]) for row in zip_rows(explanations, labels=named))

@@ -69,11 +69,14 @@
     const folded = fold(word);
     const wanted = new Set();
     if (word) words.forEach((each, index) => (each.startsWith(word) || each.startsWith(folded)) && wanted.add(index + 1));
-    found = rows.filter(([, , predicted, value, gold, , , strong]) =>
+    const values = Object.keys(asked).filter((name) => /^s\d+$/.test(name) && asked[name]);
+    found = rows.filter(([, , predicted, value, gold, , , strong, length, slices]) =>
       (!asked.predicted || String(predicted) === asked.predicted) &&
       (!asked.gold || String(gold) === asked.gold) &&
       (!asked.answer || (gold !== null && (gold === predicted) === (asked.answer === "right"))) &&
       (predicted === null || (value >= from && value <= to)) &&
+      (!asked.least || length >= Number(asked.least)) && (!asked.most || length <= Number(asked.most)) &&
+      values.every((name) => String(slices[name.slice(1)]) === asked[name]) &&
       (!word || strong.some((sign) => wanted.has(Math.abs(sign)))));
     const by = { unsure: (a, b) => a[3] - b[3], sure: (a, b) => b[3] - a[3] }[asked.sort];
     if (by) found.sort(by);
@@ -90,16 +93,37 @@
   more.addEventListener("click", show);
   new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && shown < found.length && show(),
     { rootMargin: "600px" }).observe(more.parentElement);
-  for (const link of document.querySelectorAll("a[data-predicted]")) {
+  for (const link of document.querySelectorAll("main a")) {
+    const wanted = Object.entries(link.dataset);
+    if (!wanted.length) continue;
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       form.reset();
-      form.elements.gold.value = link.dataset.gold;
-      form.elements.predicted.value = link.dataset.predicted;
+      for (const [name, value] of wanted) form.elements[name].value = value;
       filter();
       section.scrollIntoView();
       section.querySelector("h2").focus({ preventScroll: true });
+    });
+  }
+  // Tables are sorted by the column whose head is pressed: numbers the largest first, then the other way round.
+  const number = (cell) => parseFloat(cell.textContent.replace(/[,<>%]/g, "").replace("\u2212", "-"));
+  for (const head of document.querySelectorAll(".sorts thead th")) {
+    const button = make("button", "");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const body = head.closest("table").tBodies[0], column = head.cellIndex;
+      const sign = head.ariaSort === "descending" ? 1 : -1;
+      for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+      head.ariaSort = sign < 0 ? "descending" : "ascending";
+      const by = (a, b) => {
+        const [one, two] = [number(a.cells[column]), number(b.cells[column])];
+        if (isNaN(one) || isNaN(two)) return a.cells[column].textContent.localeCompare(b.cells[column].textContent) * -sign;
+        return (one - two) * sign;
+      };
+      body.append(...[...body.rows].sort(by));
     });
   }
   section.hidden = document.getElementById("to-texts").hidden = false;

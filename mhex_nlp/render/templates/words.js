@@ -4,9 +4,9 @@
 "use strict";
 for (const card of document.querySelectorAll(".c")) {
   const lines = [...card.querySelectorAll(".t")];
-  const rows = card.querySelectorAll(".tokens tr + tr");
+  const rows = card.querySelectorAll(".tokens tr + tr"); // none on the pages of a report
   const note = document.createElement("p");
-  const hint = "Point at a word, or use arrow keys.";
+  const hint = rows.length ? "Point at a word, or use arrow keys." : "";
   let at;
   const show = (word) => {
     at?.classList.remove("at");
@@ -14,12 +14,14 @@ for (const card of document.querySelectorAll(".c")) {
     at?.classList.add("at");
     const { tokens, start, end } = at?.dataset ?? {};
     const told = (i) => [0, 2].map((n) => rows[i].cells[n].textContent.trim()).join(" ");
-    note.textContent = at ? `${at.title} · ${start}–${end} · ${tokens.split(" ").map(told).join(", ")}` : hint;
+    const place = tokens === undefined ? "" : ` · ${start}–${end} · ${tokens.split(" ").map(told).join(", ")}`;
+    note.textContent = at ? at.title + (tokens === undefined ? ` ${at.textContent}` : place) : hint;
   };
   for (const line of lines) {
     const words = [...line.querySelectorAll(".w")];
     line.tabIndex = 0;
     line.onmouseover = (event) => words.includes(event.target) && show(event.target);
+    line.onclick = line.onmouseover;
     line.onblur = () => show();
     line.onkeydown = ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
@@ -27,7 +29,7 @@ for (const card of document.querySelectorAll(".c")) {
       if (key === "Escape") show();
     };
   }
-  note.className = "m";
+  note.className = rows.length ? "m" : "m say";
   note.role = "status";
   lines.at(-1).after(note);
   show();
