@@ -14,6 +14,7 @@ from .errors import error_legend
 from .highlight import highlight
 from .html import fill_page, reading_of
 from .judged import describe_fit, describe_judgement
+from .plain_words import plain_words
 from .report_answers import AnswerView, slice_numbers, slice_options
 from .summary import explained, model_name, number_format, percent, summarise
 
@@ -252,6 +253,7 @@ def _lean_card(entry: Mapping[str, Any], unit: str, scale: float | None) -> dict
         "id": explanation["id"],
         "number": entry["number"],
         "lines": drawn.lines,
+        "plain": plain_words(explanation, drawn),
         "score": number_format(drawn.scores),
         "summary": summary,
         "facts": [fact for fact in summary.facts if fact[1] != "0%"],

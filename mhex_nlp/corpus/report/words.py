@@ -57,8 +57,8 @@ class WordEffects:
 
 
 def fewest_texts(texts: int) -> int:
-    """How many texts a word must stand in to be ranked: an eighth of the root of them, from 1 to 20."""
-    return min(20, max(1, round(math.sqrt(texts) / 8)))
+    """How many texts a word must stand in to be ranked: an eighth of their root, from 2 (1 of fewer than 50) to 20."""
+    return min(20, max(2 if texts >= 50 else 1, round(math.sqrt(texts) / 8)))
 
 
 def shrinkage(words: Mapping[str, Sequence[float]], within: float) -> float:
