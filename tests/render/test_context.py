@@ -127,7 +127,7 @@ def test_terminal_and_markdown_name_the_strongest() -> None:
     assert "  +3.51 \u00b1 0.30 [2] Its architect" in out and "  +0.43 \u00b1 0.30[?] [5] Tickets" in out
     assert "budget 0" in printed(PRIOR)
     table = render_context_markdown(SOURCES)
-    assert "| A2 Sauvestre drew it. | -13.25 | 0.86 | +2.61 \u00b1 0.20 (4) Today it has" in table
+    assert "| A2 Sauvestre drew it. | -13.2 | 0.86 | +2.61 \u00b1 0.20 (4) Today it has" in table
     assert "+0.43 \u00b1 0.30? (5)" in table and "34 passes" in table
 
 

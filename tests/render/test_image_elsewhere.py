@@ -64,7 +64,7 @@ def test_a_terminal_shows_the_map_and_its_regions() -> None:
     assert [line.rstrip() for line in lines[1:6]] == ["   +", " +++++", "  ++     -", "     - ---", "      --"]
     text = " ".join(lines)
     assert "+1.90 for: centre, 3 cells" in text and "-1.40 against: lower right, 3 cells" in text
-    assert "a cell at most \u00b11.000 logits" in text and "It does not show where something" in text
+    assert "a cell at most \u00b11.00 logits" in text and "It does not show where something" in text
     assert "\x1b[" not in text and "\x1b[" in printed(EXAMPLE, color="truecolor")
     narrow = printed(EXAMPLE, width=9)
     assert "-----" not in narrow and "centre" in narrow.replace("\n", " ")

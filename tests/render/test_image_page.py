@@ -45,7 +45,7 @@ def test_it_says_what_is_explained_and_how_far_to_trust_it(kind: str) -> None:
         "Paired skill 0.42 [0.38, 0.46] (attainable by any scores of cells: 0.56)",
         "The map shows what the model used for its answer. It does not show where something, such as a disease, is",
         "Explanations of images are experimental.",
-        "against \u22121.000",
+        "against \u22121.00",
         "+1.00 for",
         "logits a cell, for cat",
         "Grey: not seen by the model.",

@@ -79,7 +79,7 @@ def test_heads_targets_foils_and_regressions() -> None:
     assert "Its words together speak against positive rather than negative: mainly" in said(foil)
     value = {"label": None, "id": None, "probability": None, "probabilities": None, "value": 3.5}
     assert said(words(CLEAR, prediction=value)) == (
-        'Predicted value 3.5: raised mainly by "awful" and "noisy"; lowered by "kind".'
+        'Predicted value 3.50: raised mainly by "awful" and "noisy"; lowered by "kind".'
     )
     labels = {**words(CLEAR)["prediction"], "labels": []}
     assert said(words(CLEAR, prediction=labels)).startswith("No label is predicted. Its words together speak for")
