@@ -126,8 +126,9 @@ def _is_image(value: Any) -> bool:
         "colour": _list_of_numbers,
         "empty": _or_none(_list_of_numbers),
         "processor": _are_hashes,
+        "blocks": lambda entry: isinstance(entry, bool),
     }
-    return isinstance(value, Mapping) and value.keys() == tests.keys() and _fits(value, tests)
+    return isinstance(value, Mapping) and tests.keys() - value.keys() <= {"blocks"} and _fits(value, tests)
 
 
 def _list_of_numbers(value: Any) -> bool:

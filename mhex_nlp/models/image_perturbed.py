@@ -61,14 +61,25 @@ class PerturbedImages:
         colour: (channels,) what takes the place of cells, in the units of pixel_values; for "mean".
         batch_size: variants in one batch.
         flow: read what attention carries into the place of the label, where heads show it.
+        blocks: read the states of all blocks, where heads show them and they are more than hidden states.
 
     `rows` counts the images that went through the model.
     """
 
-    def __init__(self, model: Any, removal: str, colour: Tensor | None, batch_size: int, flow: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        removal: str,
+        colour: Tensor | None,
+        batch_size: int,
+        *,
+        flow: bool = False,
+        blocks: bool = False,
+    ) -> None:
         self.model, self.batch_size = model, batch_size
         self.removal = choose_image_removal(removal, model)
-        self.colour, self.flow = colour, flow and bool(len(getattr(model, "mhex", ())))
+        with_heads = bool(len(getattr(model, "mhex", ())))
+        self.colour, self.flow, self.blocks = colour, flow and with_heads, blocks and with_heads
         self.rows = 0
         self._grids: dict[tuple[int, ...], ImageGrid] = {}
 
@@ -85,8 +96,8 @@ class PerturbedImages:
             grid = self.grid_of(images)
             further["attention_mask"] = torch.ones(len(images), grid.special + grid.cells).long().to(images.device)
         if isinstance(self.model, MhexMixin):
-            further |= {"output_states": self.flow, "output_head_logits": False}
-        states = spatial_states(self.model, images, **further)
+            further |= {"output_states": self.flow or self.blocks, "output_head_logits": False}
+        states = spatial_states(self.model, images, blocks=self.blocks, **further)
         check_finite_logits(states.logits)
         return states
 

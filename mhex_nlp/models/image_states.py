@@ -40,12 +40,14 @@ class SpatialStates:
         logits: (B, C) float32.
         states: (B, N, D) float32 of each depth, the last hidden state among them where it is another.
         flows: (B, N, A) float32 of each layer, or none.
+        blocks: whether states are those of blocks, between the first and the last hidden state.
     """
 
     logits: Tensor
     states: tuple[Tensor, ...]
     flows: tuple[Tensor, ...]
     grid: ImageGrid
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +179,14 @@ def architecture_of(name: str, revision: str | None = None) -> str:
         return ""
 
 
-def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> SpatialStates:
+def spatial_states(model: Any, pixel_values: Tensor, *, blocks: bool = False, **arguments: Any) -> SpatialStates:
     """One pass in eval mode over images, with the states of every depth on one grid.
 
     Args:
         model: an image classifier.
         pixel_values: (B, channels, H, W).
+        blocks: read the states of all blocks, which heads show with `output_states=True`, where hidden states are
+            fewer, as in networks that give those of their stages alone.
         arguments: more of its forward.
 
     Raises:
@@ -200,10 +204,14 @@ def spatial_states(model: Any, pixel_values: Tensor, **arguments: Any) -> Spatia
     grid = common_grid(output, pixel_values, model.config)
     states = cell_features(output, pixel_values, model.config, grid)
     final = last[-1] if last else None
-    if final is not None and not any(final is state for state in output.hidden_states or ()):
+    of_blocks = (getattr(output, "states", None) or ())[1:-1] if blocks else ()  # without what enters and leaves
+    blocks = len(of_blocks) >= len(states)
+    if blocks:
+        states = [states[0], *(on_grid(state, grid) for state in of_blocks)]
+    if final is not None and (blocks or not any(final is state for state in output.hidden_states or ())):
         with suppress(ValueError):  # not of cells: it is let be
             states.append(on_grid(_as_map(final, pixel_values.shape[2], pixel_values.shape[3], model.config), grid))
-    return SpatialStates(logits_of(output), tuple(states), _flow(output, grid), grid)
+    return SpatialStates(logits_of(output), tuple(states), _flow(output, grid), grid, blocks)
 
 
 @contextmanager

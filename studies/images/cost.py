@@ -16,7 +16,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from mhex_nlp import MhexImageExplainer, fit_equivalent_matrices
+from mhex_nlp import MhexConfig, MhexImageExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.models.eval_mode import run_in_eval_mode
 from mhex_nlp.models.image_fit import cell_scores, image_fit_of
 from mhex_nlp.models.image_perturbed import PerturbedImages
@@ -40,7 +40,8 @@ def measure(settings: Settings, shape: str) -> dict[str, Any]:
     """
     torch.manual_seed(0)
     side = 64 if settings.smoke else 224
-    model = _model(shape, side, settings.smoke).eval()
+    bare = _model(shape, side, settings.smoke).eval()
+    model = get_mhex_model(bare, MhexConfig(gate=False)).eval()  # heads that only read, over the same weights
     processor = ViTImageProcessorPil(size={"height": side, "width": side})
     draw = np.random.default_rng(0)
     pictures = [draw.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(24)]
@@ -48,14 +49,16 @@ def measure(settings: Settings, shape: str) -> dict[str, Any]:
         warnings.simplefilter("ignore")  # on few images judged
         fit_equivalent_matrices(model, processor, pictures, masks=2, attainable_images=0, progress=False)
     readout, explainer = image_fit_of(model), MhexImageExplainer(model, processor)
-    perturbed, figures = PerturbedImages(model, "mean", None, max(BATCHES)), {"features": readout.layout.features}
+    blocks = readout.record["image"]["blocks"]
+    perturbed = PerturbedImages(model, "mean", None, max(BATCHES), flow=readout.reads_flow, blocks=blocks)
+    figures = {"features": readout.layout.features}
     contrast = torch.eye(model.config.num_labels)[:1] - 1 / model.config.num_labels
     for batch in BATCHES[:1] if settings.smoke else BATCHES:
         pixels = torch.randn(batch, 3, side, side)
 
         def plain(pixels: Any = pixels) -> Any:
             with torch.inference_mode():
-                return run_in_eval_mode(model, {"pixel_values": pixels}).logits
+                return run_in_eval_mode(bare, {"pixel_values": pixels}).logits
 
         def mapped(pixels: Any = pixels, batch: int = batch) -> Any:
             with torch.inference_mode():

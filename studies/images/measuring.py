@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mhex_nlp import MhexImageExplainer, fit_equivalent_matrices
+from mhex_nlp import MhexConfig, MhexImageExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.evaluation.benchmark.images.methods import image_methods
 from mhex_nlp.evaluation.benchmark.images.study import ImageStudy
 from mhex_nlp.evaluation.benchmark.images.values import ImageModelValues
@@ -82,8 +82,8 @@ class Fitted:
 
 
 def fitted(model: Any, data: Images, settings: Settings, seed: int) -> Fitted:
-    """The small network fitted on some images, without labels."""
-    return fit_to(model, make_processor(), data, settings, seed)
+    """The small network fitted on some images, without labels; with heads that only read, as the auto class has it."""
+    return fit_to(get_mhex_model(model, MhexConfig(gate=False)).eval(), make_processor(), data, settings, seed)
 
 
 def fit_to(model: Any, processor: Any, data: Images, settings: Settings, seed: int) -> Fitted:

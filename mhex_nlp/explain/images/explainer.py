@@ -231,6 +231,11 @@ class MhexImageExplainer:
                 "makes one from some thousand images, without labels."
             )
         fit, config = {} if readout is None else readout.record, self.model.config
+        if (fit.get("image") or {}).get("blocks") and not len(getattr(self.model, "mhex", ())):
+            raise ValueError(
+                "the model's fit reads the states of blocks, which MHEX heads show, and it has none: "
+                "AutoMhexModelForImageClassification loads it with heads."
+            )
         same = has_weights_of(self.model, fit)
         if same is False and self.changed_weights == "refuse":
             raise ValueError(
@@ -323,6 +328,7 @@ class MhexImageExplainer:
             None if colour is None else torch.tensor(colour),
             self.batch_size,
             flow=request.readout is not None and request.readout.reads_flow,
+            blocks=bool((request.fit.get("image") or {}).get("blocks")),
         )
 
     def _empty_logits(

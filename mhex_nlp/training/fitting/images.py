@@ -94,7 +94,7 @@ def fit_images(
     inputs, sources = ImageInputs(image_processor), _indexed(images)
     size = (16 if model.device.type == "cpu" else 64) if batch_size is None else batch_size
     size = as_integer(size, "batch_size", at_least=1)
-    perturbed = PerturbedImages(eval_view(model), removal, None, size, flow=True)
+    perturbed = PerturbedImages(eval_view(model), removal, None, size, flow=True, blocks=True)
     source = ImageRowSource(perturbed, inputs, masks, window)
     bars = _bars(progress)
     seen = _Survey(inputs, sources, window, bars)
@@ -217,7 +217,8 @@ def _of_rgb(inputs: ImageInputs, colour: Sequence[float]) -> Tensor:
 def _describe(source: ImageRowSource, first: Any, seen: _Survey) -> dict[str, Any]:
     """What the record says of the images: how the model sees them, and what it says of one with nothing in it."""
     (values,) = source.pixel_values([first])
-    grid = source.perturbed.grid_of(values[None])
+    states = source.perturbed.read(values[None])
+    grid = states.grid
     colour = source.perturbed.colour
     assert colour is not None
     empty = None
@@ -230,6 +231,7 @@ def _describe(source: ImageRowSource, first: Any, seen: _Survey) -> dict[str, An
         "grid": [grid.rows, grid.cols],
         "colour": colour.tolist(),
         "empty": empty,
+        "blocks": states.blocks,
         "processor": source.inputs.identity(),
     }
 
