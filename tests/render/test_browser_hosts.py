@@ -12,6 +12,7 @@ from helpers.notebook_hosts import BROKEN, DIFFERENCES, IMITATED, converted, imi
 from helpers.positioned_examples import REFINED, SOURCES
 from helpers.render_examples import PAIR, POSITIVE
 from mhex_nlp import Explanation, ScoredText, compare_explanations
+from mhex_nlp.explain.explanations import Explanations
 from mhex_nlp.inputs.segmentation import word_spans
 from mhex_nlp.render import render_context_fragment, render_positioned_fragment
 
@@ -23,6 +24,7 @@ FRAGMENTS = [
     Explanation.from_dict(PAIR)._repr_html_(),  # with classes
     compare_explanations([EXPLAINED, *SCORED])._repr_html_(),
     compare_explanations([EXPLAINED, SCORED[0]])._repr_html_(),
+    Explanations([EXPLAINED, Explanation.from_dict(PAIR)])._repr_html_() or "",
     render_positioned_fragment(REFINED),
     render_context_fragment(SOURCES),
 ]

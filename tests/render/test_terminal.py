@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from helpers.render_examples import ATTACKS, CHINESE, NEGATIVE, PAIR, POSITIVE, attacked
 from mhex_nlp.render import render_terminal
+from mhex_nlp.render.controls import beginning_of
+from mhex_nlp.render.display import followed
 
 
 def printed(document: dict[str, Any], *, unit: str = "words", **options: Any) -> str:
@@ -76,3 +82,21 @@ def test_a_terminal_without_unicode_is_served() -> None:
 def test_pairs_are_two_lines() -> None:
     lines = printed(PAIR, width=200).splitlines()
     assert lines[1].startswith("A man in a blue shirt") and lines[2].startswith("Nobody[")
+
+
+def test_a_bar_shows_in_a_notebook_and_nowhere_unseen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(followed(range(3), "Fitting")) == [0, 1, 2] and capsys.readouterr().err == ""
+    ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)  # type: ignore[arg-type]
+    assert list(followed(range(3), "Fitting")) == [0, 1, 2] and "Fitting: 100%" in capsys.readouterr().err
+    assert list(followed(range(3), "Fitting", shown=False)) == [0, 1, 2] and capsys.readouterr().err == ""
+
+
+@given(st.text("ab \n", max_size=60), st.integers(2, 30))
+def test_a_beginning_ends_with_a_word(text: str, most: int) -> None:
+    whole, cut = " ".join(text.split()), beginning_of(text, most)
+    assert len(cut) <= most and (cut == whole if len(whole) <= most else whole.startswith(cut.removesuffix("…")))
+    if len(whole) > most and " " in whole[most // 2 : most]:
+        assert whole[len(cut) - 1] == " "
