@@ -55,6 +55,8 @@ def shares(explanations: Sequence[Explanation]) -> dict[str, Any]:
         values = {"any": bool(carried), "paler": deepest < LEVELS, "pale": deepest <= LEVELS // 2}
         for kind, column in kinds.items():
             column.append(values.get(kind, kind in carried))
+    if any(one.misfit is None for one in explanations):
+        raise ValueError("the fits under --work must be of a version that keeps what the model says of no words.")
     return {kind: mean_interval(np.asarray(column, dtype=float)) for kind, column in kinds.items()}
 
 

@@ -87,7 +87,7 @@ def _labels(args: argparse.Namespace, example: AnyExplanation) -> tuple[dict[str
 
     # any column will do for the text, which is not looked at
     columns = {"text_column": args.label_column, "label_column": args.label_column, "id_column": args.id_column}
-    source = open_rows(args.labels, split=args.split, **columns)
+    source = open_rows(args.labels, split=args.split, slices=args.slice or (), **columns)
     declared = {}
     if texts := isinstance(example, Explanation):
         declared = classes_of_names(source.label_names, classes_of_model(example))
@@ -97,10 +97,6 @@ def _labels(args: argparse.Namespace, example: AnyExplanation) -> tuple[dict[str
         if isinstance(entry, str):
             raise ValueError(f"labels, row {number} (counted from 0): {entry}.")
         row = source.columns.row(number, entry)
-        if missing := [name for name in slices if name not in entry] if not number else []:
-            raise ValueError(
-                f"slice must name a column of {args.labels!r}, got {missing[0]!r}; it has {', '.join(entry)}."
-            )
         for name, values in slices.items():
             values.setdefault(row.id, sys.intern(value) if isinstance(value := entry.get(name), str) else value)
         if not texts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,6 +32,7 @@ def open_rows(
     id_column: str | None = None,
     label_column: str | None = None,
     rationale_column: str | None = None,
+    slices: Sequence[str] = (),
     split: str = "train",
     kind: str | None = None,
     max_characters: int = MAX_CHARACTERS,
@@ -43,6 +44,7 @@ def open_rows(
             name of a hub dataset, which is streamed; "-" for standard input.
         text_column, text_pair_column, id_column, label_column, rationale_column: their names in the source. A text
             file has the one column "text", a text a line.
+        slices: names of further columns, which `entries` of the source has as they are.
         split: of a folder or a dataset; a file is "train".
         kind: one of "text", "jsonl", "csv", "tsv": what standard input holds (by default text), or what a file holds
             that its suffix does not tell.
@@ -55,7 +57,7 @@ def open_rows(
             not what it should be. From standard input, when it is read.
     """
     columns = RowColumns(
-        text_column, text_pair_column, id_column, label_column, rationale_column, False, max_characters
+        text_column, text_pair_column, id_column, label_column, rationale_column, False, max_characters, tuple(slices)
     )
     return open_split(split_openers(data, kind), split, columns, os.fspath(data))
 

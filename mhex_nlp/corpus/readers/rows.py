@@ -101,8 +101,8 @@ class RowSource(ABC):
 class RowColumns:
     """The columns of a source that make a row, by their names in the source.
 
-    `needs_label` makes a problem of a label that is neither a class name nor an integer; so is a text of more than
-    `max_characters`.
+    `slices` are read as they are. `needs_label` makes a problem of a label that is neither a class name nor an integer;
+    so is a text of more than `max_characters`.
     """
 
     text: str
@@ -112,6 +112,7 @@ class RowColumns:
     rationale: str | None = None
     needs_label: bool = False
     max_characters: int = MAX_CHARACTERS
+    slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         as_integer(self.max_characters, "max_characters", at_least=1)
@@ -170,7 +171,8 @@ class RowColumns:
     def by_argument(self) -> list[tuple[str, str]]:
         """Those that are read, after the argument that names each."""
         columns = {name: getattr(self, name) for name in ("text", "text_pair", "id", "label", "rationale")}
-        return [(f"{name}_column", column) for name, column in columns.items() if column is not None]
+        named = [(f"{name}_column", column) for name, column in columns.items() if column is not None]
+        return named + [("slice", name) for name in self.slices]
 
 
 def complete_rows(source: RowSource, split: str) -> Iterator[Row]:
