@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..inputs.encoding import TokenisedText
 from ..inputs.removal import random_subsets
-from ..models.fit_record import trusted_from
 from . import skill
 from .evidence import EvidenceReader
 from .place_reader import PlaceReader
 from .request import Request
 from .skill import Rows
 
+J = TypeVar("J", bound="Judgement")
 _CHUNK = 32  # texts that are asked about together
 
 
@@ -43,7 +43,6 @@ class Judgement:
     seed: int
     fit_skill: float | None = None  # of the fit, on texts of its own kind
     fit_interval: tuple[float, float] | None = None
-    task: str = "sequence_classification"
 
     @property
     def foreign(self) -> bool:
@@ -52,8 +51,8 @@ class Judgement:
 
     @property
     def trusted(self) -> bool:
-        """Whether the lower end of the skill's interval is above the bar: 0, of images 0.2."""
-        return self.skill_interval[0] > trusted_from(self.task)
+        """Whether the lower end of the skill's interval is above 0."""
+        return self.skill_interval[0] > 0
 
 
 def judge(
@@ -83,7 +82,7 @@ def judge(
                 target = int(part.logits[row].argmax())
                 rows.append(_rows(scores[row, positions[index]], answers[index], subsets[index], target, request))
     fit = request.fit if fit_holds else None
-    return judgement_of(rows, masks, perturbed.removal, seed, fit)
+    return judgement_of(rows, masks, perturbed.removal, seed, fit, Judgement)
 
 
 def judge_places(
@@ -115,7 +114,7 @@ def judge_places(
                 target = of_places[row].predicted
                 rows.append(_rows(scores[row, others], answers[row], subsets[row], target, request, text))
     fit = request.fit if fit_holds else None
-    return judgement_of(rows, masks, model.removal, seed, fit)
+    return judgement_of(rows, masks, model.removal, seed, fit, Judgement)
 
 
 def _rows(phi: Tensor, said: Tensor, subset: Tensor, target: int, request: Request, text: int | None = None) -> Rows:
@@ -132,14 +131,14 @@ def judgement_of(
     removal: str,
     seed: int,
     fit: Mapping[str, Any] | None,
-    task: str = "sequence_classification",
-) -> Judgement:
+    kind: type[J],
+) -> J:
     """The figures of rows, one or several a text, whose features are scores; `fit` is the record to compare with."""
     identity = torch.eye(rows[0].values.shape[1] if rows else 1, dtype=torch.float64)
     errors, absolute = (
         skill.errors(identity, rows, kind) for kind in (skill.paired_residuals, skill.absolute_residuals)
     )
-    return Judgement(
+    return kind(
         skill=skill.ratio(errors),
         skill_interval=skill.interval(errors, seed),
         absolute_skill=skill.ratio(absolute),
@@ -147,7 +146,6 @@ def judgement_of(
         masks=masks,
         removal=removal,
         seed=seed,
-        task=task,
         **_of_fit(fit),
     )
 

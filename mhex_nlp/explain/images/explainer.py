@@ -20,7 +20,6 @@ from ...inputs.images import LoadedImage, iterate_images, load_image
 from ...models.checkpoint import shown_name
 from ...models.devices import load_model
 from ...models.eval_mode import run_in_eval_mode
-from ...models.fit_record import IMAGES
 from ...models.fit_weights import has_weights_of
 from ...models.heads.attribution import depth_weights
 from ...models.heads.head import trained
@@ -28,13 +27,13 @@ from ...models.image_fit import cell_scores, image_fit_of
 from ...models.image_perturbed import PerturbedImages
 from ...models.image_states import ImageGrid, architecture_of, logits_of, reads_images
 from ...models.modeling import MhexMixin
-from ..judgement import Judgement, judgement_of
+from ..judgement import judgement_of
 from ..parts import ModelRef
 from ..request import check_changed_weights
 from ..skill import Rows
 from ..targets import ClassName, ClassTable
 from .assemble import ImageRequest, Maps, assemble, contrasts
-from .judging import judged_rows
+from .judging import ImageJudgement, judged_rows
 
 _SINGLE = (str, Path, bytes, bytearray, Image.Image, Mapping, LoadedImage)
 
@@ -189,7 +188,7 @@ class MhexImageExplainer:
         if ids is not None and next(names, None) is not None:
             raise ValueError("ids must be one for each image, got more.")
 
-    def judge(self, images: Any, *, masks: int = 24, seed: int = 0) -> Judgement:
+    def judge(self, images: Any, *, masks: int = 24, seed: int = 0) -> ImageJudgement:
         """How far maps can be trusted on these images: their paired skill, from `masks` passes over each.
 
         A fit's own figure is of images of the kind that it was made on. `seed` draws the subsets that are kept.
@@ -213,7 +212,7 @@ class MhexImageExplainer:
                     rows += judged_rows(pixels, maps, perturbed, request, numbers, masks, seed)
                 start += len(chunk)
         fit = request.fit if request.fit_holds else None
-        return judgement_of(rows, masks, perturbed.removal, seed, fit, IMAGES)
+        return judgement_of(rows, masks, perturbed.removal, seed, fit, ImageJudgement)
 
     def request(
         self, target: ClassName | None, foil: ClassName | None, classes: str, layers: bool, names: bool

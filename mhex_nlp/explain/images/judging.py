@@ -12,9 +12,22 @@ import torch
 from torch import Tensor
 
 from ...inputs.removal import random_subsets
+from ...models.fit_record import IMAGES, trusted_from
 from ...models.image_perturbed import PerturbedImages
+from ..judgement import Judgement
 from ..skill import Rows
 from .assemble import ImageRequest, Maps, contrasts
+
+
+class ImageJudgement(Judgement):
+    """What `MhexImageExplainer.judge` measured; `texts` are images."""
+
+    __slots__ = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the lower end of the skill's interval is above 0.2."""
+        return self.skill_interval[0] > trusted_from(IMAGES)
 
 
 def judged_rows(
