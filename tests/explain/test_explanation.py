@@ -73,7 +73,7 @@ def test_special_mass_and_text() -> None:
     explanation = make("a b", None, score=lambda i: [1.0, -2.0, 1.0][i])
     assert explanation.special_mass == 0.5
     assert make(score=lambda i: 0.0).special_mass == 0.0
-    assert repr(explanation) == str(explanation) == "<Explanation 'pos' 0.750, for 'pos': 'a b' -2>"
+    assert repr(explanation) == str(explanation) == "<Explanation 'pos' 0.750, for 'pos': 'a b' -2.00>"
     assert repr(EXAMPLES["regression"]()).startswith("<Explanation value=2.5, for 'pos': ")
 
 
