@@ -3,7 +3,8 @@
 
     python -m studies.notes --data DATA --work WORK --output docs/results/notes.json --page docs/notes.md
 
-WORK is that of `studies.faithfulness`, with the fitted models `sst2-0` and `ag_news-0`; texts are test texts.
+WORK holds the fitted models `sst2-0` and `ag_news-0`: that of `studies.faithfulness`, or the AGAIN of `studies.refit`.
+Fits of earlier versions do not tell misfits. Texts are test texts.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def shares(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """The share of texts of each kind, with its interval."""
+    """The share of texts of each kind, with its interval; None of misfits that the fit does not tell."""
     kinds: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     for one in explanations:
         carried = [code for code in (AGAINST, OUTWEIGHED, LARGE_MISFIT) if code in one.note_codes]
@@ -55,9 +56,10 @@ def shares(explanations: Sequence[Explanation]) -> dict[str, Any]:
         values = {"any": bool(carried), "paler": deepest < LEVELS, "pale": deepest <= LEVELS // 2}
         for kind, column in kinds.items():
             column.append(values.get(kind, kind in carried))
-    if any(one.misfit is None for one in explanations):
-        raise ValueError("the fits under --work must be of a version that keeps what the model says of no words.")
-    return {kind: mean_interval(np.asarray(column, dtype=float)) for kind, column in kinds.items()}
+    figures: dict[str, Any] = {kind: mean_interval(np.asarray(column, dtype=float)) for kind, column in kinds.items()}
+    known = [one for one in explanations if one.misfit is not None and one.method.usual_misfit is not None]
+    large = np.asarray([one.misfit_is_large for one in known], dtype=float)
+    return figures | {LARGE_MISFIT: mean_interval(large) if known else None}
 
 
 def table(report: Mapping[str, Any]) -> list[str]:
@@ -73,7 +75,9 @@ def table(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _percent(figure: Mapping[str, Any]) -> str:
+def _percent(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return "not known"
     low, high = figure["interval95"]
     return f"{100 * figure['mean']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 

@@ -297,8 +297,8 @@ def test_a_page_tells_what_each_column_is() -> None:
         "divided by the largest of its column",
         "The columns explain different classes",
         "held-out skill 0.71 (0.93 attainable)",
-        "sum of scores+1.312",
-        "sum of scores\u22120.1000",
+        "sum of scores+1.31",
+        "sum of scores\u22120.100",
         "words compared",
     ):
         assert expected in everything, expected

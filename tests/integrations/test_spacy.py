@@ -25,6 +25,7 @@ from helpers.families import train_heads
 from helpers.tiny import save_checkpoint, tiny_bert, tiny_mhex, tiny_tokenizer
 from mhex_nlp import Explanation, MhexConfig, MhexExplainer, get_mhex_model
 from mhex_nlp.integrations.spacy import MhexComponent, displacy_options, register_extensions, to_doc
+from mhex_nlp.render.highlight import highlight
 from mhex_nlp.render.palette import light_palette
 
 TEXTS = [
@@ -52,7 +53,7 @@ def folder(explainer, tmp_path_factory):
 @pytest.fixture(scope="module")
 def nlp(folder):
     pipeline = spacy.blank("en")
-    pipeline.add_pipe("mhex", config={"model": str(folder)})
+    pipeline.add_pipe("mhex", config={"model": str(folder), "top_k": None})
     return pipeline
 
 
@@ -259,9 +260,24 @@ def test_displacy_shows_both_signs(nlp):
     assert all(color in html for color in colors.values()) and "#ddd" not in html
     by_score = sorted(labels, key=float)
     palette = light_palette()
-    assert {colors[by_score[0]], colors[by_score[-1]]} & {palette["n10"], palette["p10"]}  # the strongest of all
+    deepest = max(abs(segment.level) for segment in highlight(doc._.mhex.to_dict()).segments)
+    strongest = max(by_score[0], by_score[-1], key=lambda label: abs(float(label)))
+    depths = [
+        palette[f"{'n' if float(strongest) < 0 else 'p'}{level}"]
+        for level in (deepest - 1, deepest, deepest + 1)
+        if 1 <= level <= 10
+    ]
+    assert colors[strongest] in depths, "as deep as on a page, but for two digits and spaCy's words"
     for label in labels:
         assert colors[label] in [palette[f"{'n' if float(label) < 0 else 'p'}{level}"] for level in range(1, 11)]
+
+
+def test_the_eight_strongest_are_shown_by_default(nlp, explainer):
+    doc, of_all = MhexComponent(nlp, explainer)(nlp.make_doc(TEXTS[2])), nlp(TEXTS[2])
+    sizes = sorted((abs(token._.mhex) for token in of_all), reverse=True)
+    assert len(doc.spans["mhex"]) == 8 < len(of_all.spans["mhex"])
+    assert min(abs(span._.mhex) for span in doc.spans["mhex"]) == pytest.approx(sizes[7])
+    assert [token._.mhex for token in doc] == pytest.approx([token._.mhex for token in of_all])
 
 
 def test_to_doc(nlp, explainer):
