@@ -54,7 +54,7 @@ def write_report(
     column and word), which words pushed to each mistake, and which push where labels do not follow. It ranks the words
     that drive each class, tells what changed against another run, and lists the texts, to be filtered and sorted. Every
     text stands once, on a page of those with its label and prediction. Nothing is loaded from elsewhere, and without
-    scripts everything but filters and sorting is there. Memory does not grow with the texts.
+    scripts everything but filters and sorting is there. Words are counted in tables of bounded size.
     (Long because of its many arguments.)
 
     Args:
