@@ -27,9 +27,9 @@ def table(report: Mapping[str, Any]) -> list[str]:
     """The page's part, by group, of what is measured so far."""
     settings, groups = report["settings"], report["groups"]
     lines = [
-        f"{report['machine']}; networks of {settings['seeds']} seeds, fits of {settings['fitted_on']:,} images x 8 "
-        f"masks without labels, maps of {settings['images']} test images; made by `studies/images`. Means over seeds, "
-        "with the lowest and the highest seed in brackets. Methods but MHEX get the one scale that suits their paired "
+        f"{report['machine']}; networks of up to {settings['seeds']} seeds, fits of {settings['fitted_on']:,} images x "
+        f"8 masks without labels, maps of {settings['images']} test images; made by `studies/images`. Means over seeds "
+        "with the lowest and the highest in brackets. Methods but MHEX get the one scale that suits their paired "
         "skill best.",
     ]
     parts = {"planted": _planted, "pneumonia": _pneumonia, "real": _real, "accuracy": _accuracy, "cost": _cost}
@@ -141,7 +141,8 @@ def _comparisons(units: Units, shown: Mapping[str, str]) -> Iterator[str]:
 
 def _by_kind(units: Units) -> list[tuple[str, list[Any]]]:
     kinds = dict.fromkeys(key.split("/")[0] for key in units)
-    return [(kind, [unit for key, unit in units.items() if key.split("/")[0] == kind]) for kind in kinds]
+    of_kind = {kind: [unit for key, unit in units.items() if key.split("/")[0] == kind] for kind in kinds}
+    return [(f"{kind}, {len(some)} seed{'s' * (len(some) > 1)}", some) for kind, some in of_kind.items()]
 
 
 def _method(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
