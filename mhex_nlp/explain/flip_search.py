@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     gap: float  # at most 0 where it turned
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The smallest set that turned the prediction, and the logits (C,) that it led to; None where there was none."""
 
     words: Chosen | None
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 def search_flip(
     worth: Array, start: float, passes: int, judge: Callable[[Array], Answer]
-) -> Generator[Chosen, Array, Found]:
+) -> Generator[Chosen, Array, SearchResult]:
     """Yields sets of words and takes the logits (C,) that each leads to.
 
     Args:
@@ -56,7 +56,7 @@ def search_flip(
         prefixes.take(count, answer)
         best = (answer.gap, logits) if answer.turned else best
     if prefixes.high is None:
-        return Found(None, None, passes)
+        return SearchResult(None, None, passes)
     kept = [int(word) for word in order[: prefixes.high]]
     # the set without its last word, where that was asked about, did not turn; what is worth least is doubted first
     doubtful = kept[-2::-1] if prefixes.low == prefixes.high - 1 else kept[::-1]
@@ -74,7 +74,7 @@ def search_flip(
             group = group[: len(group) // 2]
         else:
             doubtful, group = doubtful[1:], []
-    return Found(_chosen(np.array(kept), len(worth)), best[1], passes)
+    return SearchResult(_chosen(np.array(kept), len(worth)), best[1], passes)
 
 
 class _Prefixes:

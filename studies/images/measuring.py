@@ -74,10 +74,10 @@ class Fitted:
         asked = {(int(one), None if foils is None else int(foils[row])) for row, one in enumerate(targets)}
         for target, foil in asked:
             rows = np.flatnonzero((targets == target) & (True if foil is None else foils == foil))
-            found = self.explainer([data.pixels[row] for row in rows], target=target, foil=foil)
+            explanations = self.explainer([data.pixels[row] for row in rows], target=target, foil=foil)
             if not maps.size:
-                maps = np.zeros((len(data), *found[0].map.shape))
-            maps[rows] = [one.map for one in found]
+                maps = np.zeros((len(data), *explanations[0].map.shape))
+            maps[rows] = [one.map for one in explanations]
         return maps
 
 

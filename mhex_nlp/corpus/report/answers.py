@@ -91,18 +91,18 @@ def find_faults(
     """
     z = NormalDist().inv_cdf(1 - _CHANCE / 2 / max(tested, 1))
     usual = rates["rate"] or 0.0
-    found = [*_spurious(spurious, z), *_topics(topics, z, {entry["word"] for entry in spurious[:1]})]
+    findings = [*_spurious(spurious, z), *_topics(topics, z, {entry["word"] for entry in spurious[:1]})]
     places = [{"kind": "label", **row} for row in rates["labels"]]
     places += [{"kind": "length", **row} for row in rates["lengths"]]
     places += [{"kind": "crossed", **row} for row in rates["crossed"]]
-    found += _worst(places, usual, z)[:1]
+    findings += _worst(places, usual, z)[:1]
     for column, of_column in enumerate(rates["slices"]):
         rows = [{"kind": "slice", "column": column, "row": row, **of} for row, of in enumerate(of_column["rows"])]
-        found += _worst(rows, usual, z)[:1]
-    found.sort(key=lambda entry: -entry["excess"])
+        findings += _worst(rows, usual, z)[:1]
+    findings.sort(key=lambda entry: -entry["excess"])
     if rates["sure"]:
-        found.append({"kind": "sure", "texts": rates["sure"], "excess": 0.0})
-    return found[:FINDINGS]
+        findings.append({"kind": "sure", "texts": rates["sure"], "excess": 0.0})
+    return findings[:FINDINGS]
 
 
 def _worst(rows: Sequence[dict[str, Any]], usual: float, z: float) -> list[dict[str, Any]]:
@@ -120,9 +120,9 @@ def _topics(topics: Sequence[Mapping[str, Any]], z: float, known: set[str]) -> l
 
 
 def _spurious(spurious: Sequence[Mapping[str, Any]], z: float) -> list[dict[str, Any]]:
-    found = []
+    findings = []
     for number, row in enumerate(spurious):
         excess = (row["expected"] - wilson(row["gold"] * row["texts"], row["texts"], z)[1]) * row["texts"]
         if excess > _LEAST:
-            found.append({**row, "kind": "spurious", "row": number, "excess": excess})
-    return found[:_OF_A_KIND]
+            findings.append({**row, "kind": "spurious", "row": number, "excess": excess})
+    return findings[:_OF_A_KIND]

@@ -40,19 +40,19 @@ class OtherRun:
             self.model = self.model or other.to_dict()["model"]
             self._waiting[other.id] = (self._read, other)
             self._read += 1
-        place, found = self._waiting.pop(explanation.id, (0, None))
-        if found is None:
+        place, earlier = self._waiting.pop(explanation.id, (0, None))
+        if earlier is None:
             self.missing += 1
             return None
-        if (found.text, found.text_pair) != (explanation.text, explanation.text_pair):
+        if (earlier.text, earlier.text_pair) != (explanation.text, explanation.text_pair):
             raise ValueError(
-                f"against must hold explanations of the same texts, got another text for the id {found.id!r:.80}."
+                f"against must hold explanations of the same texts, got another text for the id {earlier.id!r:.80}."
             )
         self.matched += 1
         # Those that were passed long ago have no text in this run.
         for id_ in [i for i, (at, _) in self._waiting.items() if at < place - self._ahead]:
             del self._waiting[id_]
-        return found
+        return earlier
 
     @property
     def alone(self) -> int:

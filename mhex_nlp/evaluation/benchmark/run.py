@@ -116,14 +116,14 @@ def _methods(
     budgets: Mapping[str, int],
 ) -> list[AttributionMethod]:
     """Those named, then the caller's own; ValueError where two have one name."""
-    own = [name for name in names if isinstance(name, AttributionMethod)]
-    taken = [method.name for method in own]
+    made_by_caller = [name for name in names if isinstance(name, AttributionMethod)]
+    taken = [method.name for method in made_by_caller]
     if twice := [name for name in taken if name in METHODS or taken.count(name) > 1]:
         raise ValueError(f"methods must have names of their own, got {twice[0]!r} for one of yours.")
-    if own and len(own) == len(names):
-        return own
+    if made_by_caller and len(made_by_caller) == len(names):
+        return made_by_caller
     rest = names if isinstance(names, str) else [name for name in names if isinstance(name, str)]
-    return [*available_methods(values, explainer, rest, seed, notes=notes, **budgets), *own]
+    return [*available_methods(values, explainer, rest, seed, notes=notes, **budgets), *made_by_caller]
 
 
 def _check_texts(texts: Iterable[str], text_pairs: Iterable[str] | None) -> tuple[list[str], list[str] | None]:
