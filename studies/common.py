@@ -27,9 +27,9 @@ from transformers.utils import logging
 
 from mhex_nlp import mhex_param_groups
 from mhex_nlp.cli.demo.encoder import minilm_path
-from mhex_nlp.corpus.atomic_files import durable
 from mhex_nlp.evaluation.metrics.arrays import as_scores
 from mhex_nlp.explain.bootstrap import bootstrap, percentile_interval
+from mhex_nlp.inputs.atomic_files import durable
 
 MINILM = "all-MiniLM-L6-v2"
 SENTIMENT = ["negative", "positive"]

@@ -24,6 +24,7 @@ import numpy as np
 
 from mhex_nlp.evaluation.model_values import TextValues
 from mhex_nlp.explain.flip_search import Answer, search_flip
+from mhex_nlp.inputs.atomic_files import durable
 from mhex_nlp.models.weights_hash import model_hash
 
 from . import common
@@ -179,9 +180,8 @@ class Study:
         if start == end:
             return False
         rows += self.methods[name](start, end)
-        partial_file = self._path(name).with_suffix(".partial")
-        partial_file.write_text(json.dumps(rows), "utf-8")
-        partial_file.replace(self._path(name))
+        with durable(self._path(name)) as file:
+            file.write(json.dumps(rows).encode())
         return True
 
 

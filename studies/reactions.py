@@ -35,12 +35,12 @@ from mhex_nlp import (
     fit_equivalent_matrices,
     get_mhex_model,
 )
-from mhex_nlp.corpus.atomic_files import durable
 from mhex_nlp.evaluation.benchmark.methods import available_methods
 from mhex_nlp.evaluation.benchmark.peers import load_peer
 from mhex_nlp.evaluation.metrics.arrays import Bools, Floats
 from mhex_nlp.evaluation.metrics.plausibility import auprc
 from mhex_nlp.evaluation.model_values import ModelValues, TextValues
+from mhex_nlp.inputs.atomic_files import durable
 
 from .budget.decomposition import alti, decompx
 from .common import be_quiet, cell, grid, machine, make_parser, mean_interval, write_json, write_page

@@ -110,8 +110,8 @@ def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
 
 def _explain_files(args: argparse.Namespace) -> int:
     """Images by their file names: on the terminal, or as JSONL and a page each."""
-    from ..corpus.atomic_files import durable
     from ..corpus.jsonl import write_jsonl
+    from ..inputs.atomic_files import durable
     from ..inputs.images import load_image
     from ..render import image_page, image_terminal
     from .texts import check_formats, check_output

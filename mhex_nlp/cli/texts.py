@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ..corpus.atomic_files import durable
 from ..corpus.jsonl import AnyExplanation, write_jsonl
 from ..explain.positioned import render_any_page, render_any_terminal
+from ..inputs.atomic_files import durable
 from ..inputs.folders import check_replaced
 
 FORMATS = ("jsonl", "html")

@@ -13,8 +13,8 @@ from ..explain.explanation import Explanation
 from ..explain.images.explanation import ImageExplanation
 from ..explain.json_form import loads
 from ..explain.positioned import PositionedExplanation, read_any
+from ..inputs.atomic_files import content_hash, durable
 from ..inputs.folders import odd_kind
-from .atomic_files import content_hash, durable
 from .job.folder import ERRORS, MANIFEST, files_of_parts, read_manifest
 
 TextExplanation = Explanation | PositionedExplanation

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..explain.json_form import dumps, from_plain, to_plain
+from ..inputs.atomic_files import durable
 from ..inputs.folders import read_object
 from ..inputs.texts import warn
-from .atomic_files import durable
 from .job.folder import JUDGEMENT, read_manifest, settings_key
 
 if TYPE_CHECKING:

@@ -136,7 +136,7 @@ def judgement_of(
     """The figures of rows, one or several a text, whose features are scores; `fit` is the record to compare with."""
     identity = torch.eye(rows[0].values.shape[1] if rows else 1, dtype=torch.float64)
     errors, absolute = (
-        skill.errors(identity, rows, kind) for kind in (skill.paired_residuals, skill.absolute_residuals)
+        skill.errors(identity, rows, residuals) for residuals in (skill.paired_residuals, skill.absolute_residuals)
     )
     return kind(
         skill=skill.ratio(errors),

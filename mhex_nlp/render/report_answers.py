@@ -8,13 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
+from .controls import beginning_of
 from .importance import importance_figure
 from .summary import model_name, number_format, percent
 
 LENGTHS = ("1 to 5", "6 to 10", "11 to 20", "21 to 50", "51 to 100", "101 to 200", "201 to 500", "over 500")
-_LEAST = (1, 6, 11, 21, 51, 101, 201, 501)
+LENGTH_STEPS = (1, 6, 11, 21, 51, 101, 201, 501)  # the least words of each
 CERTAINTIES = ("below 50%", "50 to 60%", "60 to 70%", "70 to 80%", "80 to 90%", "90 to 95%", "95 to 99%", "99% and up")
-_FROM = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+CERTAINTY_STEPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+SURE = 0.9  # from this probability on a wrong prediction is a sure one
+OTHER = "other values"  # of a column, beyond those told apart
 _DIGIT = 1e-6  # the last that the list keeps of a probability
 
 Filter = dict[str, Any]
@@ -114,7 +117,7 @@ class AnswerView:
     def _finding(self, finding: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[str, Any]:
         kind, usual = finding["kind"], percent(finding.get("usual", rates["rate"]))
         if kind == "sure":
-            wanted = {"answer": "wrong", "from": 0.9}
+            wanted = {"answer": "wrong", "from": SURE}
             return {"kind": kind, "texts": finding["texts"], "examples": [], **self._link({"examples": []}, wanted)}
         if kind == "spurious":
             wanted = {"word": finding["word"], "answer": "wrong"}
@@ -206,7 +209,7 @@ class AnswerView:
             "listed": [
                 {
                     **entry,
-                    "text": " ".join(entry["text"][:400].split())[:160],
+                    "text": beginning_of(entry["text"][:400], 160),
                     "before_share": _chance(entry["before_probability"]),
                     "now_share": _chance(entry["now_probability"]),
                     "address": self.addresses[entry["place"][1]] + f"#t{entry['place'][0]}",
@@ -218,11 +221,12 @@ class AnswerView:
 
 def of_length(step: int) -> Filter:
     """The filter of the texts of one step of length."""
-    return {"least": _LEAST[step], "most": _LEAST[step + 1] - 1 if step + 1 < len(_LEAST) else None}
+    return {"least": LENGTH_STEPS[step], "most": LENGTH_STEPS[step + 1] - 1 if step + 1 < len(LENGTH_STEPS) else None}
 
 
 def _of_certainty(step: int) -> Filter:
-    return {"from": _FROM[step], "to": round(_FROM[step + 1] - _DIGIT, 6) if step + 1 < len(_FROM) else None}
+    following = CERTAINTY_STEPS[step + 1 : step + 2]
+    return {"from": CERTAINTY_STEPS[step], "to": round(following[0] - _DIGIT, 6) if following else None}
 
 
 def _chance(probability: float | None) -> str:
@@ -238,6 +242,6 @@ def slice_numbers(values: Iterable[str], rates: Mapping[str, Any]) -> list[int]:
     """The rows in which a text's values are shown, as the list refers to them."""
     numbers = []
     for value, column in zip(values, rates["slices"], strict=True):
-        shown = column["value_of"].get(value, column["value_of"].get("other values", "other values"))
+        shown = column["value_of"].get(value, column["value_of"].get(OTHER, OTHER))
         numbers.append(next(n for n, row in enumerate(column["rows"]) if row["value"] == shown))
     return numbers

@@ -20,8 +20,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer, fit_equivalent_matrices
-from mhex_nlp.corpus.atomic_files import durable
 from mhex_nlp.evaluation.model_values import ModelValues, TextValues
+from mhex_nlp.inputs.atomic_files import durable
 
 from ..common import MINILM, fine_tune, write_json
 from . import data as corpus

@@ -17,9 +17,9 @@ from helpers.report_examples import LABELS, example
 from mhex_nlp import Explanation
 from mhex_nlp.corpus.report.aligned import as_value, slice_columns
 from mhex_nlp.corpus.report.answers import Answers
-from mhex_nlp.corpus.report.compare import OtherRun, word_sums
+from mhex_nlp.corpus.report.compare import OtherRun
 from mhex_nlp.corpus.report.counts import Gathering
-from mhex_nlp.corpus.report.seen import Bounded, SeenText, is_folded, wilson
+from mhex_nlp.corpus.report.seen import Bounded, SeenText, is_folded, sum_by_word, wilson, words_beside
 from mhex_nlp.corpus.report.slices import NONE, ErrorRates
 from mhex_nlp.corpus.report.words import WordEffects, shrinkage
 
@@ -170,4 +170,4 @@ def test_runs_that_lack_texts_are_matched_in_bounded_memory() -> None:
     other = OtherRun(iter([e for n, e in enumerate(made) if n % 3 or n > 390]), ahead=20)
     found = [other.find(e) is not None for n, e in enumerate(made) if n % 5]
     assert found == [bool(n % 3) or n > 390 for n in range(400) if n % 5]
-    assert word_sums(example("so So", scores={"so": 1.0, "So": 0.5})) == {"so": 1.5}
+    assert sum_by_word(words_beside(example("so So", scores={"so": 1.0, "So": 0.5}))) == {"so": 1.5}

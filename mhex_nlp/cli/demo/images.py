@@ -14,9 +14,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ...corpus.atomic_files import durable
 from ...corpus.jsonl import write_jsonl
 from ...corpus.report import write_image_report
+from ...inputs.atomic_files import durable
 from ...render import image_page, image_terminal
 from ..process import quiet_libraries
 from ..say import say

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...corpus.atomic_files import durable
+from ...inputs.atomic_files import durable
 from ...inputs.folders import check_folder, check_replaced
 from ..process import quiet_libraries
 from ..say import say

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ...corpus.atomic_files import durable
 from ...corpus.jsonl import write_jsonl
 from ...explain.positioned import PositionedExplanation
+from ...inputs.atomic_files import durable
 from ...render import render_positioned_page, render_positioned_terminal
 from ..process import quiet_libraries
 from ..say import say

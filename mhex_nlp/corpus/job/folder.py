@@ -12,8 +12,8 @@ from typing import Any
 import xxhash
 
 from ...explain.json_form import dumps
+from ...inputs.atomic_files import temporary_for
 from ...inputs.folders import check_plain, odd_kind, read_object
-from ..atomic_files import temporary_for
 
 SCHEMA = "mhex-highlights/1"
 MANIFEST, ERRORS, SUMMARY, SUMMARY_PAGE = "manifest.json", "errors.jsonl", "summary.json", "summary.html"

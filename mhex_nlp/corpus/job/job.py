@@ -19,8 +19,8 @@ from typing import Any
 
 from ..._version import __version__
 from ...explain.json_form import dumps
+from ...inputs.atomic_files import durable
 from ...models.weights_hash import model_hash
-from ..atomic_files import durable
 from ..judged import SampleJudgement, figures_of, kept_judgement, write_judgement
 from ..judging import Sample, judge_rows
 from ..readers.rows import Row, RowSource

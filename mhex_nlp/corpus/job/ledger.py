@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ...explain.json_form import dumps
+from ...inputs.atomic_files import content_hash, durable, sync_folder, temporary_for
 from ...inputs.folders import check_folder
-from ..atomic_files import content_hash, durable, sync_folder, temporary_for
 from ..summary import WORDS_OF_A_PART, CorpusSummary
 from . import folder as files
 from .folder import MANIFEST, SCHEMA, read_manifest

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ...explain.json_form import dumps
 from ...explain.positioned import render_any_page
-from ..atomic_files import content_hash, durable
+from ...inputs.atomic_files import content_hash, durable
 from ..columns import ColumnOptions, to_columns
 from ..explained_rows import ExplainedRow
 from ..readers.rows import Row

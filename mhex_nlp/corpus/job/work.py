@@ -18,10 +18,10 @@ import xxhash
 from ...explain.base import ExplainerBase
 from ...explain.json_form import dumps
 from ...explain.request import Request
+from ...inputs.atomic_files import content_hash, durable
 from ...inputs.encoding import TokenisedText
 from ...inputs.texts import warn
 from ...render import render_summary
-from ..atomic_files import content_hash, durable
 from ..columns import ColumnOptions
 from ..explained_rows import ExplainedRow, explain_rows, summary_labels, tokenise_rows
 from ..gold_tags import tagged_rows

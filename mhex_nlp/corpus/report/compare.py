@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...explain.explanation import Explanation
-from .seen import SeenText
+from .seen import SeenText, sum_by_word, words_beside
 from .words import WordEffects
 
 AHEAD = 1000  # explanations of the other run that wait for their text
@@ -79,7 +79,7 @@ class Changes:
         if text.gold is not None and text.predicted is not None:
             self.counts.update(labelled=1, right=not text.wrong, right_before=before.label == text.gold)
         if before.target.label == text.target:
-            sums = word_sums(before)
+            sums = sum_by_word(words_beside(before))
             self.effects.add(text.target, {word: s - sums[word] for word, s in text.words.items() if word in sums})
         if text.predicted is None or before.label is None or before.label == text.predicted:
             return
@@ -113,14 +113,3 @@ class Changes:
             "words": self.effects.report(labels),
             "listed": [entry for kind in _KINDS for entry in self.listed[kind]],
         }
-
-
-def word_sums(explanation: Explanation) -> dict[str, float]:
-    """The words of a text, case-folded, each with the sum of its scores; without those of a place explained."""
-    own = set() if explanation.place is None else set(explanation.place.tokens)
-    sums: dict[str, float] = {}
-    for word in explanation.words():
-        if not own & set(word.tokens):
-            name = word.text.casefold()
-            sums[name] = sums.get(name, 0.0) + word.score
-    return sums

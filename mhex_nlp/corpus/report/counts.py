@@ -9,7 +9,7 @@ from typing import Any
 from ...explain.explanation import Explanation
 from ...render.controls import beginning_of
 from ..summary import CorpusSummary
-from .seen import MOST, SeenText
+from .seen import MOST, SeenText, sum_by_word, words_beside
 
 STRONGEST = 8  # words of a text that the index can be filtered by
 LISTED = 20_000  # texts in the index's list: what a browser reads at once without a wait
@@ -54,8 +54,8 @@ class Gathering:
                     f"explanations must all be of one model, got the class {name!r} in {explanation.id!r}, where the "
                     f"first has {first}."
                 )
-        own = set() if explanation.place is None else set(explanation.place.tokens)
-        words = [(word.text, word.score, word.tokens) for word in explanation.words() if not own & set(word.tokens)]
+        beside_place = words_beside(explanation)
+        words = [(word.text, word.score, word.tokens) for word in beside_place]
         for name in (label, target):
             if name is not None and name not in self.summary.labels:
                 self.summary.labels = (*self.summary.labels, name)
@@ -69,9 +69,7 @@ class Gathering:
             truncated=explanation.truncated,
             windowed=explanation.windows > 1,
         )
-        sums: dict[str, float] = {}
-        for text, score, _ in words:
-            sums[text.casefold()] = sums.get(text.casefold(), 0.0) + score
+        sums = sum_by_word(beside_place)
         for word, score in sums.items():
             self._example(target, word, (score, number, page))
         if len(self.rows) < LISTED:

@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from ...inputs.atomic_files import durable, temporary_for
 from ...inputs.folders import check_folder, check_plain, odd_kind
-from ..atomic_files import durable, temporary_for
 
 INDEX = "index.html"
 _MARKER, _MARK = "mhex-report.txt", b"This folder is a report of mhex_nlp; a new report replaces it.\n"

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from ...explain.explanation import Explanation
+from ...explain.parts import Span
 
 K = TypeVar("K")
 
 MOST = 100_000  # rows of a table
 EXAMPLES = 4  # texts named beside a row
 STRONG = 0.5  # a word is strong whose score is that much of the largest of its text
-SURE = 0.9  # from this probability on a wrong prediction is a sure one
-_Z = 1.96
+Z = 1.96  # of 95 % intervals
 
 _SYMBOLS = ("Sm", "Sc", "Sk")  # not So: an emoji speaks
 
@@ -100,6 +102,21 @@ class Bounded(dict[K, list[Any]], Generic[K]):
         self.update(order[: self.most // 2])
 
 
+def words_beside(explanation: Explanation) -> list[Span]:
+    """The words of a text, without those of a place explained."""
+    of_place = set() if explanation.place is None else set(explanation.place.tokens)
+    return [word for word in explanation.words() if not of_place & set(word.tokens)]
+
+
+def sum_by_word(words: Iterable[Span]) -> dict[str, float]:
+    """The sum of the scores of each word, case-folded."""
+    sums: dict[str, float] = {}
+    for word in words:
+        name = word.text.casefold()
+        sums[name] = sums.get(name, 0.0) + word.score
+    return sums
+
+
 def is_folded(word: str) -> bool:
     """Whether a case-folded word is a function word, a single letter, or holds neither letter nor digit."""
     if word in _FUNCTION_WORDS or len(word) == 1 and word.isascii():
@@ -108,7 +125,7 @@ def is_folded(word: str) -> bool:
     return all(category[0] in "PZC" or category in _SYMBOLS for category in categories)
 
 
-def wilson(count: float, of: float, z: float = _Z) -> tuple[float, float]:
+def wilson(count: float, of: float, z: float = Z) -> tuple[float, float]:
     """The interval of a share, by Wilson's score (1927): 0 to 1 where nothing was counted."""
     if not of:
         return 0.0, 1.0

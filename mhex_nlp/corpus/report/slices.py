@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from operator import mul
 from typing import Any
 
-from .seen import EXAMPLES, SURE, Bounded, SeenText, is_folded, name_example, wilson
+from ...render.report_answers import CERTAINTY_STEPS, LENGTH_STEPS, OTHER, SURE
+from .seen import EXAMPLES, Bounded, SeenText, is_folded, name_example, wilson
 
-LENGTHS = (1, 6, 11, 21, 51, 101, 201, 501)  # the least words of each step
-CERTAINTIES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 VALUES, SHOWN, BINS = 1000, 30, 5  # of a column: those told apart, those shown, steps where they are many numbers
-OTHER, NONE = "other values", "no value"
+NONE = "no value"
 _TEXTS, _LABELLED, _WRONG, _SURE, _EXAMPLES = range(5)
 
 
@@ -62,7 +61,7 @@ class ErrorRates:
 
     def add(self, text: SeenText) -> None:
         """Counts one text."""
-        length = step_of(text.length, LENGTHS)
+        length = step_of(text.length, LENGTH_STEPS)
         _count(self.all, text)
         _count(self.lengths.setdefault(length, _zeros()), text)
         if text.gold is not None and text.predicted is not None:
@@ -70,7 +69,7 @@ class ErrorRates:
             _count(self.predicted.setdefault(text.predicted, _zeros()), text)
             _count(self.crossed.setdefault((text.gold, length), _zeros()), text)
         if text.probability is not None:
-            _count(self.certainties.setdefault(step_of(text.probability, CERTAINTIES), _zeros()), text)
+            _count(self.certainties.setdefault(step_of(text.probability, CERTAINTY_STEPS), _zeros()), text)
         for value, counts in zip(text.slices, self.values, strict=True):
             _count(counts.setdefault(value if value in counts or len(counts) < VALUES else OTHER, _zeros()), text)
 
@@ -123,8 +122,8 @@ def _number(value: str) -> float | None:
 
 def _binned(numbers: Mapping[str, float], counts: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     """Steps of about as many texts each, by their least and largest number."""
-    order, whole, passed = sorted(numbers, key=lambda value: numbers[value]), 0, 0
-    whole = sum(counts[value][_TEXTS] for value in order)
+    order = sorted(numbers, key=lambda value: numbers[value])
+    whole, passed = sum(counts[value][_TEXTS] for value in order), 0
     members: dict[int, list[str]] = {}
     for value in order:
         members.setdefault(passed * BINS // whole, []).append(value)
@@ -145,13 +144,13 @@ class WordErrors:
 
     def __init__(self) -> None:
         # behind the counts, how many labelled texts are of each length
-        self.table: Bounded[str] = Bounded(lambda: [*_zeros(), *[0] * len(LENGTHS)])
+        self.table: Bounded[str] = Bounded(lambda: [*_zeros(), *[0] * len(LENGTH_STEPS)])
 
     def add(self, text: SeenText) -> None:
         """Counts the words of a text with a label."""
         if text.wrong is None:
             return
-        length = len(_zeros()) + step_of(text.length, LENGTHS)
+        length = len(_zeros()) + step_of(text.length, LENGTH_STEPS)
         for word in text.words:
             if not is_folded(word):
                 row = self.table.row(word)
@@ -164,7 +163,7 @@ class WordErrors:
         `usual` is the error rate of texts that are as long (`ErrorRates.lengths`): where long texts fail, any word of
         theirs would stand out otherwise.
         """
-        rates = [0.0] * len(LENGTHS)
+        rates = [0.0] * len(LENGTH_STEPS)
         for step, row in lengths.items():
             rates[step] = row[_WRONG] / (row[_LABELLED] or 1)
         entries = []

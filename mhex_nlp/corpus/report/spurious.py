@@ -18,8 +18,8 @@ class Pushes:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
-        # texts, labelled, right (the label is the class), wrong (the prediction is not the label), evidence, examples
-        self.table: Bounded[tuple[str, str]] = Bounded(lambda: [0, 0, 0, 0, 0.0, []])
+        # labelled texts, right (the label is the class), wrong (the prediction is not the label), evidence, examples
+        self.table: Bounded[tuple[str, str]] = Bounded(lambda: [0, 0, 0, 0.0, []])
         self.labelled: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
 
@@ -31,19 +31,18 @@ class Pushes:
             right = text.gold == towards
             row = self.table.row((towards, word))
             row[0] += 1
-            row[1] += 1
-            row[2] += right
-            row[3] += text.wrong
-            row[4] += share
+            row[1] += right
+            row[2] += text.wrong
+            row[3] += share
             self.labelled[towards] += 1
             self.right[towards] += right
             if not right:
-                name_example(row[5], text)
+                name_example(row[4], text)
 
     def rightly(self, towards: str, word: str) -> tuple[int, int]:
         """In how many texts a strong word pushes towards a class rightly, and of how many."""
         row = self.table.get((towards, word))
-        return (0, 0) if row is None else (row[2], row[1])
+        return (0, 0) if row is None else (row[1], row[0])
 
     def report(self, error_rate: float, top: int = TOP) -> list[dict[str, Any]]:
         """Words by how far push and gold disagree, largest first.
@@ -56,12 +55,12 @@ class Pushes:
         entries = [
             self._entry(towards, word, row, error_rate)
             for (towards, word), row in self.table.items()
-            if row[1] >= fewest
+            if row[0] >= fewest
         ]
         return sorted(entries, key=lambda entry: (-entry["disagreement"], entry["word"], entry["towards"]))[:top]
 
     def _entry(self, towards: str, word: str, row: Sequence[Any], error_rate: float) -> dict[str, Any]:
-        _, labelled, right, wrong, shares, examples = row
+        labelled, right, wrong, shares, examples = row
         expected = self.right[towards] / self.labelled[towards]
         low, high = wilson(right, labelled)
         share = shares / labelled

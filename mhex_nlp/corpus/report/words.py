@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .seen import Bounded, is_folded
+from .seen import Bounded, Z, is_folded
 
 TOP = 20  # words that raise a class, or lower it; folded ones beside them
 _OWN = 4  # texts that the variance of all words counts for in that of one
-_Z = 1.96
 
 
 class WordEffects:
@@ -93,8 +92,8 @@ def _entry(word: str, row: Sequence[float], texts: int, within: float, k: float)
         "share": count / texts,
         "mean": mean,
         "effect": credibility * mean,
-        "low": credibility * (mean - _Z * error),
-        "high": credibility * (mean + _Z * error),
+        "low": credibility * (mean - Z * error),
+        "high": credibility * (mean + Z * error),
         "folded": is_folded(word),
     }
 

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from ..._version import __version__
+from ...inputs.atomic_files import durable
 from ...models.weights_hash import model_hash
 from ..metrics.arrays import Floats
 from ..model_values import ModelValues, TextValues
@@ -77,9 +78,8 @@ class KeptFigures:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(json.dumps(self.content), "utf-8")
-        partial.replace(self.path)
+        with durable(self.path) as file:
+            file.write(json.dumps(self.content).encode())
 
     def remove(self) -> None:
         """Takes the file away."""

@@ -198,19 +198,14 @@ class MhexImageExplainer:
         """
         request, masks = self.request(None, None, "target", False, False), as_integer(masks, "masks", at_least=2)
         perturbed, rows, images, start = self._perturbed(request), list[Rows](), iterate_images(images), 0
-        with torch.inference_mode():
-            while chunk := list(itertools.islice(images, self.batch_size)):
-                names = [str(start + number) for number in range(len(chunk))]
-                values = [
-                    self.inputs.pixel_values(load_image(one, window=self.window, id=name))
-                    for one, name in zip(chunk, names, strict=True)
-                ]
-                for group in same_shape_groups(values, self.batch_size):
-                    pixels = torch.stack([values[index] for index in group])
-                    maps = self._read(pixels, request, [names[index] for index in group])
+        while chunk := list(itertools.islice(images, self.batch_size)):
+            names = [str(start + number) for number in range(len(chunk))]
+            loaded = [load_image(one, window=self.window, id=name) for one, name in zip(chunk, names, strict=True)]
+            with torch.inference_mode():
+                for group, pixels, maps in self._batches(loaded, names, request):
                     numbers = [start + index for index in group]
                     rows += judged_rows(pixels, maps, perturbed, request, numbers, masks, seed)
-                start += len(chunk)
+            start += len(chunk)
         fit = request.fit if request.fit_holds else None
         return judgement_of(rows, masks, perturbed.removal, seed, fit, ImageJudgement)
 
@@ -275,16 +270,22 @@ class MhexImageExplainer:
             load_image(source, window=self.window, id=None if single else name)
             for source, name in zip(sources, ids, strict=True)
         ]
-        values = [self.inputs.pixel_values(image) for image in images]
         explanations: list[Any] = []
         with torch.inference_mode():
-            for group in same_shape_groups(values, self.batch_size):
-                chosen = [images[index] for index in group]
-                maps = self._read(torch.stack([values[index] for index in group]), request, [ids[i] for i in group])
-                grid = maps.grid
+            for group, _, maps in self._batches(images, ids, request):
+                chosen, grid = [images[index] for index in group], maps.grid
                 places = [self.inputs.geometry(image, grid.rows, grid.cols, grid.patch) for image in chosen]
                 explanations += assemble(chosen, [ids[index] for index in group], places, maps, request)
         return explanations
+
+    def _batches(
+        self, images: Sequence[LoadedImage], ids: Sequence[str], request: ImageRequest
+    ) -> Iterator[tuple[list[int], Tensor, Maps]]:
+        """Images of one size together: their indices, pixel values and maps."""
+        values = [self.inputs.pixel_values(image) for image in images]
+        for group in same_shape_groups(values, self.batch_size):
+            pixels = torch.stack([values[index] for index in group])
+            yield group, pixels, self._read(pixels, request, [ids[index] for index in group])
 
     def _read(self, pixels: Tensor, request: ImageRequest, names: Sequence[str]) -> Maps:
         """The maps of one batch (B, channels, H, W)."""
