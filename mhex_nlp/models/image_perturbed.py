@@ -129,7 +129,8 @@ class PerturbedImages:
             if isinstance(self.model, MhexMixin):
                 inputs["output_head_logits"] = False
             self.rows += len(chosen)
-            logits.append(logits_of(run_in_eval_mode(self.model, inputs)).cpu())
+            with torch.inference_mode():  # a graph that callers forgot would keep the states of all subsets
+                logits.append(logits_of(run_in_eval_mode(self.model, inputs)).cpu())
         answers = check_finite_logits(torch.cat(logits))
         return list(answers.split([len(subsets) for subsets in kept]))
 

@@ -205,6 +205,15 @@ def test_removal(family, removal):
         assert torch.allclose(first[1], changed[1], atol=1e-5) and torch.allclose(first[2], second[1], atol=1e-5)
 
 
+def test_answers_keep_no_graph():
+    """Callers keep hundreds of answers: with their graphs, the states of all subsets would stay in memory."""
+    perturbed = PerturbedImages(image_model("vit"), "mean", None, batch_size=2)
+    pixels = torch.randn(1, 3, 64, 64)
+    grid = perturbed.grid_of(pixels)
+    (answers,) = perturbed.kept_logits(pixels, [torch.ones(2, grid.cells, dtype=torch.bool)], grid)
+    assert not answers.requires_grad
+
+
 def test_a_removal_that_the_family_cannot_do():
     with pytest.raises(ValueError, match="removal='attention' drops patches, which the family 'resnet' cannot do"):
         choose_image_removal("attention", image_model("resnet"))
