@@ -20,7 +20,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex export`."""
     add = parser.add_argument
-    add("--model", required=True, help="folder or hub name of a classifier that was fitted, or whose heads were trained")
+    add("--model", required=True, help="folder or hub name of a fitted classifier, or one with trained heads")
     add("--output", type=Path, required=True, help="folder for the graph, its tokenizer and its record")
     add("--format", default="onnx", choices=["onnx", "pt2"], help="(default: %(default)s)")
     add("--opset", type=int, help="version of the ONNX standard, 18 or later (default: 20)")
