@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
-from . import evaluate, finetune, fit, highlight, report
+from . import evaluate, export, finetune, fit, highlight, report
 from .demo import command as demo_verb
 from .process import process_kept
 from .say import say
@@ -22,6 +22,7 @@ VERBS: dict[str, Any] = {
     "highlight": highlight,
     "report": report,
     "evaluate": evaluate,
+    "export": export,
 }
 
 

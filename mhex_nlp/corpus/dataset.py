@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
-from ..explain.base import ExplainerBase
 from ..explain.request import Budget, Request
 from ..explain.targets import ClassName
+from ..explain.text_explainer import TextExplainer
 from ..inputs.checks import as_integer
 from ..inputs.texts import first_split, warn
 from ..render.judged import describe_judgement
@@ -151,7 +151,7 @@ def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any,
     if not isinstance(dataset, Dataset | IterableDataset):
         advice = f"; pass one of its splits, such as {split}" if (split := first_split(dataset)) else ""
         raise TypeError(f"dataset must be a datasets.Dataset or IterableDataset, got {type(dataset).__name__}{advice}.")
-    if not isinstance(explainer, ExplainerBase | MhexImageExplainer):
+    if not isinstance(explainer, TextExplainer | MhexImageExplainer):
         raise TypeError(f"explainer must be a MhexExplainer or one of another task, got {type(explainer).__name__}.")
     if judge is not None:
         as_integer(judge, "judge", at_least=1)
@@ -164,7 +164,7 @@ def _check_arguments(dataset: Any, explainer: Any, batch_size: Any, errors: Any,
     return isinstance(explainer, MhexImageExplainer)
 
 
-def _check_pair(explainer: ExplainerBase[Any], text_pair_column: str | None) -> None:
+def _check_pair(explainer: TextExplainer[Any], text_pair_column: str | None) -> None:
     """ValueError for a task that needs a second text, or can have none."""
     if explainer.task == "question_answering" and text_pair_column is None:
         raise ValueError("text_pair_column must name the contexts, since text_column names the questions, got None.")
@@ -192,7 +192,7 @@ def _mapped(dataset: D, explain: _Explain | ExplainImages, how: Mapping[str, Any
 class _Explain:
     """Adds the columns to a chunk of the dataset."""
 
-    explainer: ExplainerBase[Any]
+    explainer: TextExplainer[Any]
     request: Request
     columns: RowColumns
     options: ColumnOptions

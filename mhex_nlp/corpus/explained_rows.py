@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..explain.assemble import align_item, assemble
-from ..explain.base import ExplainerBase
+from ..explain.classifier import ClassifierExplainer
 from ..explain.entities import MhexEntityExplainer
-from ..explain.explainer import MhexExplainer
 from ..explain.explanation import Explanation, Place
 from ..explain.notes import notes_of
 from ..explain.place_explainer import PlaceExplainer
@@ -22,6 +21,7 @@ from ..explain.place_reader import TextPlaces
 from ..explain.positioned import PositionedExplanation
 from ..explain.request import Request
 from ..explain.scores import Scores
+from ..explain.text_explainer import TextExplainer
 from ..inputs.alignment import AlignedToken
 from ..inputs.encoding import TokenisedText
 from ..inputs.segmentation import TokenGroup, group_tokens
@@ -116,7 +116,7 @@ def _row(numbers: Scores, row: int) -> Scores:
     return Scores(**values)
 
 
-def tokenise_rows(explainer: ExplainerBase[Any], rows: Sequence[Row]) -> list[TokenisedText | str]:
+def tokenise_rows(explainer: TextExplainer[Any], rows: Sequence[Row]) -> list[TokenisedText | str]:
     """Texts tokenised; for one that has a problem, or that cannot be tokenised, the reason."""
     paired = any(row.text_pair is not None for row in rows)
     items: list[TokenisedText | str] = [row.problem or "" for row in rows]
@@ -132,7 +132,7 @@ def tokenise_rows(explainer: ExplainerBase[Any], rows: Sequence[Row]) -> list[To
 
 
 def explain_rows(
-    explainer: ExplainerBase[Any], request: Request, items: Sequence[TokenisedText | str]
+    explainer: TextExplainer[Any], request: Request, items: Sequence[TokenisedText | str]
 ) -> list[ExplainedRow | str]:
     """The items explained, in their order, in batches of like length; reasons stay where they are.
 
@@ -146,7 +146,7 @@ def explain_rows(
         for index, placed in together_or_alone(partial(_places, explainer, request, texts), list(texts), rows):
             rows[index] = _explained_places(placed, request)
         return rows
-    assert isinstance(explainer, MhexExplainer)
+    assert isinstance(explainer, ClassifierExplainer)
 
     def attribute(indices: Sequence[int]) -> list[tuple[list[int], Scores]]:
         batches = explainer.attribute([texts[index] for index in indices], request)
@@ -163,11 +163,11 @@ def explain_rows(
 
 def check_flip(flip: bool, explainer: Any) -> None:
     """ValueError for flip sets of what is no prediction of a whole text."""
-    if flip and not isinstance(explainer, MhexExplainer):
+    if flip and not isinstance(explainer, ClassifierExplainer):
         raise ValueError(f"flip is for classifiers of whole texts, got a {type(explainer).__name__}.")
 
 
-def summary_labels(explainer: ExplainerBase[Any]) -> tuple[str, ...]:
+def summary_labels(explainer: TextExplainer[Any]) -> tuple[str, ...]:
     """What texts are counted under: the model's classes, or the types of its entities."""
     return explainer.tags.types if isinstance(explainer, MhexEntityExplainer) else explainer.classes.labels
 

@@ -6,20 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 from .._version import __version__
-from ..explain.base import ExplainerBase
 from ..explain.request import Request
+from ..explain.text_explainer import TextExplainer
 from ..inputs.tokenizer import tokenizer_hash
-from ..models.weights_hash import model_hash
 
 
-def identity_of(explainer: ExplainerBase[Any], request: Request) -> dict[str, Any]:
+def identity_of(explainer: TextExplainer[Any], request: Request) -> dict[str, Any]:
     """By name, as JSON: the release, weights and tokenizer by their hashes, the explainer's settings, the request."""
     labels = request.table.labels
     return {
         "library": __version__,
         "model": request.model.name,
-        "weights": model_hash(explainer.model),
-        "dtype": str(explainer.model.dtype).removeprefix("torch."),
+        "weights": explainer.weights,
+        "dtype": explainer.dtype,
         "tokenizer": tokenizer_hash(explainer.tokenizer),
         "max_length": explainer.max_length,
         "stride": explainer.stride,

@@ -9,7 +9,7 @@ from typing import Any
 
 import xxhash
 
-from ..explain.base import ExplainerBase
+from ..explain.text_explainer import TextExplainer
 from ..inputs.texts import warn
 from .explained_rows import ExplainedEntities, explain_rows, tokenise_rows
 from .judged import SampleJudgement
@@ -45,7 +45,7 @@ class Sample:
 
 
 def judge_rows(
-    explainer: ExplainerBase[Any], rows: Sequence[Row], asked: int, seed: int, tied_to: Mapping[str, Any] | None = None
+    explainer: TextExplainer[Any], rows: Sequence[Row], asked: int, seed: int, tied_to: Mapping[str, Any] | None = None
 ) -> SampleJudgement | None:
     """What `explainer.judge` says of rows that were drawn; None, with a warning, where it can judge none of them.
 

@@ -259,7 +259,7 @@ class TextValues:
 
     def _to_probabilities(self, logits: Floats) -> Floats:
         self._check_probabilities()
-        rows = self.owner.classes.probabilities(torch.from_numpy(logits))
+        rows = self.owner.classes.probabilities(logits)
         return np.asarray(rows).reshape(logits.shape)
 
 

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 
 from ..inputs.batching import token_batches, usual_batch_tokens
 from ..inputs.encoding import TokenisedText, check_max_length, tokenise
 from ..inputs.segmentation import check_language
-from ..inputs.texts import SurrogateWarnings, check_pairs, check_texts, warn
 from ..inputs.tokenizer import check_tokenizer, load_tokenizer
 from ..inputs.windows import check_stride, tokenise_in_windows
 from ..models.batches import InputBatcher
@@ -23,6 +20,7 @@ from ..models.image_states import architecture_of, reads_images
 from ..models.loading import check_trained
 from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
+from ..models.weights_hash import model_hash
 from .evidence import EvidenceReader
 from .flips import check_flips
 from .parts import ModelRef
@@ -35,6 +33,7 @@ from .request import (
     choose_contrast,
 )
 from .targets import ClassName, ClassTable
+from .text_explainer import TextExplainer
 
 R = TypeVar("R")
 EXPLAINERS: dict[Task, str] = {
@@ -44,13 +43,11 @@ EXPLAINERS: dict[Task, str] = {
 }
 
 
-class ExplainerBase(ABC, Generic[R]):
+class ExplainerBase(TextExplainer[R]):
     """An explainer whose result for one text is an R; options and errors as `MhexExplainer` tells them."""
 
-    task: ClassVar[Task]
     auto_class: ClassVar[Any]  # loads the models that it explains
     usual_budget: ClassVar[int] = 0  # of a call that names none
-    columns: ClassVar[tuple[str, str]] = ("texts", "text_pairs")  # what sentences call the two halves of many texts
 
     def __init__(
         self,
@@ -136,17 +133,15 @@ class ExplainerBase(ABC, Generic[R]):
         """How scores are compared where no foil is given: "centred" or "none"."""
         return choose_contrast(self._contrast, self.classes, self.aggregation)
 
-    def _stream(self, rows: Iterator[dict[str, Any]], batch_size: int, request: Request) -> Iterator[R]:
-        start, surrogates = 0, SurrogateWarnings()
-        while chunk := list(itertools.islice(rows, batch_size)):
-            texts = check_texts((row["texts"] for row in chunk), self.columns[0], start=start, surrogates=surrogates)
-            halves = [row["text_pairs"] for row in chunk] if "text_pairs" in chunk[0] else None
-            pairs = check_pairs(texts, halves, self.columns[1], start=start, surrogates=surrogates)
-            surrogates.emit()
-            names = [str(row.get("ids", start + offset)) for offset, row in enumerate(chunk)]
-            items = self.tokenise(texts, pairs, name=self.columns[0], start=start)
-            yield from self._explain(items, names, request)
-            start += len(chunk)
+    @property
+    def weights(self) -> str:
+        """A hash of all that the model's answers and its heads rest on."""
+        return model_hash(self.model)
+
+    @property
+    def dtype(self) -> str:
+        """Of the model's weights, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
 
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
@@ -164,16 +159,6 @@ class ExplainerBase(ABC, Generic[R]):
         return tokenise_in_windows(
             self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, name=name, start=start
         )
-
-    @abstractmethod
-    def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[R]:
-        """The results of all items, in their order."""
-
-    def _warn_of_cuts(self, items: Sequence[TokenisedText], ids: Sequence[str]) -> None:
-        cut = [index for index, item in enumerate(items) if item.truncated]
-        if cut:
-            more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
-            warn(f"text {ids[cut[0]]}{more}: {items[cut[0]].cut_note()}")
 
     def _check_ready(self, aggregation: str, passes: int) -> None:
         """ValueError for heads that were never trained."""

@@ -130,11 +130,11 @@ def posterior_evidence(
         gradients, places: of each input, or None.
     """
     centred = request.table.exclusive and request.contrast != "none"
-    phi = evidence.per_depth.sum(2).double().numpy()  # (B, T, C)
+    phi = evidence.per_depth.sum(2).astype(np.float64)  # (B, T, C)
     scores, sureness, empty = np.zeros_like(phi), [], []
     prior = Prior.of(request.fit)
     for row, (kept, said, gradient, place) in enumerate(zip(pairs, logits, gradients, places, strict=True)):
-        start, whole = phi[row, positions[row]], evidence.logits[row].double().numpy()
+        start, whole = phi[row, positions[row]], evidence.logits[row].astype(np.float64)
         if centred:
             start, said, whole = (values - values.mean(-1, keepdims=True) for values in (start, said, whole))
         total, answers = whole - said[-1], said[: len(kept)] - said[len(kept) : -1]
@@ -152,12 +152,12 @@ def posterior_evidence(
             nothing = place.empty - place.empty.mean() if centred else place.empty
             missed = said[-1] - nothing - phi[row, place.positions].sum(0)
             scores[row, place.positions] = phi[row, place.positions] + missed / len(place.positions)
-    per_depth = torch.from_numpy(scores).float()[:, :, None]
+    per_depth = scores.astype(np.float32)[:, :, None]
     return replace(
         evidence,
         per_depth=per_depth,
         explained=evidence.logits,
-        empty=torch.from_numpy(np.stack(empty)),
+        empty=np.stack(empty),
         sureness=tuple(sureness),
     )
 

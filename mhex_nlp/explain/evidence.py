@@ -13,11 +13,12 @@ import torch
 from ..inputs.encoding import TokenisedText
 from ..models.batches import InputBatcher
 from ..models.eval_mode import run_in_eval_mode
+from ..models.heads.attribution import aggregate, depth_weights
 from ..models.perturbed import PerturbedModel
 from .budget import refine_evidence
 from .request import Request
 from .rounds import refine_in_rounds
-from .scores import Evidence, read_evidence
+from .scores import Evidence, checked_logits, fitted_evidence
 from .window_merger import WindowMerger
 
 
@@ -70,3 +71,18 @@ class EvidenceReader:
         """The model asked about texts with parts removed, in the way in which its fit removed them."""
         removal = "auto" if request.fit is None else str(request.fit["removal"])
         return PerturbedModel(self.model, self.tokenizer, removal, self.batch_tokens)
+
+
+def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
+    """What the output of a forward pass with attributions says of its texts.
+
+    Raises:
+        ValueError: logits that are not one a class, or not finite; names the text.
+    """
+    logits = checked_logits(items, output.logits.float().cpu().numpy(), request)
+    if request.fit is not None:
+        return fitted_evidence(items, output.fitted_attributions.cpu().numpy(), logits, request, request.fit)
+    per_depth = output.layer_attributions.cpu()
+    weights = depth_weights(request.aggregation, per_depth.shape[2], request.beta)
+    explained = aggregate(output.head_logits.cpu(), weights)
+    return Evidence((per_depth * weights.to(per_depth)[:, None]).numpy(), logits, explained.numpy())

@@ -130,7 +130,7 @@ def find_flips(
     Raises:
         ValueError: a target that is predicted already, which names the text, or logits that are not finite.
     """
-    phi, logits = evidence.per_depth.sum(2).double().numpy(), evidence.logits.double().numpy()  # (B, T, C), (B, C)
+    phi, logits = evidence.per_depth.sum(2).astype(np.float64), evidence.logits.astype(np.float64)  # (B, T, C), (B, C)
     texts = [_text(item, phi[row], logits[row], request, perturbed) for row, item in enumerate(items)]
     for text in texts:
         if target == text.predicted:

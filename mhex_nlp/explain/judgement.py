@@ -77,7 +77,7 @@ def judge(
         answers = perturbed.kept_logits(chunk, empty_last)
         for batch, part in evidence:
             fit_holds = fit_holds and bool(part.fit_holds)
-            scores = part.per_depth.sum(2)  # (B, T, C)
+            scores = torch.from_numpy(part.per_depth).sum(2)  # (B, T, C)
             for row, index in enumerate(batch):
                 target = int(part.logits[row].argmax())
                 rows.append(_rows(scores[row, positions[index]], answers[index], subsets[index], target, request))
@@ -108,7 +108,8 @@ def judge_places(
         outside = [part.removable_positions(request.causal) for part in parts]
         subsets = [random_subsets(len(others), masks, [seed, n]) for n, others in enumerate(outside)]
         answers = model.kept_logits(parts, [torch.cat([kept, torch.zeros_like(kept[:1])]) for kept in subsets])
-        scores, of_places = batch.evidence.per_depth.sum(2), batch.evidence.answers or ()
+        scores = torch.from_numpy(batch.evidence.per_depth).sum(2)
+        of_places = batch.evidence.answers or ()
         for row, (text, others) in enumerate(zip(texts, outside, strict=True)):
             if len(others) > 1:
                 target = of_places[row].predicted

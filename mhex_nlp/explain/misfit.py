@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
 
@@ -24,7 +23,7 @@ def is_empty_of_all(item: TokenisedText, causal: bool) -> bool:
     return not causal or len(item.content_positions(True)) == len(item.content_positions(False))
 
 
-def empty_answers(items: Sequence[TokenisedText], fit: Mapping[str, Any], causal: bool) -> Tensor | None:
+def empty_answers(items: Sequence[TokenisedText], fit: Mapping[str, Any], causal: bool) -> NDArray[np.float64] | None:
     """(B, C) float64: v(empty) of each input, NaN beyond the lengths that the fit knows; None where it knows none."""
     known = fit.get("empty")
     if known is None:
@@ -32,4 +31,4 @@ def empty_answers(items: Sequence[TokenisedText], fit: Mapping[str, Any], causal
     lengths, values = np.asarray(known["lengths"]), np.asarray(known["values"], dtype=np.float64)  # (R,), (R, C)
     sizes = [len(item.content_positions(causal)) if is_empty_of_all(item, causal) else -1 for item in items]
     columns = [np.interp(sizes, lengths, column, left=np.nan, right=np.nan) for column in values.T]
-    return torch.from_numpy(np.stack(columns, axis=1))
+    return np.stack(columns, axis=1)

@@ -182,4 +182,5 @@ def _of_part(choice: Choice, part: Part, reading: Reading, source: TokenisedText
         content = source.content_positions(False)  # what the fit never removed has no score
         per_depth = per_depth.repeat(1, 1, scores.shape[2], 1)
         per_depth[0, content] = mixed(scores[:, content], part.mix)
-    return Evidence(per_depth, logits, logits, answers=(choice.answer,))
+    said = logits.numpy()
+    return Evidence(per_depth.numpy(), said, said, answers=(choice.answer,))

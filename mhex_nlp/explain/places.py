@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -160,7 +161,7 @@ def rows_of(choice: Choice, item: TokenisedText) -> TokenisedText:
     parts = []
     for number, reads, mix in choice.parts:
         source = item.inputs[number]
-        positions = source.positions if isinstance(source, Window) else torch.arange(len(source))
+        positions = source.positions if isinstance(source, Window) else np.arange(len(source))
         of_input = {name: getattr(source, name) for name in ("encoding", "features", "truncated")}
         parts.append(PlacedPart(**common, **of_input, positions=positions, reads=reads, mix=mix))
     if not item.windows:

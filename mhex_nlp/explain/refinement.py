@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.removal import random_subsets
+from ..inputs.subsets import drawn_subsets
 
 Array = NDArray[np.float64]
 STEP_PASSES = 3  # of a step of integrated gradients: a forward pass, and a backward pass at twice its price
@@ -160,9 +160,9 @@ def chosen_pairs(tokens: int, pairs: int, seed: int) -> NDArray[np.bool_]:
         numbers = np.arange(1, 2 ** (tokens - 1))
         return (numbers[:, None] >> np.arange(tokens) & 1).astype(bool)
     count = max(CANDIDATES, 4 * pairs)
-    drawn = random_subsets(tokens, 2 * count, [seed, tokens])[:count].numpy()
+    drawn = drawn_subsets(tokens, 2 * count, [seed, tokens])[:count]
     drawn = np.unique(np.where(drawn[:, -1:], ~drawn, drawn), axis=0)  # one of each pair, each pair once
-    return drawn[informative(drawn * 2.0 - 1, pairs)]
+    return drawn[informative((drawn * 2.0 - 1).astype(np.float64), pairs)]
 
 
 def informative(x: Array, pairs: int) -> list[int]:

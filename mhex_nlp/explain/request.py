@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from ..inputs.checks import as_integer
 from ..models.config import AGGREGATIONS
-from ..models.fit_weights import has_weights_of
-from ..models.heads.readout import FittedReadout
 from .parts import ModelRef
 from .targets import ClassName, ClassTable
 
@@ -55,6 +53,14 @@ class TextCallOptions(CallOptions, total=False):
     flip: bool
 
 
+class Fitted(Protocol):
+    """Fitted matrices, of torch or in an exported graph."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Of their fit: it says how good they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What one call asks for, checked: classes by id, the contrast and the aggregation by name."""
@@ -71,7 +77,7 @@ class Request:
     language: str | None
     model: ModelRef
     causal: bool  # a decoder: its last token, which it reads the label off, is never the text's own
-    readout: FittedReadout | None  # the fitted matrices, where they explain
+    readout: Any  # `Fitted`, or None: the fitted matrices, where they explain
     changed_weights: Literal["refuse", "note"] = "refuse"
     budget: int = 0  # further passes over each text, at the most
     tolerance: float | None = None  # of doubt in the ranking of the leading words; None: all of the budget is spent
@@ -96,6 +102,8 @@ class Request:
         Raises:
             ValueError: it is of others, and nobody said to go on.
         """
+        from ..models.fit_weights import has_weights_of  # torch: not where a graph explains
+
         same = None if self.fit is None else has_weights_of(model, self.fit)
         if same is False and self.changed_weights == "refuse":
             raise ValueError(
@@ -105,7 +113,7 @@ class Request:
         return same
 
 
-def choose_aggregation(name: str, model: Any, readout: FittedReadout | None) -> str:
+def choose_aggregation(name: str, model: Any, readout: Fitted | None) -> str:
     """ "fitted", "mean", "last" or "ema": `name`, or what "auto" is for a model with heads.
 
     Raises:

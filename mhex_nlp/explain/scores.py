@@ -6,18 +6,15 @@ Axes: B texts, T tokens, L depths, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import pad
 
 from ..inputs.encoding import TokenisedText
-from ..models.heads.attribution import aggregate, contrast, depth_weights
+from .contrast import contrast
 from .misfit import empty_answers
 from .parts import FlipSet
 from .refinement import Sureness
@@ -36,17 +33,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Per-token scores and logits of one batch, on the CPU.
+    """Per-token scores and logits of one batch.
 
     `per_depth` (B, T, L, C) float32 are scores by depth, zero where a token has none; `logits` (B, C) float32 the
     model's; `explained` (B, C) the logits that the scores explain; `empty` (B, C) float64 those of the empty text, NaN
     where they are not known; `sureness` how sure refined scores of each text are.
     """
 
-    per_depth: Tensor
-    logits: Tensor
-    explained: Tensor
-    empty: Tensor | None = None
+    per_depth: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    explained: NDArray[np.float32]
+    empty: NDArray[np.float64] | None = None
     sureness: tuple[tuple[Sureness, ...], ...] | None = None
     fit_holds: bool | None = None  # the fit is of the model's weights; None: nobody knows, or there is none
     settled: tuple[bool, ...] | None = None  # of a budget that is spent as needed: whether the leading words are
@@ -54,7 +51,7 @@ class Evidence:
 
     def select(self, rows: Sequence[int]) -> Evidence:
         """That of some texts of the batch."""
-        index = torch.tensor(rows, dtype=torch.long)
+        index = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
             per_depth=self.per_depth[index],
@@ -70,13 +67,13 @@ class Evidence:
 def stack(parts: Sequence[Evidence]) -> Evidence:
     """Those of several batches, of one kind, as one batch, padded to the longest text."""
     size = max(part.per_depth.shape[1] for part in parts)
-    padded = [pad(part.per_depth, (0, 0, 0, 0, 0, size - part.per_depth.shape[1])) for part in parts]
+    padded = [np.pad(part.per_depth, ((0, 0), (0, size - part.per_depth.shape[1]), (0, 0), (0, 0))) for part in parts]
     empty = [part.empty for part in parts if part.empty is not None]
     return Evidence(
-        torch.cat(padded),
-        torch.cat([part.logits for part in parts]),
-        torch.cat([part.explained for part in parts]),
-        torch.cat(empty) if empty else None,
+        np.concatenate(padded),
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.explained for part in parts]),
+        np.concatenate(empty) if empty else None,
         None if parts[0].sureness is None else tuple(row for part in parts for row in part.sureness or ()),
         parts[0].fit_holds,
         None if parts[0].settled is None else tuple(row for part in parts for row in part.settled or ()),
@@ -101,8 +98,8 @@ class Scores:
     sums: NDArray[np.float64]
     bases: NDArray[np.float64]
     targets: list[int]
-    logits: Tensor
-    explained: Tensor
+    logits: NDArray[np.float32]
+    explained: NDArray[np.float32]
     misfits: NDArray[np.float64]
     covariances: list[NDArray[np.float64]] | None = None
     fit_holds: bool | None = None
@@ -113,32 +110,38 @@ class Scores:
     flips: list[tuple[FlipSet, ...]] | None = None  # of each text, where they were asked for
 
 
-def read_evidence(items: Sequence[TokenisedText], output: Any, request: Request) -> Evidence:
-    """What the output of a forward pass with attributions says of its texts.
+def checked_logits(
+    items: Sequence[TokenisedText], logits: NDArray[np.float32], request: Request
+) -> NDArray[np.float32]:
+    """The (B, C) logits of a batch.
 
     Raises:
         ValueError: logits that are not one a class, or not finite; names the text.
     """
-    logits = output.logits.float().cpu()  # (B, C)
     if logits.shape[1] != len(request.table):
         raise ValueError(
             f"model.config.id2label must name the {logits.shape[1]} classes of the model, got {len(request.table)}."
         )
-    for item, finite in zip(items, logits.isfinite().all(1).tolist(), strict=True):
+    finite_rows: Any = np.isfinite(logits).all(axis=1).tolist()
+    for item, finite in zip(items, finite_rows, strict=True):
         if not finite:
             raise ValueError(f"the model's logits are not finite, so nothing can be explained: {item.name}.")
-    if request.fit is None:
-        per_depth = output.layer_attributions.cpu()
-        weights = depth_weights(request.aggregation, per_depth.shape[2], request.beta)
-        explained = aggregate(output.head_logits.cpu(), weights)
-        return Evidence(per_depth * weights.to(per_depth)[:, None], logits, explained)
-    per_depth = output.fitted_attributions.cpu()
-    content = torch.zeros(per_depth.shape[:2], dtype=torch.bool)
-    positions = [(row, token) for row, item in enumerate(items) for token in item.content_positions(request.causal)]
-    content[tuple(torch.tensor(positions, dtype=torch.long).view(-1, 2).T)] = True
-    # tokens that the fit never removed have no score; padding has none either
-    empty = empty_answers(items, request.fit, request.causal)
-    return Evidence(torch.where(content[..., None, None], per_depth, 0.0), logits, logits, empty)
+    return logits
+
+
+def fitted_evidence(
+    items: Sequence[TokenisedText],
+    per_depth: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    request: Request,
+    fit: Mapping[str, Any],
+) -> Evidence:
+    """What fitted matrices say: (B, T, L, C) of all tokens, of which those that the fit never removed have no score."""
+    content = np.zeros(per_depth.shape[:2], dtype=bool)
+    for row, item in enumerate(items):
+        content[row, item.content_positions(request.causal)] = True
+    scores = np.where(content[..., None, None], per_depth, np.float32(0))
+    return Evidence(scores, logits, logits, empty_answers(items, fit, request.causal))
 
 
 def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Scores:
@@ -150,37 +153,37 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
     table, kind = request.table, request.contrast
     targets, foils = _compared(evidence, names, request)  # (B,)
     phi = evidence.per_depth.sum(2)  # (B, T, C)
-    for name, finite in zip(names, phi.isfinite().flatten(1).all(1).tolist(), strict=True):
+    for name, finite in zip(names, np.isfinite(phi).reshape(len(phi), -1).all(1).tolist(), strict=True):
         if not finite:
             raise ValueError(f"the scores are not finite, so nothing can be explained: {name}.")
     scores = contrast(phi, targets, kind, foils)  # (B, T)
-    sums = scores.double().sum(1)
+    sums = scores.astype(np.float64).sum(1)
     class_scores = layer_scores = None
     if request.all_classes:
-        by_class = [contrast(phi, torch.full_like(targets, c), kind, foils) for c in range(len(table))]
-        class_scores = torch.stack(by_class, dim=-1)  # (B, T, C)
+        by_class = [contrast(phi, np.full_like(targets, c), kind, foils) for c in range(len(table))]
+        class_scores = np.stack(by_class, axis=-1)  # (B, T, C)
     if request.layers:
         layer_scores = contrast(evidence.per_depth, targets, kind, foils)  # (B, T, L)
     rows = [
-        None if value is None else (value.clamp(min=0) if request.non_negative else value).numpy()
+        None if value is None else np.maximum(value, 0) if request.non_negative else value
         for value in (scores, class_scores, layer_scores)
     ]
     assert rows[0] is not None
-    explained = contrast(evidence.explained.double(), targets, kind, foils)  # (B,)
+    explained = contrast(evidence.explained.astype(np.float64), targets, kind, foils)  # (B,)
     bases = explained - sums
-    misfits = torch.full_like(bases, torch.nan)
+    misfits = np.full_like(bases, np.nan)
     if evidence.empty is not None:
         misfits = bases - contrast(evidence.empty, targets, kind, foils)
     return Scores(
         scores=rows[0],
         class_scores=rows[1],
         layer_scores=rows[2],
-        sums=sums.numpy(),
-        bases=bases.numpy(),
+        sums=sums,
+        bases=bases,
         targets=targets.tolist(),
         logits=evidence.logits,
         explained=evidence.explained,
-        misfits=misfits.numpy(),
+        misfits=misfits,
         covariances=_covariances(evidence, targets, foils, request),
         fit_holds=evidence.fit_holds,
         passes=_passes(evidence) if evidence.settled else None,
@@ -190,14 +193,16 @@ def attribute(evidence: Evidence, names: Sequence[str], request: Request) -> Sco
     )
 
 
-def _compared(evidence: Evidence, names: Sequence[str], request: Request) -> tuple[Tensor, Tensor | None]:
+def _compared(
+    evidence: Evidence, names: Sequence[str], request: Request
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     """The target, and where there is one the foil, of each row: (B,) int64."""
     if evidence.answers is not None:
-        targets = torch.tensor([answer.target for answer in evidence.answers], dtype=torch.long)
+        targets = np.array([answer.target for answer in evidence.answers], dtype=np.int64)
         foils = [answer.foil for answer in evidence.answers]
-        return targets, None if request.contrast != "foil" else torch.tensor(foils, dtype=torch.long)
+        return targets, None if request.contrast != "foil" else np.array(foils, dtype=np.int64)
     targets = request.table.targets(evidence.logits, request.target, request.foil, names)
-    return targets, None if request.foil is None else torch.full_like(targets, request.foil)
+    return targets, None if request.foil is None else np.full_like(targets, request.foil)
 
 
 def _passes(evidence: Evidence) -> list[int]:
@@ -206,7 +211,7 @@ def _passes(evidence: Evidence) -> list[int]:
 
 
 def _covariances(
-    evidence: Evidence, targets: Tensor, foils: Tensor | None, request: Request
+    evidence: Evidence, targets: NDArray[np.int64], foils: NDArray[np.int64] | None, request: Request
 ) -> list[NDArray[np.float64]] | None:
     if evidence.sureness is None:
         return None

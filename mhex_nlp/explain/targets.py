@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
-import torch
-from torch import Tensor
-from transformers import PretrainedConfig
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
 
 from ..inputs.checks import integer_or_none
-from ..models.tasks.sequence_classification import ProblemType, problem_type
+from ..models.problem_type import ProblemType, problem_type
 from .explanation import ClassRef, HeadsChoice, Prediction
 from .gold_labels import similar_classes
 
@@ -21,11 +21,14 @@ ClassName = str | SupportsIndex
 class ClassTable:
     """Class names of one model in id order, with the checks of what a caller asks for.
 
+    `config` is the model's, or what has its `id2label`, `problem_type` and `num_labels`; logits are arrays, or tensors
+    on the CPU.
+
     Raises:
         ValueError: no names for the classes 0, 1, 2, ..., or two classes of one name, which nobody could ask for.
     """
 
-    def __init__(self, config: PretrainedConfig) -> None:
+    def __init__(self, config: Any) -> None:
         self.labels = _labels(config.id2label)
         self.task: ProblemType = problem_type(config)
         if len(set(self.labels)) < len(self.labels):
@@ -83,13 +86,16 @@ class ClassTable:
             raise ValueError(f"foil must be another class than the target, got {self.labels[foil_id]!r} for both.")
         return target_id, foil_id
 
-    def targets(self, logits: Tensor, target: int | None, foil: int | None, names: Sequence[str]) -> Tensor:
+    def targets(
+        self, logits: ArrayLike, target: int | None, foil: int | None, names: Sequence[str]
+    ) -> NDArray[np.int64]:
         """The class each text is explained for, target or prediction: (B, C) logits to (B,) int64.
 
         Raises:
             ValueError: the foil is what the model predicts; names the text.
         """
-        targets = logits.argmax(-1) if target is None else torch.full((len(logits),), target)
+        predicted = np.asarray(logits).argmax(-1)
+        targets = predicted if target is None else np.full_like(predicted, target)
         for name, chosen in zip(names, targets.tolist(), strict=True):
             if chosen == foil:
                 raise ValueError(
@@ -99,43 +105,46 @@ class ClassTable:
         return targets
 
     def prediction(
-        self, logits: Tensor, predicted: int | None = None, chances: Sequence[float] | None = None
+        self, logits: ArrayLike, predicted: int | None = None, chances: Sequence[float] | None = None
     ) -> Prediction:
         """What the (C,) logits of one text predict: `predicted`, and with these `chances`, where they are known."""
-        batch = self.probabilities(logits[None])
+        values = np.asarray(logits)
+        batch = self.probabilities(values[None])
         if batch is None:
-            values = tuple(logits.tolist())
-            return Prediction(None, None, None, None, value=values[0] if len(values) == 1 else values)
+            outputs = tuple(values.tolist())
+            return Prediction(None, None, None, None, value=outputs[0] if len(outputs) == 1 else outputs)
         probabilities = batch[0] if chances is None else list(chances)
         by_label = dict(zip(self.labels, probabilities, strict=True))
         labels = self.labels_above_half(probabilities) if self.task == "multi_label_classification" else None
-        best = int(logits.argmax()) if predicted is None else predicted
+        best = int(values.argmax()) if predicted is None else predicted
         return Prediction(self.labels[best], best, probabilities[best], by_label, labels)
 
-    def probabilities(self, logits: Tensor) -> list[list[float]] | None:
+    def probabilities(self, logits: ArrayLike) -> list[list[float]] | None:
         """Every class's probability, of (B, C) logits, as `prediction` gives them; `None` for regression."""
         if self.task == "regression":
             return None
+        values = np.asarray(logits)
         multi = self.task == "multi_label_classification"
-        probabilities: list[list[float]] = (logits.sigmoid() if multi else logits.softmax(-1)).tolist()
+        probabilities: list[list[float]] = (expit(values) if multi else softmax(values, axis=-1)).tolist()
         return probabilities
 
-    def predicted_ids(self, logits: Tensor) -> list[list[int]]:
+    def predicted_ids(self, logits: ArrayLike) -> list[list[int]]:
         """The classes that (B, C) logits predict: of several labels all at 0.5 or above, else the most probable."""
-        above = (logits.sigmoid() >= 0.5) & (self.task == "multi_label_classification")
-        best = logits.argmax(-1).tolist()
-        return [row.nonzero().flatten().tolist() or [most] for row, most in zip(above, best, strict=True)]
+        values = np.asarray(logits)
+        above = (expit(values) >= 0.5) & (self.task == "multi_label_classification")
+        best: list[int] = values.argmax(-1).tolist()
+        return [row.nonzero()[0].tolist() or [most] for row, most in zip(above, best, strict=True)]
 
     def labels_above_half(self, probabilities: Sequence[float]) -> tuple[str, ...]:
         """The classes at 0.5 or above, of (C,) probabilities."""
         return tuple(label for label, chance in zip(self.labels, probabilities, strict=True) if chance >= 0.5)
 
-    def heads_choice(self, head_logits: Tensor, logits: Tensor) -> HeadsChoice | None:
+    def heads_choice(self, head_logits: ArrayLike, logits: ArrayLike) -> HeadsChoice | None:
         """The class the aggregated heads choose, (C,) each; `None` where classes do not exclude each other."""
         if not self.exclusive:
             return None
-        chosen = int(head_logits.argmax())
-        return HeadsChoice(self.labels[chosen], chosen, chosen == int(logits.argmax()))
+        chosen = int(np.asarray(head_logits).argmax())
+        return HeadsChoice(self.labels[chosen], chosen, chosen == int(np.asarray(logits).argmax()))
 
 
 def _labels(names: Any) -> tuple[str, ...]:

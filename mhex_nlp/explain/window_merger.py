@@ -57,9 +57,9 @@ def join_windows(parts: Evidence, item: TokenisedText) -> Evidence:
     return replace(
         parts,
         per_depth=per_depth[None],
-        logits=parts.logits.mean(0, keepdim=True),
-        explained=parts.explained.mean(0, keepdim=True),
-        empty=None if parts.empty is None else parts.empty.mean(0, keepdim=True),
+        logits=parts.logits.mean(0, keepdims=True),
+        explained=parts.explained.mean(0, keepdims=True),
+        empty=None if parts.empty is None else parts.empty.mean(0, keepdims=True),
         sureness=_placed(parts, item),
         settled=parts.settled and parts.settled[:1],
         answers=parts.answers and parts.answers[:1],

@@ -3,27 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding
-from torch import Tensor
 
 from .checks import as_integer
 from .texts import numbered
 from .tokenizer import private_copy
 
+Array = Callable[[Sequence[int]], Any]
+
+
+def tensor(values: Sequence[int]) -> Any:
+    """(T,) int64 of torch, which is imported here: texts for an exported graph are tokenised without it."""
+    import torch
+
+    return torch.tensor(values)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenisedText:
-    """One text ready for the model: `features` are the model's own inputs, (T,) int64 each."""
+    """One text ready for the model: `features` are the model's own inputs, (T,) int64 each, of torch or numpy."""
 
     text: str
     text_pair: str | None
     encoding: Encoding
-    features: Mapping[str, Tensor]
+    features: Mapping[str, Any]
     truncated: bool
     name: str = "text"  # what to call it in a sentence
     windows: tuple[Window, ...] = ()  # those it is read in, where it is longer than the model takes
@@ -92,7 +101,7 @@ class TokenisedText:
 class Window(TokenisedText):
     """A part of a longer text as an input of its own; `positions` (T,) int64 are its tokens' places in the whole."""
 
-    positions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    positions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def own_positions(self) -> list[int]:
         """As of a text, counted in this window."""
@@ -108,10 +117,12 @@ def tokenise(
     *,
     name: str = "text",
     start: int | None = 0,
+    array: Array = tensor,
 ) -> list[TokenisedText]:
     """Tokenises texts, or pairs of texts, cutting each at `max_length` tokens; keeps the inputs the model accepts.
 
-    `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
+    `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text; `array`
+    makes a feature of its numbers.
     """
     if max_length is not None and max_length < (least := least_length(tokenizer, pairs is not None)):
         halves = "two texts, one token each" if pairs is not None else "one token of a text"
@@ -129,7 +140,7 @@ def tokenise(
                 text=texts[index],
                 text_pair=None if pairs is None else pairs[index],
                 encoding=encoding,
-                features=features_of(batch, index, accepts),
+                features=features_of(batch, index, accepts, array),
                 truncated=bool(encoding.overflowing),
                 name=label,
             )
@@ -137,9 +148,9 @@ def tokenise(
     return result
 
 
-def features_of(batch: Mapping[str, Any], index: int, accepts: Collection[str]) -> dict[str, Tensor]:
+def features_of(batch: Mapping[str, Any], index: int, accepts: Collection[str], array: Array) -> dict[str, Any]:
     """The inputs of the model, (T,) int64 each, for text `index` of what a tokenizer returned."""
-    return {key: torch.tensor(batch[key][index]) for key in batch if key in accepts and key != "attention_mask"}
+    return {key: array(batch[key][index]) for key in batch if key in accepts and key != "attention_mask"}
 
 
 def positions_of(encoding: Encoding, sequence: int | None) -> list[int]:

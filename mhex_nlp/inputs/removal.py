@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from .subsets import drawn_subsets
 
 Removal = Literal["mask", "deletion", "attention"]
 REMOVALS: tuple[Removal, ...] = get_args(Removal)
@@ -84,14 +85,8 @@ def remove(
 
 
 def random_subsets(content: int, masks: int, seed: Sequence[int]) -> Tensor:
-    """(S, N) bool: random subsets with sizes drawn uniformly, each with its complement, and the whole set last."""
-    whole = np.ones((1, content), dtype=bool)
-    if content < 2:
-        return torch.from_numpy(whole)
-    kept, generator = np.zeros((masks // 2, content), dtype=bool), np.random.default_rng(seed)
-    for row in kept:
-        row[generator.permutation(content)[: generator.integers(1, content)]] = True
-    return torch.from_numpy(np.concatenate([kept, ~kept, whole]))
+    """(S, N) bool, as `drawn_subsets`."""
+    return torch.from_numpy(drawn_subsets(content, masks, seed))
 
 
 def _check(features: Mapping[str, Tensor], removed: Tensor, special: Tensor) -> None:

@@ -8,7 +8,6 @@ import hashlib
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 _FEW = 1000  # no vocabulary of words or characters that is larger can be made of special tokens alone
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
@@ -42,6 +41,8 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """The tokenizer of a folder or hub name; ValueError where no tokenizer files are there."""
+    from transformers import AutoTokenizer  # not for those who use a tokenizer without it
+
     problem = (
         f"{name} has no tokenizer files that can be read, such as tokenizer.json; save them there with "
         "tokenizer.save_pretrained, or give MhexExplainer the model and its tokenizer"

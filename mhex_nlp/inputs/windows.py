@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding
-from torch import Tensor
 
 from .checks import as_integer
-from .encoding import TokenisedText, Window, features_of, positions_of, tokenise
+from .encoding import Array, TokenisedText, Window, features_of, positions_of, tensor, tokenise
 from .tokenizer import private_copy
 
 
@@ -48,6 +49,7 @@ def tokenise_in_windows(
     *,
     name: str = "text",
     start: int | None = 0,
+    array: Array = tensor,
 ) -> list[TokenisedText]:
     """As `tokenise`, but a text of more than `max_length` tokens comes whole, with windows that share `stride` tokens.
 
@@ -61,14 +63,15 @@ def tokenise_in_windows(
                 f"stride must be less than {room} for pairs, the tokens of a half that fit in a window of {max_length} "
                 f"beside one of the other, got {stride}."
             )
-    whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start)
+    whole = tokenise(tokenizer, texts, pairs, None, accepts, name=name, start=start, array=array)
     cutter = private_copy(tokenizer)
     cutter.truncation_side = "right"  # windows are all of the text, whichever end the tokenizer would cut
-    return [item if len(item) <= max_length else _windowed(cutter, item, max_length, stride, accepts) for item in whole]
+    cut = partial(_windowed, cutter, max_length=max_length, stride=stride, accepts=accepts, array=array)
+    return [item if len(item) <= max_length else cut(item) for item in whole]
 
 
 def _windowed(
-    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: Collection[str]
+    tokenizer: Any, item: TokenisedText, max_length: int, stride: int, accepts: Collection[str], array: Array
 ) -> TokenisedText:
     halves = list(item.sources)
     counts = [item.encoding.sequence_ids.count(half) for half in range(len(halves))]
@@ -78,7 +81,7 @@ def _windowed(
         limit = max(1, min((max_length - special) // 2, max_length - special - stride - 1))
         ends = positions_of(item.encoding, 1 - long)
         halves[1 - long] = halves[1 - long][: item.encoding.offsets[ends[limit - 1]][1]]
-        (cut,) = tokenise(tokenizer, halves[:1], halves[1:], None, accepts)
+        (cut,) = tokenise(tokenizer, halves[:1], halves[1:], None, accepts, array=array)
         item = replace(item, encoding=cut.encoding, features=cut.features, truncated=True)
     batch = tokenizer(
         *([half] for half in halves),
@@ -96,10 +99,10 @@ def _windowed(
                 text=item.text,
                 text_pair=item.text_pair,
                 encoding=encoding,
-                features=features_of(batch, index, accepts),
+                features=features_of(batch, index, accepts, array),
                 truncated=False,
                 name=item.name,
-                positions=torch.tensor(positions),
+                positions=np.array(positions),
             )
         )
     return replace(item, windows=tuple(windows))
@@ -120,9 +123,10 @@ def _positions_in_whole(whole: Encoding, window: Encoding, long: int, first: int
     return positions
 
 
-def merge(parts: Sequence[Tensor], windows: Sequence[Window], size: int) -> Tensor:
+def merge(parts: Sequence[NDArray[np.float32]], windows: Sequence[Window], size: int) -> NDArray[np.float32]:
     """(size, L, C): scores of a whole text, from those (T, L, C) of its windows."""
-    whole = parts[0].new_zeros(size, *parts[0].shape[1:])
+    whole = np.zeros((size, *parts[0].shape[1:]), dtype=parts[0].dtype)
     for part, window in zip(parts, windows, strict=True):
-        whole.index_add_(0, window.positions, part[: len(window)])
-    return whole / len(windows)
+        whole[window.positions] += part[: len(window)]  # no token is in a window twice
+    whole /= len(windows)
+    return whole

@@ -20,6 +20,7 @@ from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .heads.attention_flow import AttentionInputs, AttentionLog
+from .heads.plain_flow import WeightsLog
 from .hooks import running_attention
 from .padding import TokenMask
 
@@ -100,11 +101,17 @@ def _attend(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """The attention function `attend`, after its arguments were logged.
+    """The attention function `attend`, after its arguments were logged, or for a `WeightsLog` before its weights are.
 
     Nothing is logged where they are not whole rows of tokens (unpadded flash attention, a cache of past keys).
     """
-    if query.shape[2] == key.shape[2] == mask.tokens and "position_bias" not in kwargs:
+    whole = query.shape[2] == key.shape[2] == mask.tokens and "position_bias" not in kwargs
+    if isinstance(log, WeightsLog):
+        output = attend(module, query, key, value, attention_mask, *args, **kwargs)
+        if whole and output[1] is not None:
+            log.take(output[1], value)
+        return output
+    if whole:
         causal = kwargs.get("is_causal")
         causal = bool(getattr(module, "is_causal", False)) if causal is None else causal
         scaling = kwargs.get("scaling")

@@ -58,7 +58,7 @@ def make_forward(base: type[PreTrainedModel]) -> Callable[..., Any]:
         faithful = labels is not None and self.training and self.config.mhex.get("faithfulness_weight")
         by_token = output_attributions or faithful or task is not sequence_classification
         reading: Reading = ("tokens" if by_token else "text") if output_head_logits else None
-        record, plain = _run_base(self, base, arguments, mask, reader.head_log(reading), reader.attention)
+        record, plain = run_base(self, base, arguments, mask, reader.head_log(reading), reader.attention)
         known = MhexOutput.__dataclass_fields__
         fields = {key: value for key, value in plain.items() if key in known} | _read_heads(self, task, plain, record)
         if labels is not None:
@@ -121,7 +121,7 @@ def _take_labels(model: Any, task: ModuleType, arguments: dict[str, Any], output
     return labels
 
 
-def _run_base(
+def run_base(
     model: Any,
     base: type[PreTrainedModel],
     arguments: Mapping[str, Any],
@@ -150,7 +150,7 @@ def _forward_without_part(
     mask_token_id = model.config.mhex["mask_token_id"]
     changed, removed = removed_part(arguments, mask.real, mask_token_id)
     left = mask if mask_token_id is not None else TokenMask(changed["attention_mask"] != 0, mask.tokens)
-    _, plain = _run_base(model, base, changed, left, HeadLog(None))
+    _, plain = run_base(model, base, changed, left, HeadLog(None))
     return _Rest(plain.logits, removed)
 
 

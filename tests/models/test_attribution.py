@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhex_nlp.inputs.batching import token_batches, usual_batch_tokens
-from mhex_nlp.models.heads.attribution import aggregate, contrast, depth_weights, layer_attributions
+from mhex_nlp.models.heads.attribution import aggregate, depth_weights, layer_attributions
 
 torch.manual_seed(0)
 EVIDENCE = torch.randn(2, 5, 4, 3)
@@ -43,22 +43,9 @@ def test_mean_and_last():
     torch.testing.assert_close(aggregate(EVIDENCE, depth_weights("last", 4)), EVIDENCE[:, :, -1])
 
 
-def test_contrast():
-    scores, target = EVIDENCE[:, :, 0], torch.tensor([2, 0])
-    assert torch.equal(contrast(scores, target, "none")[1], scores[1, :, 0])
-    torch.testing.assert_close(contrast(scores, target, "centred")[0], scores[0, :, 2] - scores[0].mean(-1))
-    foil = contrast(scores, target, "foil", torch.tensor([1, 1]))
-    torch.testing.assert_close(foil[0], scores[0, :, 2] - scores[0, :, 1])
-    torch.testing.assert_close(foil[1], scores[1, :, 0] - scores[1, :, 1])
-
-
 def test_errors():
     with pytest.raises(ValueError, match="aggregation must be 'mean', 'last' or 'ema', got 'max'"):
         depth_weights("max", 3)
-    with pytest.raises(ValueError, match="needs foil"):
-        contrast(EVIDENCE[:, :, 0], torch.tensor([0, 0]), "foil")
-    with pytest.raises(ValueError, match="contrast must be"):
-        contrast(EVIDENCE[:, :, 0], torch.tensor([0, 0]), "softmax")
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 600), st.booleans())

@@ -296,7 +296,7 @@ class MhexImageExplainer:
         else:
             states = perturbed.read(pixels)
             logits, grid = states.logits.cpu(), states.grid
-        targets = request.table.targets(logits, request.target, request.foil, named)
+        targets = torch.from_numpy(request.table.targets(logits, request.target, request.foil, named))
         weights = contrasts(targets, logits.shape[1], request)
         if request.readout is None:
             by_depth = torch.einsum("bkc,bnlc->bkln", weights, evidence)

@@ -56,36 +56,3 @@ def depth_weights(aggregation: str, depths: int, beta: float = 0.5) -> Tensor:
 def aggregate(per_depth: Tensor, weights: Tensor) -> Tensor:
     """phi[..., c] = sum_l alpha_l A_l[..., c]: (..., L, C) and (L,) to (..., C), in the dtype of `per_depth`."""
     return torch.einsum("...lc,l->...c", per_depth, weights.to(per_depth))
-
-
-def contrast(scores: Tensor, target: Tensor, kind: str, foil: Tensor | None = None) -> Tensor:
-    """What speaks for the target rather than for the others.
-
-    Args:
-        scores: (B, ..., C).
-        target: (B,) int64, the explained class of each text.
-        kind: "centred" takes the mean over classes off (evidence every class has says little), "foil" the foil's
-            score, "none" leaves the target's score as it is.
-        foil: (B,) int64, with "foil" only.
-
-    Returns:
-        (B, ...).
-
-    Raises:
-        ValueError: an unknown kind, or "foil" without a foil.
-    """
-    if kind == "centred":
-        return _pick(scores, target) - scores.mean(-1)
-    if kind == "foil":
-        if foil is None:
-            raise ValueError("contrast='foil' needs foil, the class ids to compare with.")
-        return _pick(scores, target) - _pick(scores, foil)
-    if kind == "none":
-        return _pick(scores, target)
-    raise ValueError(f"contrast must be 'centred', 'foil' or 'none', got {kind!r}.")
-
-
-def _pick(scores: Tensor, ids: Tensor) -> Tensor:
-    """(B, ..., C), (B,) -> (B, ...): each text's own class."""
-    index = ids.view(-1, *[1] * (scores.dim() - 1)).expand(*scores.shape[:-1], 1)
-    return scores.gather(-1, index.to(scores.device)).squeeze(-1)

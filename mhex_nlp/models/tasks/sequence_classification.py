@@ -4,27 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
 from ..heads.losses import IGNORE_INDEX, supervision_loss
+from ..problem_type import problem_type
 from . import token_classification
-
-ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
-
-
-def problem_type(config: PretrainedConfig, labels: Tensor | None = None) -> ProblemType:
-    """`config.problem_type`, else what transformers makes of `num_labels` and the labels' dtype."""
-    if config.problem_type is not None:
-        return config.problem_type
-    if config.num_labels == 1:
-        return "regression"
-    if labels is not None and labels.is_floating_point():
-        return "multi_label_classification"
-    return "single_label_classification"
 
 
 def is_exclusive(config: PretrainedConfig) -> bool:
