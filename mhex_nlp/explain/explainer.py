@@ -11,6 +11,7 @@ from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText
 from ..inputs.texts import SurrogateWarnings, check_ids, check_pairs, check_texts, warn, zip_rows
 from ..models.auto import AutoMhexModelForSequenceClassification
+from ..models.loading import check_fresh
 from .assemble import assemble
 from .base import ExplainerBase
 from .budget import refine_explanations
@@ -18,7 +19,7 @@ from .explanation import Explanation
 from .explanations import Explanations
 from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_kind, find_flips
 from .judgement import Judgement, judge
-from .parts import FlipSet
+from .parts import FlipSet, Prediction
 from .request import Budget, Request, RequestOptions, TextCallOptions, TextOptions
 from .scores import Answer, Scores, attribute
 from .targets import ClassName
@@ -276,6 +277,18 @@ class MhexExplainer(ExplainerBase[Explanation]):
         request, masks = self.request(), as_integer(masks, "masks", at_least=2)
         inputs = [part for item in self.tokenise(checked, pairs, name="texts") for part in item.inputs]
         return judge(inputs, self._evidence, request, masks, seed)
+
+    def predict(self, items: Sequence[TokenisedText]) -> list[Prediction]:
+        """What the model predicts for items (`tokenise`), by the plain model's forward pass: none is explained.
+
+        Equal to the bit to the predictions in explanations of the same items.
+
+        Raises:
+            ValueError: a classifier that was never trained, logits that are not finite.
+        """
+        check_fresh(self.model)
+        table = self.classes
+        return [table.prediction(row) for row in self._evidence.logits(items)] if items else []
 
     def attribute(self, items: Sequence[TokenisedText], request: Request) -> list[tuple[list[int], Scores]]:
         """The numbers that explain the items, by batch of like length, with the indices of its items.
