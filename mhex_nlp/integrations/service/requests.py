@@ -102,6 +102,10 @@ def _texts(given: Any, pairs: Any, settings: ServiceSettings) -> tuple[list[str]
         raise _wrong("text_pair must be a list where text is one, got a string.")
     if pairs is not None and not isinstance(pairs, str | list):
         raise _wrong(f"text_pair must be a string or a list of strings, got {_kind(pairs)}.")
+    for name, column in (("text", given), ("text_pair", pairs)):
+        for index, item in enumerate(column if isinstance(column, list) else ()):
+            if not isinstance(item, str):  # whose repr, in a sentence, may be too deep for Python
+                raise _wrong(f"{name}[{index}] must be a string, got {_kind(item)}.")
     quiet = SurrogateWarnings()  # lone surrogates become U+FFFD, which the explanation's own text shows
     try:
         texts = check_texts(given, surrogates=quiet)
