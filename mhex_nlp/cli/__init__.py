@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
-from . import evaluate, export, finetune, fit, highlight, report
+from . import evaluate, export, finetune, fit, highlight, report, serve
 from .demo import command as demo_verb
 from .process import process_kept
 from .say import say
@@ -21,6 +21,7 @@ VERBS: dict[str, Any] = {
     "fit": fit,
     "highlight": highlight,
     "report": report,
+    "serve": serve,
     "evaluate": evaluate,
     "export": export,
 }

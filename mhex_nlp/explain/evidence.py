@@ -8,13 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
 from ..models.batches import InputBatcher
 from ..models.eval_mode import run_in_eval_mode
 from ..models.heads.attribution import aggregate, depth_weights
-from ..models.perturbed import PerturbedModel
+from ..models.perturbed import PerturbedModel, check_finite_logits
 from .budget import refine_evidence
 from .request import Request
 from .rounds import refine_in_rounds
@@ -66,6 +68,27 @@ class EvidenceReader:
                 if not fit_holds:  # what the fit knows of empty texts is of other weights
                     evidence = replace(evidence, empty=None)
             yield batch, evidence if perturbed is None else refine_evidence(items, evidence, request, perturbed)
+
+    def logits(self, items: Sequence[TokenisedText]) -> NDArray[np.float32]:
+        """What the model says of texts, without explaining them: (B, C) float32, those of windows their mean.
+
+        The batches are those of `texts`, so that the bits are, too.
+
+        Raises:
+            ValueError: logits that are not finite.
+        """
+        inputs = [part for item in items for part in item.inputs]
+        rows: list[Any] = [None] * len(inputs)
+        for batch in self.batcher.indices([item.features["input_ids"] for item in inputs], self.batch_tokens):
+            with torch.inference_mode():
+                features = self.batcher.collate([inputs[number].features for number in batch])
+                options = {"output_head_logits": False, "return_dict": True}
+                output = run_in_eval_mode(self.model, {**features, **options})
+                logits = check_finite_logits(output.logits.float().cpu())
+            for number, row in zip(batch, logits, strict=True):
+                rows[number] = row
+        of_items = iter(rows)
+        return torch.stack([torch.stack([next(of_items) for _ in item.inputs]).mean(0) for item in items]).numpy()
 
     def perturbed(self, request: Request) -> PerturbedModel:
         """The model asked about texts with parts removed, in the way in which its fit removed them."""

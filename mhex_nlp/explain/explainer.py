@@ -10,13 +10,14 @@ from ..inputs.checks import as_integer
 from ..inputs.encoding import TokenisedText
 from ..inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ..models.auto import AutoMhexModelForSequenceClassification
+from ..models.loading import check_fresh
 from .base import ExplainerBase
 from .budget import refine_explanations
 from .classifier import ClassifierExplainer, Flipper
 from .explanation import Explanation
 from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_kind, find_flips
 from .judgement import Judgement, judge
-from .parts import FlipSet
+from .parts import FlipSet, Prediction
 from .request import Budget, Request, RequestOptions
 from .scores import Evidence
 from .targets import ClassName
@@ -149,6 +150,18 @@ class MhexExplainer(ClassifierExplainer, ExplainerBase[Explanation]):
     def evidence(self, items: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
         """As `ClassifierExplainer` has it; with a tolerance also ValueError for a foil that the model predicts."""
         return self._evidence.texts(items, request)
+
+    def predict(self, items: Sequence[TokenisedText]) -> list[Prediction]:
+        """What the model predicts for items (`tokenise`), by the plain model's forward pass: none is explained.
+
+        Equal to the bit to the predictions in explanations of the same items.
+
+        Raises:
+            ValueError: a classifier that was never trained, logits that are not finite.
+        """
+        check_fresh(self.model)
+        table = self.classes
+        return [table.prediction(row) for row in self._evidence.logits(items)] if items else []
 
     def _flipper(self, request: Request) -> Flipper:
         perturbed = self._evidence.perturbed(request)

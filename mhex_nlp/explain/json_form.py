@@ -39,8 +39,11 @@ def dumps(document: dict[str, Any], indent: int | None = None) -> str:
     return text if _encodable(text) else json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent)
 
 
-def loads(source: str | bytes) -> Any:
-    """What strict JSON says; ValueError for anything else, NaN, Infinity and a key that stands twice included."""
+def loads(source: str | bytes, kind: str = "an explanation") -> Any:
+    """What strict JSON says; ValueError for anything else, NaN, Infinity and a key that stands twice included.
+
+    `kind` is what a sentence calls the document that was expected.
+    """
     if not isinstance(source, str | bytes):
         raise TypeError(f"source must be a JSON string, got {type(source).__name__}")
     try:
@@ -48,9 +51,9 @@ def loads(source: str | bytes) -> Any:
         # A surrogate is the same as its escape: two of them are one character, however each is written.
         return _DECODER.decode(text if _encodable(text) else text.encode(errors="backslashreplace").decode())
     except RecursionError as error:
-        raise ValueError("not an explanation: the JSON is nested too deeply") from error
+        raise ValueError(f"not {kind}: the JSON is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"not an explanation: not valid JSON ({error})") from error
+        raise ValueError(f"not {kind}: not valid JSON ({error})") from error
 
 
 def check_schema(document: Any, known: str = SCHEMA) -> dict[str, Any]:
