@@ -13,7 +13,7 @@ from transformers import (
 
 from ..models.image_states import reads_images
 from ..models.loading import readable
-from ..models.tasks.names import Task, task_named, task_of
+from ..models.tasks.names import KINDS, Task, task_named, task_of
 from .answers import MhexAnswerExplainer
 from .base import ExplainerBase
 from .entities import MhexEntityExplainer
@@ -62,6 +62,22 @@ def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
     )
 
 
+def class_for_checkpoint(name: str, revision: str | None = None) -> type[ExplainerBase[Any]]:
+    """The explainer's class for a saved model that reads texts, by its task.
+
+    Raises:
+        ValueError: an image classifier.
+    """
+    task = task_of_checkpoint(name, revision)
+    if task not in CLASSES:
+        raise ValueError(f"model must be one that reads texts, got {name}, {KINDS[task]}.")
+    return CLASSES[task]
+
+
 def load_explainer(name: str, *, revision: str | None = None, **options: Any) -> Any:
-    """The explainer of a saved model, by its task; options and errors as `MhexExplainer.from_pretrained`."""
-    return CLASSES[task_of_checkpoint(name, revision)].from_pretrained(name, revision=revision, **options)
+    """The explainer of a saved model, by its task; options and errors as `MhexExplainer.from_pretrained`.
+
+    Raises:
+        ValueError: an image classifier.
+    """
+    return class_for_checkpoint(name, revision).from_pretrained(name, revision=revision, **options)
