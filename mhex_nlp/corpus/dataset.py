@@ -133,7 +133,7 @@ def highlight_dataset(
     _check_pair(explainer, text_pair_column)
     columns = RowColumns(text_column, text_pair_column, max_characters=max_characters)
     _check_columns(dataset, columns)
-    explain = _Explain(explainer, request, columns, options, errors, None if judge is None else (dataset, judge))
+    explain = ExplainTexts(explainer, request, columns, options, errors, None if judge is None else (dataset, judge))
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": batch_size}
     how["features"] = _features(dataset, options)
     if isinstance(dataset, Dataset):
@@ -172,7 +172,7 @@ def _check_pair(explainer: TextExplainer[Any], text_pair_column: str | None) -> 
         raise ValueError(f"text_pair_column must be left out for entities, got {text_pair_column!r}.")
 
 
-def _mapped(dataset: D, explain: _Explain | ExplainImages, how: Mapping[str, Any]) -> D:
+def _mapped(dataset: D, explain: ExplainTexts | ExplainImages, how: Mapping[str, Any]) -> D:
     """The dataset with the columns, in the format that it had."""
     if not isinstance(dataset, Dataset):
         streamed = dataset.with_format("arrow").map(explain, **how)
@@ -189,8 +189,8 @@ def _mapped(dataset: D, explain: _Explain | ExplainImages, how: Mapping[str, Any
 
 
 @dataclass
-class _Explain:
-    """Adds the columns to a chunk of the dataset."""
+class ExplainTexts:
+    """Adds the columns to a chunk of the dataset, whose rows have the numbers `indices`."""
 
     explainer: TextExplainer[Any]
     request: Request
@@ -198,6 +198,7 @@ class _Explain:
     options: ColumnOptions
     errors: str
     judged: tuple[Dataset, int] | None = None  # the rows, and how many to draw
+    source: str = "the dataset"  # what a sentence calls what the rows are numbered in
     warned: bool = False
     _of_all: dict[str, Any] | None = None
 
@@ -209,7 +210,7 @@ class _Explain:
         rows = explain_rows(self.explainer, self.request, tokenise_rows(self.explainer, texts))
         for index, row in zip(indices, rows, strict=True):
             if isinstance(row, str) and self.errors == "raise":
-                raise ValueError(f"row {index} of the dataset cannot be explained: {row}")
+                raise ValueError(f"row {index} of {self.source} cannot be explained: {row}")
             if not isinstance(row, str) and row.item.truncated and not self.warned:
                 self.warned = True
                 warn(f"row {index}: {row.item.cut_note()} The column {PREFIX}truncated tells which others were cut.")

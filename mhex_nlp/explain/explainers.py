@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -13,7 +16,7 @@ from transformers import (
 
 from ..models.image_states import reads_images
 from ..models.loading import readable
-from ..models.tasks.names import Task, task_named, task_of
+from ..models.tasks.names import KINDS, Task, task_named, task_of
 from .answers import MhexAnswerExplainer
 from .base import ExplainerBase
 from .entities import MhexEntityExplainer
@@ -62,6 +65,39 @@ def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
     )
 
 
+def class_for_checkpoint(name: str, revision: str | None = None) -> type[ExplainerBase[Any]]:
+    """The explainer's class for a saved model that reads texts, by its task.
+
+    Raises:
+        ValueError: an image classifier, or no model there.
+    """
+    with _there(name):
+        task = task_of_checkpoint(name, revision)
+    if task not in CLASSES:
+        raise ValueError(f"model must be one that reads texts, got {name}, which is {KINDS[task]}.")
+    return CLASSES[task]
+
+
 def load_explainer(name: str, *, revision: str | None = None, **options: Any) -> Any:
-    """The explainer of a saved model, by its task; options and errors as `MhexExplainer.from_pretrained`."""
-    return CLASSES[task_of_checkpoint(name, revision)].from_pretrained(name, revision=revision, **options)
+    """The explainer of a saved model, by its task; options and errors as `MhexExplainer.from_pretrained`.
+
+    Raises:
+        ValueError: an image classifier, or no model there.
+    """
+    cls = class_for_checkpoint(name, revision)
+    with _there(name):
+        return cls.from_pretrained(name, revision=revision, **options)
+
+
+@contextmanager
+def _there(name: str) -> Iterator[None]:
+    """A model that is not there is a ValueError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        # transformers would take the path of a missing folder for a name on the hub
+        missing = Path(name).is_absolute() and not Path(name).exists()
+        reason = "there is no such folder." if missing else str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model must be a folder or hub name of a classifier with MHEX heads, got {name!r}: {reason}"
+        ) from error

@@ -22,18 +22,10 @@ _SETTINGS = ("aggregation", "contrast", "non_negative", "batch_tokens", "max_len
 
 
 def load(model: str, revision: str | None, dtype: str | None, device: str | None, settings: dict[str, Any]) -> Any:
-    """`load_explainer`, but a model that is not there is a ValueError."""
+    """`load_explainer`."""
     from ..explain.explainers import load_explainer  # torch and transformers come with the first model, not with spaCy
 
-    try:
-        return load_explainer(model, revision=revision, dtype=dtype, device=device, **settings)
-    except OSError as error:
-        # transformers would take the path of a missing folder for a name on the hub
-        missing = Path(model).is_absolute() and not Path(model).exists()
-        reason = "there is no such folder." if missing else str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"model must be a folder or hub name of a classifier with MHEX heads, got {model!r}: {reason}"
-        ) from error
+    return load_explainer(model, revision=revision, dtype=dtype, device=device, **settings)
 
 
 def save_folder(explainer: MhexExplainer, folder: Path, model: str | None, *, with_settings: bool) -> None:
