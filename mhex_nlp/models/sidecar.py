@@ -65,13 +65,18 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
         model.drop_readout()
     weights = {k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.startswith(HEAD_PREFIXES)}
     save_file(weights, folder / _WEIGHTS, {"format": "pt"})
+    record = _record_of(model, _file_hash(folder / _WEIGHTS))
+    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def _record_of(model: Any, file_hash: str) -> dict[str, Any]:
     config = model.config
     record = {
         "schema": _SCHEMA,
         "library": f"mhex_nlp {__version__}",
         "mhex": config.mhex,
         "mhex_fit": model.fit_record,
-        "sha256": _file_hash(folder / _WEIGHTS),
+        "sha256": file_hash,
         "base": {
             "name": shown_name(config._name_or_path),
             "revision": getattr(config, "_commit_hash", None),
@@ -82,7 +87,7 @@ def save_explainer(model: Any, directory: str | PathLike[str]) -> None:
     if adapters_in_use(model):  # what PEFT's own record does not say of the model that the adapter goes on
         labels = {"id2label": config.id2label, "problem_type": config.problem_type}
         record["adapter"] = {"task": model.task, "sha256": adapter_hash(model), **labels}
-    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    return record
 
 
 def _check_fit(model: Any) -> None:
