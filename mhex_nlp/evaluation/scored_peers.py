@@ -67,9 +67,7 @@ def read_captum(attributions: Any, encoding: Any) -> Parts:
     """
     encodings = getattr(encoding, "encodings", None)
     if not encodings:
-        raise TypeError(
-            f"encoding must be what a fast tokenizer returned for the text, got {type(encoding).__name__}."
-        )
+        raise TypeError(f"encoding must be what a fast tokenizer returned for the text, got {type(encoding).__name__}.")
     if len(encodings) != 1:
         raise ValueError(f"encoding must be of one text, got {len(encodings)}.")
     offsets, sequences = encodings[0].offsets, encodings[0].sequence_ids

@@ -121,7 +121,13 @@ class ScoredText:
 
     @classmethod
     def from_shap(
-        cls, explanation: Any, text: str | None = None, *, output: int | str | None = None, name: str = "shap", **about: Any
+        cls,
+        explanation: Any,
+        text: str | None = None,
+        *,
+        output: int | str | None = None,
+        name: str = "shap",
+        **about: Any,
     ) -> ScoredText:
         """From a `shap.Explanation` of one text, as `shap.Explainer(predict, shap.maskers.Text(tokenizer))([text])[0]`.
 

@@ -65,9 +65,7 @@ def test_captum_of_a_model(model: Any) -> None:
         return model(input_ids=input_ids, attention_mask=attention_mask).logits[:, 2]
 
     method = attr.LayerIntegratedGradients(logit, model.get_input_embeddings())
-    values = method.attribute(
-        encoding["input_ids"], additional_forward_args=(encoding["attention_mask"],), n_steps=4
-    )
+    values = method.attribute(encoding["input_ids"], additional_forward_args=(encoding["attention_mask"],), n_steps=4)
     scored = ScoredText.from_captum(TEXT, values, encoding, target="good")
     assert scored.sum == pytest.approx(float(values.sum()), abs=1e-5)
     assert [span.special for span in scored.spans].count(True) == 2
