@@ -30,6 +30,7 @@ _HOMES = {
     "MhexAnswerExplainer": "explain.answers",
     "PositionedExplanation": "explain.positioned",
     "explainer_for": "explain.explainers",
+    "explanations_to_shap": "explain.shap_form",
     "fit_equivalent_matrices": "training.fitting.fit",
     "ScoredText": "evaluation.scored_text",
     "compare_explanations": "evaluation.comparison",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from .explain.images.explainer import MhexImageExplainer as MhexImageExplainer
     from .explain.images.explanation import ImageExplanation as ImageExplanation
     from .explain.positioned import PositionedExplanation as PositionedExplanation
+    from .explain.shap_form import explanations_to_shap as explanations_to_shap
     from .models.auto import AutoMhexModelForImageClassification as AutoMhexModelForImageClassification
     from .models.auto import AutoMhexModelForQuestionAnswering as AutoMhexModelForQuestionAnswering
     from .models.auto import AutoMhexModelForSequenceClassification as AutoMhexModelForSequenceClassification

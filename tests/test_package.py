@@ -50,6 +50,7 @@ PUBLIC = {
     "compare_explanations",
     "deep_supervision_loss",
     "explainer_for",
+    "explanations_to_shap",
     "fit_equivalent_matrices",
     "get_mhex_model",
     "head_collaboration",

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
+from .scored_peers import read_captum, read_lime, read_shap
+
 
 class ScoredSpan(NamedTuple):
     """A score for the code points [start, end) of the text (`sequence` 0), or of its pair (1)."""
@@ -116,6 +118,62 @@ class ScoredText:
                 raise ValueError(f"offsets[{index}] must be (start, end), got {_brief(offset)}.")
             spans.append((0, 0, score) if sequence is None else (*offset, score, sequence))
         return cls(text, tuple(spans), name, **about)
+
+    @classmethod
+    def from_shap(
+        cls,
+        explanation: Any,
+        text: str | None = None,
+        *,
+        output: int | str | None = None,
+        name: str = "shap",
+        **about: Any,
+    ) -> ScoredText:
+        """From a `shap.Explanation` of one text, as `shap.Explainer(predict, shap.maskers.Text(tokenizer))([text])[0]`.
+
+        Args:
+            explanation: its `data` are pieces of the text.
+            text: by default the pieces, joined.
+            output: of several outputs the one to read, by number or name.
+            name, about: the other arguments of the class; `target` is by default the output's name.
+
+        Raises:
+            TypeError, ValueError: as the class; many texts, no output chosen, pieces that are not the text's.
+        """
+        parts = read_shap(explanation, text, output)
+        return cls(name=name, **{**parts, **about})
+
+    @classmethod
+    def from_captum(
+        cls, text: str, attributions: Any, encoding: Any, *, name: str = "captum", **about: Any
+    ) -> ScoredText:
+        """From what a captum method returned for one text.
+
+        Args:
+            text: that was explained.
+            attributions: of the tokens, (T,) or (1, T), or of their embeddings, (T, H) or (1, T, H), which are summed.
+            encoding: what a fast tokenizer returned for the text, special tokens included.
+            name, about: the other arguments of the class.
+
+        Raises:
+            TypeError, ValueError: as the class; another number of tokens, an encoding of several texts.
+        """
+        return cls.from_offsets(text, name=name, **read_captum(attributions, encoding), **about)
+
+    @classmethod
+    def from_lime(cls, explanation: Any, *, label: int | None = None, name: str = "LIME", **about: Any) -> ScoredText:
+        """From the explanation of a `LimeTextExplainer`; a word that stands at several places has its weight shared.
+
+        Args:
+            explanation: of one text.
+            label: of several explained classes the one to read, by id.
+            name, about: the other arguments of the class; `target` is by default the class's name.
+
+        Raises:
+            TypeError, ValueError: as the class; a class that was not explained.
+        """
+        parts = read_lime(explanation, label)
+        return cls(name=name, **{**parts, **about})
 
     @property
     def sum(self) -> float:

@@ -21,7 +21,9 @@ from ..render.numbers import signed
 from .json_form import SCHEMA, check_schema, dumps, from_plain, loads, pydantic_form, to_plain
 from .parts import ClassRef, FlipSet, FlipWord, HeadsChoice, Method, ModelRef, Place, Prediction, Span, Token
 from .phrases import scored_runs, sum_by_phrase
+from .shap_form import to_shap
 from .sums import check_count, check_no_language, highest, segment_owners, sum_by_owner, sum_by_segment
+from .tables import Tables
 from .validity import check_parts
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation:
+class Explanation(Tables):
     """Signed scores of one text's T tokens for one class, `target`.
 
     Token scores add up to `sum`, and `base_value + sum` is the (contrasted) logit explained. Offsets count
@@ -312,6 +314,10 @@ class Explanation:
         from ..render import render_fragment
 
         return render_fragment(self.to_dict(), unit=unit, scale=scale)
+
+    def to_shap(self, unit: Literal["words", "tokens"] = "words") -> Any:
+        """A `shap.Explanation` with these scores, for shap's plots (`mhex_nlp.explain.shap_form`)."""
+        return to_shap(self, unit)
 
     def show(self, unit: str = "words") -> None:
         """Display in a notebook, or print to the terminal where there is no notebook."""

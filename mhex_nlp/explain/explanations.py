@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import overload
+from typing import Any, Literal, overload
 
 from ..render.display import show_here, text_or_file
 from .explanation import Explanation
+from .shap_form import explanations_to_shap
+from .tables import Tables
 
 SHOWN = 20  # cards that a notebook displays
 
 
-class Explanations(list[Explanation]):
+class Explanations(Tables, list[Explanation]):
     """Explanations in the order of their texts, or of the classes of one text.
 
     Everything else is a list's; slices are of this class too. `scale` is the |score| of full colour in all texts, by
@@ -45,6 +47,10 @@ class Explanations(list[Explanation]):
         from ..render import render_page
 
         return text_or_file(render_page([one.to_dict() for one in self], unit=unit, scale=scale), path)
+
+    def to_shap(self, by: Literal["text", "word"] = "text", unit: Literal["words", "tokens"] = "words") -> Any:
+        """One `shap.Explanation` of all, for shap's plots (`mhex_nlp.explain.shap_form.explanations_to_shap`)."""
+        return explanations_to_shap(self, by=by, unit=unit)
 
     def show(self, unit: str = "words") -> None:
         """Display the first in a notebook, or print all to the terminal where there is no notebook."""

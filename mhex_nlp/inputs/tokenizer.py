@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from .folders import read_object
+
 _FEW = 1000  # no vocabulary of words or characters that is larger can be made of special tokens alone
+_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -40,9 +44,10 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The tokenizer of a folder or hub name; ValueError where no tokenizer files are there."""
+    """The tokenizer of a folder or hub name, of an adapter without one that of its base; ValueError where none is."""
     from transformers import AutoTokenizer  # not for those who use a tokenizer without it
 
+    name = _home(name)
     problem = (
         f"{name} has no tokenizer files that can be read, such as tokenizer.json; save them there with "
         "tokenizer.save_pretrained, or give MhexExplainer the model and its tokenizer"
@@ -56,6 +61,15 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     if not has_vocabulary(tokenizer):  # what transformers makes without files
         raise ValueError(f"{problem}.")
     return tokenizer
+
+
+def _home(name: str) -> str:
+    """Where the tokenizer is: of a folder with an adapter and without a tokenizer, the base that the adapter names."""
+    record = Path(name) / "adapter_config.json"
+    if not record.is_file() or any((Path(name) / file).exists() for file in _FILES):
+        return name
+    base = read_object(record).get("base_model_name_or_path")
+    return base if isinstance(base, str) and base else name
 
 
 def has_vocabulary(tokenizer: Any) -> bool:

@@ -16,9 +16,10 @@ from transformers import (
 )
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+from .adapted_loading import adapter_folder, load_adapted
 from .loading import readable
 from .modeling import mhex_class, site_of, with_settings
-from .tasks.names import task_of
+from .tasks.names import task_named, task_of
 
 
 class _Named:
@@ -55,7 +56,13 @@ class _WithHeads(Mapping):
 class _AutoMhexModel(_BaseAutoModelClass):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`."""
+        """As transformers' own, with `mhex=MhexConfig(...)`; errors as `MhexMixin.from_pretrained`.
+
+        A folder with an adapter, in which `save_explainer` put its heads, gives a `PeftModel` around the base that the
+        adapter names, with these heads; errors as `mhex_nlp.models.adapted_loading.load_adapted`.
+        """
+        if (folder := adapter_folder(pretrained_model_name_or_path, kwargs)) is not None:
+            return load_adapted(folder, task_named(cls.__name__) or "sequence_classification", with_settings(kwargs))
         with readable(pretrained_model_name_or_path):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **with_settings(kwargs))
 

@@ -12,7 +12,9 @@ from weakref import WeakKeyDictionary
 import torch
 import xxhash
 
+from .adapters import adapters_in_use, split_weights
 from .loading import HEAD_PREFIXES
+from .weights_hash import raw, stored_tensors
 
 _PATIENCE = 100  # a hash is trusted for so many times the time it takes: under 1 % of all time goes into hashing
 
@@ -52,7 +54,7 @@ def has_weights_of(model: Any, record: Mapping[str, Any]) -> bool | None:
 
 def _current(model: Any, dtype: torch.dtype) -> str:
     tensors = [(id(value), value.data_ptr(), _version(value)) for value in _tensors(model)]
-    versions = (dtype, getattr(model, "last_trained", None), *tensors)
+    versions = (dtype, getattr(model, "last_trained", None), adapters_in_use(model), *tensors)
     with _lock:
         known = _known.get(model)
     if known is None or known.versions != versions or time.monotonic() > known.until:
@@ -84,10 +86,10 @@ def _hash(model: Any, dtype: torch.dtype) -> str:
     digest = xxhash.xxh3_128()
     settings = getattr(model.config, "mhex", None)  # none of a plain model, of images alone
     skipped = ("mhex_fit.",) if settings and settings["gate"] else HEAD_PREFIXES
-    for key, value in sorted(model.state_dict().items()):
-        if key.startswith(skipped):
-            continue
-        digest.update(f"{key} {tuple(value.shape)}\n".encode())
-        plain = value.detach().to(dtype) if value.is_floating_point() else value.detach()
-        digest.update(plain.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    base, adapter = split_weights(model)
+    weights = {key: value for key, value in base.items() if not key.startswith(skipped)} | adapter
+    for name in sorted(weights):
+        for key, value in stored_tensors(name, weights[name]):
+            digest.update(f"{key} {tuple(value.shape)}\n".encode())
+            digest.update(raw(value.to(dtype) if value.is_floating_point() else value))
     return digest.hexdigest()

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .families import Site
 from .heads.attention_flow import AttentionLog
@@ -234,7 +233,7 @@ def _is_head_hook(hook: Any) -> bool:
     return hook is observe_last_state or isinstance(getattr(hook, "__self__", None), HeadHooks)
 
 
-def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
+def shared_copy(model: Any) -> Any:
     """A copy of modules and config that shares the tensors; hooks of others are dropped, those of transformers stay."""
     tensors = itertools.chain(model.parameters(), model.buffers())
     shared = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})

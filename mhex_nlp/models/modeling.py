@@ -214,7 +214,7 @@ class MhexMixin(_Mixed):
         if getattr(self, "_hf_peft_config_loaded", False):
             raise ValueError(
                 "save_pretrained would keep the adapters alone and lose the MHEX heads; merge the adapters first, or "
-                "save the heads' state dict (the keys that begin with 'mhex.') beside them."
+                "make them with peft.get_peft_model, whose save_pretrained and save_explainer share a folder."
             )
         if self.fit_record is None:
             self.drop_readout()  # room that was never filled

@@ -13,10 +13,12 @@ from transformers.utils import logging
 
 from ..inputs.checks import check_share
 from ..models.heads.head import MhexHead, trained
+from .adapter_heads import checkpoint_folder, keep_heads, restore_heads
 from .head_watch import HeadWatch
 from .masked_words import MaskedWords
 from .optimizer import find_heads, require_heads
 from .snapshots import check_highlights, write_highlights
+from .trackers import Tracker, check_trackers, log_highlights
 
 logger = logging.get_logger(__name__)
 Moment = Literal["evaluate", "epoch"]
@@ -39,6 +41,9 @@ class MhexCallback(TrainerCallback):
     is logged is the share of process 0. (Inside causal models, whose gates differ from token to token, padding is
     counted in the gates' figures.)
 
+    Of a `PeftModel`, whose checkpoints are its adapter alone, it keeps the heads beside it (`save_explainer`), and puts
+    them back where Trainer resumes, or takes the best model in the end.
+
     Args:
         texts: highlighted at each `every`, into `step-000120.html` and `.jsonl`, by process 0; training goes on
             exactly as without. `None` or empty: none are written. Not for FSDP or DeepSpeed stage 3, where one process
@@ -49,6 +54,8 @@ class MhexCallback(TrainerCallback):
         masked_words: share of the texts of each training batch of which a random part of the words is masked while
             `Trainer.train` runs (`MaskedWords` says what it gives and costs). The logged training losses are then of
             masked texts, those of evaluation are not.
+        log_to: "mlflow", "wandb" or a list of both: the highlights become artifacts of the run that is active there.
+            (The figures reach them by TrainingArguments(report_to=...).)
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or value. At the begin of training ValueError for a model
@@ -64,6 +71,7 @@ class MhexCallback(TrainerCallback):
         tokenizer: Any = None,
         every: Moment = "evaluate",
         masked_words: float = 0.0,
+        log_to: Tracker | Iterable[Tracker] | None = None,
     ) -> None:
         if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable | None):
             raise TypeError("texts must be a list of strings, such as ['The plot was thin.'].")
@@ -77,6 +85,7 @@ class MhexCallback(TrainerCallback):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.tokenizer, self.every = tokenizer, every
         self.masked_words = check_share(masked_words, "masked_words")
+        self.log_to = check_trackers(log_to)
         self._masking: MaskedWords | None = None
         self._watch: HeadWatch | None = None
         self._trainer: Trainer | None = None
@@ -103,7 +112,8 @@ class MhexCallback(TrainerCallback):
         if not trained(heads) and not all(any(weight.requires_grad for weight in head.parameters()) for head in heads):
             logger.warning(
                 "The MHEX heads are untrained and frozen, so they will learn nothing. peft freezes them with the rest, "
-                "and its modules_to_save cannot hold them: call model.mhex.requires_grad_(True) after get_peft_model."
+                "and its modules_to_save cannot hold them: call model.mhex.requires_grad_(True) after get_peft_model, "
+                "or give the PEFT model heads: get_mhex_model(peft_model)."
             )
         if not model.config.return_dict:
             raise ValueError("config.return_dict must be True in training with MhexCallback, got False.")
@@ -128,13 +138,21 @@ class MhexCallback(TrainerCallback):
         if self.texts:
             check_highlights(model, self._tokenizer(kwargs), self.texts)
         self._written = -1
+        if state.global_step:  # resumed
+            restore_heads(kwargs["model"], checkpoint_folder(args, state))
         self._follow(model)
         self._stop_masking()
         if self.masked_words:
             self._masking = MaskedWords(kwargs["model"], self._tokenizer(kwargs), self.masked_words)
 
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._stop_masking()
+        if args.load_best_model_at_end and state.best_model_checkpoint:
+            restore_heads(kwargs["model"], Path(state.best_model_checkpoint))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            keep_heads(kwargs["model"], checkpoint_folder(args, state))
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         if self._watch is not None:
@@ -195,7 +213,8 @@ class MhexCallback(TrainerCallback):
             logger.warning(f"step {state.global_step}: no highlights yet, the MHEX heads are untrained.")
             return
         directory = self.output_dir or Path(args.output_dir or ".") / "highlights"
-        write_highlights(model, self._tokenizer(kwargs), self.texts, directory, state.global_step)
+        files = write_highlights(model, self._tokenizer(kwargs), self.texts, directory, state.global_step)
+        log_highlights(self.log_to, files, state.global_step)
 
     def _tokenizer(self, kwargs: dict[str, Any]) -> Any:
         return kwargs.get("processing_class") if self.tokenizer is None else self.tokenizer

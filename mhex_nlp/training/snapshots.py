@@ -38,8 +38,11 @@ def check_highlights(model: Any, tokenizer: Any, texts: Sequence[str]) -> None:
     MhexExplainer(model, tokenizer).tokenise([repair_surrogates(text) for text in texts], name="texts")
 
 
-def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> None:
-    """Explains `texts` into `step-000120.html` and `step-000120.jsonl` in `directory`; training goes on as if not."""
+def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory: Path, step: int) -> list[Path]:
+    """Explains `texts` into `step-000120.html` and `step-000120.jsonl` in `directory`; training goes on as if not.
+
+    Returns the two files.
+    """
     from ..corpus.jsonl import write_jsonl
     from ..explain.explainer import MhexExplainer
     from ..render import render_page
@@ -48,5 +51,7 @@ def write_highlights(model: Any, tokenizer: Any, texts: Sequence[str], directory
         explanations = MhexExplainer(model, tokenizer)(list(texts), layers=True)
     directory.mkdir(parents=True, exist_ok=True)
     page = render_page([explanation.to_dict() for explanation in explanations], title=f"Step {step}")
-    (directory / f"step-{step:06d}.html").write_text(page, "utf-8")
-    write_jsonl(explanations, directory / f"step-{step:06d}.jsonl")
+    files = [directory / f"step-{step:06d}.{kind}" for kind in ("html", "jsonl")]
+    files[0].write_text(page, "utf-8")
+    write_jsonl(explanations, files[1])
+    return files

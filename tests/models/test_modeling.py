@@ -300,16 +300,6 @@ def test_gated_models_keep_their_heads(model):
         model.without_heads()
 
 
-class PeftModelForSequenceClassification(torch.nn.Module):
-    peft_config = {}
-
-
-def quantised():
-    plain = plain_model("bert")
-    plain.is_quantized = True
-    return plain
-
-
 def dispatched():
     plain = plain_model("bert")
     plain.bert._hf_hook = object()
@@ -319,8 +309,6 @@ def dispatched():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (PeftModelForSequenceClassification, TypeError, "PEFT"),
-        (quantised, ValueError, "must not be quantised"),
         (dispatched, ValueError, "device_map"),
         (lambda: get_mhex_model(plain_model("bert")), ValueError, "already has MHEX heads"),
         (lambda: plain_model("bert").bert, TypeError, r"ForSequenceClassification\).* got BertModel"),
@@ -328,7 +316,7 @@ def dispatched():
         (lambda: torch.compile(plain_model("bert")), TypeError, r"pass model\._orig_mod"),
         (lambda: "bert-base-uncased", TypeError, "got str"),
     ],
-    ids=["peft", "quantised", "dispatched", "heads", "base", "parallel", "compiled", "name"],
+    ids=["dispatched", "heads", "base", "parallel", "compiled", "name"],
 )
 def test_what_get_mhex_model_refuses(make, error, message):
     refused = make()

@@ -26,8 +26,8 @@ from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
 from ...models.image_states import reads_images
-from ...models.modeling import MhexMixin
 from ...models.tasks import module_of
+from ...models.unwrap import inner_model
 from ...render.display import followed
 from .attainable import attainable
 from .empty_texts import measure_empty_texts
@@ -71,7 +71,7 @@ def fit_equivalent_matrices(
     see `mhex_nlp.training.fitting.images.fit_images`. (Long because of its many arguments.)
 
     Args:
-        model: a model with heads, trained or not, gates on or off.
+        model: a model with heads, trained or not, gates on or off, also inside PEFT or torch.compile.
         tokenizer: its fast tokenizer.
         texts: some thousand texts of the kind to be explained.
         text_pairs: second halves, one for each text; of question answering, the contexts of the questions.
@@ -108,11 +108,12 @@ def fit_equivalent_matrices(
         return fit_images(model, tokenizer, texts, removal=removal, progress=progress, **shared, **image_options)
     if image_options:
         raise TypeError(f"{min(image_options)} is no option for a model that reads texts.")
+    model = inner_model(model)
     start = time.perf_counter()
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     min_gain = check_min_gain(min_gain)
-    checked, pairs = _check(model, texts, text_pairs, held_out)
+    checked, pairs = _check(texts, text_pairs, held_out)
     batch_tokens = usual_batch_tokens(model.device) if batch_tokens is None else batch_tokens
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     settings = (eval_view(model), tokenizer, removal, masks, batch_tokens)
@@ -199,11 +200,7 @@ def fit_equivalent_matrices(
     return report
 
 
-def _check(model: Any, texts: Any, text_pairs: Any, held_out: float) -> tuple[list[str], list[str] | None]:
-    if not isinstance(model, MhexMixin):
-        raise ValueError(
-            f"model must have MHEX heads, got {type(model).__name__}; get_mhex_model(model) gives it some."
-        )
+def _check(texts: Any, text_pairs: Any, held_out: float) -> tuple[list[str], list[str] | None]:
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
     surrogates = SurrogateWarnings()
