@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 
 from .process import quiet_libraries
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
     from ..integrations.service import ServiceSettings, serve
+    from ..integrations.service.served import is_graph
 
     settings = ServiceSettings(
         max_characters=args.max_characters,
@@ -56,6 +58,6 @@ def run(args: argparse.Namespace) -> int:
     )
     names = ("aggregation", "max_length", "stride", "batch_tokens", "dtype", "device")
     options = {name: getattr(args, name) for name in names}
-    with quiet_libraries():
+    with nullcontext() if is_graph(args.model) else quiet_libraries():  # a graph needs neither torch nor transformers
         serve(args.model, host=args.host, port=args.port, settings=settings, **options)
     return 0

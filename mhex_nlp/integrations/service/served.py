@@ -103,6 +103,11 @@ def _answers(explanations: Sequence[Any], keep: bool) -> Iterator[Answer]:
         yield Answer(first.prediction, first.truncated, of_text if keep else None)
 
 
+def is_graph(folder: str) -> bool:
+    """Whether a folder holds an ONNX graph, which is served without torch."""
+    return (Path(folder) / "model.onnx").is_file()
+
+
 def load_served(folder: str, **options: Any) -> Any:
     """The explainer of a folder: of ONNX Runtime where there is a `model.onnx`, else of torch.
 
@@ -112,7 +117,7 @@ def load_served(folder: str, **options: Any) -> Any:
         ImportError, OSError, ValueError: no such model, or one that classifies no texts; an option with an ONNX model.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if (Path(folder) / "model.onnx").is_file():
+    if is_graph(folder):
         if given:
             raise ValueError(f"{next(iter(given))} is for models of torch, got it with the ONNX model in {folder}.")
         return importlib.import_module("mhex_nlp.integrations.onnx").OnnxExplainer.from_pretrained(folder)
