@@ -33,7 +33,7 @@ PRINTED, PAGED = 2, 20  # sentences
 def run_ner_demo(output: Path, *, model: Path | None = None, epochs: int = 6, seed: int = 0) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on composed sentences, prints figures and entities, writes files to `output`.
 
-    `model` is the folder of an encoder to take in its place. (Long because it is told step by step.)
+    `model` is the folder of an encoder to take in its place.
 
     Writes `model/`, `entities.html`, `entities.jsonl`, and `mhex-demo.json`, by which a later demo knows that it may
     replace them.
