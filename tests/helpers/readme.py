@@ -47,6 +47,7 @@ def given(model: Path) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "fitted": AutoMhexModelForSequenceClassification.from_pretrained(model),
         "deployed": AutoModelForSequenceClassification.from_pretrained(model).eval(),
+        "dataset": Dataset.from_dict({"text": texts[:4]}),
         "ds": Dataset.from_dict({"review": texts[:4]}),
         "texts": texts,
         "other_texts": texts[:5],
@@ -56,9 +57,9 @@ def given(model: Path) -> dict[str, Any]:
     }
 
 
-def run(page: Path, model: Path) -> int:
-    """Runs the blocks one after the other in a folder of their own; how many there are."""
-    names, blocks = given(model), blocks_of(page)
+def run(page: Path, model: Path, most: int | None = None) -> int:
+    """Runs the blocks, or the first `most`, one after the other in a folder of their own; how many there are."""
+    names, blocks = given(model), blocks_of(page)[:most]
     labels = names["deployed"].config.id2label
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
