@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,3 +24,18 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def saved_explainer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """The explainer of a fitted tiny classifier, and the folder with its model and tokenizer."""
+    from helpers.families import train_heads
+    from helpers.tiny import random_texts, tiny_mhex, tiny_tokenizer
+    from mhex_nlp import MhexExplainer, fit_equivalent_matrices
+
+    model, tokenizer = train_heads(tiny_mhex(gate=False).eval()), tiny_tokenizer()
+    fit_equivalent_matrices(model, tokenizer, random_texts(80), held_out=0.4, progress=False)
+    folder = tmp_path_factory.mktemp("fitted")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return MhexExplainer.from_pretrained(str(folder)), folder

@@ -13,6 +13,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from helpers.tiny import save_checkpoint
+from mhex_nlp.cli import main
 from mhex_nlp.cli.demo import run
 from mhex_nlp.cli.demo.output import MARKER, check_output
 from mhex_nlp.cli.demo.run import run_demo
@@ -113,3 +114,17 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match="must be a folder, got the file"):
         run_demo(tmp_path / "file")
+
+
+def test_another_encoder_in_place_of_the_packaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "minilm_path", lambda: pytest.fail("the packaged encoder was looked for"))
+    encoder = save_checkpoint(tmp_path / "tiny-encoder", hidden_size=16)
+    run_demo(tmp_path / "demo", model=encoder, epochs=1, comparison=False)
+    assert json.loads((tmp_path / "demo" / "model" / "config.json").read_text())["hidden_size"] == 16
+    assert "Fine-tuning tiny-encoder with MHEX heads" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="--model must be a folder with an encoder and its tokenizer, got"):
+        run_demo(tmp_path / "other", model=tmp_path)
+    assert main(["demo", "--task", "lm", "--model", str(encoder)]) == 2
+    assert "--model is for the tasks classification and ner, got --task lm." in capsys.readouterr().err

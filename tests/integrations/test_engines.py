@@ -44,6 +44,7 @@ def ray():
     os.environ["RAY_AUTH_MODE"] = "disabled"  # or it would write a token into the home folder
     ray = pytest.importorskip("ray", reason="ray comes with the extra: pip install 'mhex_nlp[ray]'")
     pytest.importorskip("ray.data", reason="ray.data comes with the extra: pip install 'mhex_nlp[ray]'")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
     yield ray
     ray.shutdown()
@@ -55,6 +56,9 @@ def spark():
     sql = pytest.importorskip("pyspark.sql", reason="pyspark comes with the extra: pip install 'mhex_nlp[spark]'")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java, and there is no java on the PATH")
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {"driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1", "driver.memory": "512m"}
     settings |= {"ui.enabled": "false", "sql.shuffle.partitions": "2"}
@@ -108,7 +112,7 @@ def check(found: pa.Table, right: Dataset, folder: Any) -> None:
 
 
 def test_ray(ray, rows, right, saved_explainer, tmp_path):
-    class Watched(ExplainBatches):  # in here, so that it travels by value
+    class Watched(ExplainBatches):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._watched = killed_once(super().__call__, tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 HELP = "fine-tune the packaged encoder on the embedded sentences and show what made it decide"
 EXAMPLE = """example:
   mhex demo --output demo-output
+  mhex demo --model encoders/bert-small --output demo-output
   mhex demo --task ner --output demo-ner
   mhex demo --task lm --output demo-lm
   mhex demo --images --output demo-images
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tasks = ("classification", "ner", "lm", "images")
     add("--task", choices=tasks, default="classification", help="(default: %(default)s)")
     add("--images", dest="task", action="store_const", const="images", help="a small image classifier (experimental)")
+    add("--model", type=Path, help="folder of an encoder to fine-tune in place of the packaged one")
     add("--output", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training data (default: 6, of images 15)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -29,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0."""
+    if args.model is not None and args.task in ("lm", "images"):
+        raise ValueError(f"--model is for the tasks classification and ner, got --task {args.task}.")
     if args.task == "lm":
         from .lm import run_lm_demo
 
@@ -43,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     if args.task == "ner":
         from .ner import run_ner_demo
 
-        run_ner_demo(args.output, epochs=args.epochs, seed=args.seed)
+        run_ner_demo(args.output, model=args.model, epochs=args.epochs, seed=args.seed)
         return 0
     from .run import run_demo
 
-    run_demo(args.output, epochs=args.epochs, seed=args.seed, comparison=args.comparison)
+    run_demo(args.output, model=args.model, epochs=args.epochs, seed=args.seed, comparison=args.comparison)
     return 0

