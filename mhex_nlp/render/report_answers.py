@@ -18,6 +18,7 @@ CERTAINTIES = ("below 50%", "50 to 60%", "60 to 70%", "70 to 80%", "80 to 90%", 
 CERTAINTY_STEPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 SURE = 0.9  # from this probability on a wrong prediction is a sure one
 OTHER = "other values"  # of a column, beyond those told apart
+_NEAR = 160  # characters of a training text
 _DIGIT = 1e-6  # the last that the list keeps of a probability
 
 Filter = dict[str, Any]
@@ -47,6 +48,7 @@ class AnswerView:
             "effects": self._effects(answers["effects"]),
             "spurious": [self._spurious(row) for row in answers["spurious"]],
             "notes": [{**row, "share": percent(row["share"]), **self._examples(row)} for row in answers["notes"]],
+            "near": self._near(answers.get("near")),
             "changes": None if changes is None else self._changes(changes),
         }
 
@@ -119,6 +121,8 @@ class AnswerView:
         if kind == "sure":
             wanted = {"answer": "wrong", "from": SURE}
             return {"kind": kind, "texts": finding["texts"], "examples": [], **self._link({"examples": []}, wanted)}
+        if kind == "near":
+            return {**finding, **self._examples(finding)}
         if kind == "spurious":
             wanted = {"word": finding["word"], "answer": "wrong"}
             view = {**self._spurious(finding), **self._link(finding, wanted)}
@@ -188,6 +192,14 @@ class AnswerView:
             "disagreement": f"{row['disagreement']:+.3f}",
             **self._examples(row),
         }
+
+    def _near(self, near: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if near is None:
+            return None
+        rows = [
+            {**row, "text": beginning_of(row["text"][:800], _NEAR), **self._examples(row)} for row in near["suspects"]
+        ]
+        return {**{name: near[name] for name in ("texts", "count", "mistakes")}, "rows": rows}
 
     def _changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         facts = [
