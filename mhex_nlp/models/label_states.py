@@ -28,7 +28,8 @@ def label_states(
     """The pooled states of texts and their logits, by one forward pass a batch; the model is not touched.
 
     Whatever a family pools with, the state is what goes into the linear layer whose output the logits are: of a layer
-    that runs at every position, at the one whose output is the text's. A text in windows has the means over them.
+    that runs at every position, at the one whose output is the text's, or the mean where theirs is. A text in windows
+    has the means over them.
 
     Args:
         model: a text classifier, plain or with heads.
@@ -55,7 +56,7 @@ def label_states(
         with torch.inference_mode():
             features = batcher.collate([inputs[index][1].features for index in batch])
             said = view(**features, **options, return_dict=True).logits
-            rows = _read(calls, said, model)
+            rows = _read(calls, said, features.get("attention_mask"), model)
         said = check_finite_logits(said.float().cpu())
         for index, state, logit in zip(batch, rows.float().cpu(), said, strict=True):
             states[index], logits[index] = state, logit
@@ -76,8 +77,8 @@ def _keep(calls: list[tuple[Tensor, Tensor]], module: nn.Module, inputs: tuple[T
     calls.append((inputs[0], output))
 
 
-def _read(calls: Sequence[tuple[Tensor, Tensor]], logits: Tensor, model: Any) -> Tensor:
-    """(B, H): what went into the layer whose output the logits (B, C) are."""
+def _read(calls: Sequence[tuple[Tensor, Tensor]], logits: Tensor, mask: Tensor | None, model: Any) -> Tensor:
+    """(B, H): what went into the layer whose output the logits (B, C) are; `mask` (B, T) has the real tokens."""
     near = _ALIKE * max(float(logits.abs().max()), 1.0)
     rows = torch.arange(len(logits), device=logits.device)
     for state, output in reversed(calls):
@@ -88,6 +89,10 @@ def _read(calls: Sequence[tuple[Tensor, Tensor]], logits: Tensor, model: Any) ->
             places = apart.argmin(1)
             if apart[rows, places].max() <= near:
                 return state[rows, places]
+            real = torch.ones_like(output[..., 0]) if mask is None else mask.to(output.dtype)  # a mean of all positions
+            share = (real / real.sum(1, keepdim=True))[..., None]
+            if real.shape == output.shape[:2] and ((output * share).sum(1) - logits).abs().max() <= near:
+                return (state * share).sum(1)
     raise ValueError(
         f"train needs a model whose logits are the output of a linear layer, which those of {type(model).__name__} are "
         "not: it has no state to compare texts by."

@@ -16,7 +16,7 @@ from .highlight import highlight
 from .html import fill_page, reading_of
 from .judged import describe_fit, describe_judgement
 from .plain_words import plain_words
-from .report_answers import AnswerView, slice_numbers, slice_options
+from .report_answers import AnswerView, of_errors, slice_numbers, slice_options
 from .summary import explained, model_name, number_format, percent, summarise
 
 _SHOWN = 200  # characters of a training text
@@ -135,7 +135,7 @@ def render_report_index(
         about=explained({**method, **told_apart}, passes),
         trust=describe_fit(method) if judged is None else describe_judgement(judged),
         model=model_name(model),
-        facts=_facts(summary),
+        facts=[*of_errors(answers["rates"]), *_facts(summary)],
         confusion=ordered_confusion(summary),
         classes=_columns(summary),
         cells=cells,
@@ -257,7 +257,7 @@ def _lean_card(entry: Mapping[str, Any], unit: str, scale: float | None) -> dict
         "id": explanation["id"],
         "number": entry["number"],
         "lines": drawn.lines,
-        "plain": plain_words(explanation, drawn),
+        "plain": plain_words(explanation, drawn, beside_notes=True),
         "score": number_format(drawn.scores),
         "summary": summary,
         "facts": [fact for fact in summary.facts if fact[1] != "0%"],

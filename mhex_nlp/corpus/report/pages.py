@@ -116,7 +116,9 @@ def write_report(
     gathering, answers = Gathering(classes), Answers(classes, list(columns), other)
     for number, (explanation, gold, values, near) in enumerate(neighbourhoods.beside(chain(first, rows))):
         entry = {"explanation": explanation.to_dict(), "number": number, "gold": gold}
-        page = pages.add({**entry, "near": shown_beside(explanation, near)}, gold, shown_label(explanation))
+        entry["near"] = shown_beside(explanation, near)
+        group = None if explanation.prediction.value is not None else gold  # values would have a page each
+        page = pages.add(entry, group, shown_label(explanation))
         neighbourhoods.count(explanation, gold, near, (number, page))
         answers.add(gathering.add(explanation, number, gold, page, values), explanation)
     pages.finish()
