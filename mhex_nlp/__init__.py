@@ -38,6 +38,7 @@ _HOMES = {
     "MhexCallback": "training",
     "mhex_param_groups": "training",
     "head_collaboration": "evaluation.head_collaboration",
+    "TrainingTexts": "corpus.report.training_texts",
     "write_report": "corpus.report",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
@@ -45,6 +46,7 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from .corpus import highlight_dataset as highlight_dataset
     from .corpus.report import write_report as write_report
+    from .corpus.report.training_texts import TrainingTexts as TrainingTexts
     from .evaluation.comparison import compare_explanations as compare_explanations
     from .evaluation.head_collaboration import head_collaboration as head_collaboration
     from .evaluation.scored_text import ScoredText as ScoredText

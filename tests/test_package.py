@@ -29,6 +29,7 @@ FLOORS = {
 }
 BESIDE = {"__init__", "__main__", "_lazy", "_version", "modeling"}  # the last for checkpoints of earlier versions
 PUBLIC = {
+    "TrainingTexts",
     "AutoMhexModelForImageClassification",
     "AutoMhexModelForQuestionAnswering",
     "AutoMhexModelForSequenceClassification",

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from .images import report_images
 from .say import say
+from .source import texts_and_pairs
 
 if TYPE_CHECKING:
     from ..corpus.jsonl import AnyExplanation
+    from ..corpus.report.training_texts import TrainingTexts
 
 HELP = "static pages of many explanations, with an index to filter them"
 EXAMPLE = """examples:
@@ -22,6 +24,7 @@ EXAMPLE = """examples:
   mhex report highlights --output pages --labels reviews.csv --label-column stars --title "Reviews of 2026"
   mhex report highlights --output pages --labels reviews.csv --label-column stars --slice source --slice year
   mhex report highlights --output pages --against highlights-of-last-week
+  mhex report highlights --output pages --labels reviews.csv --train train.csv --model runs/mood-fitted
   mhex report highlights --output pages --images scans --labels scans
 """
 
@@ -41,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--id-column", help="its column of the ids; by default ids are row numbers")
     add("--slice", action="append", metavar="COLUMN", help="tell error rates by a column of --labels; may be repeated")
     add("--against", type=Path, help="another run over the same texts, to say what changed since: as the source")
+    add("--train", help="the file or dataset that the model was trained on: to show wrong texts with its nearest texts")
+    add("--model", help="the model that was trained on --train and made the explanations")
+    add("--text-column", default="text", help="column of the text of --train (default: %(default)s)")
+    add("--text-pair-column", help="its column of a second text")
+    add("--train-label-column", help="its column of the label (default: that of --label-column)")
+    add("--device", help="that the model runs on, such as cpu or cuda:0 (default: a GPU where there is one)")
     add("--split", default="train", help="split of a dataset (default: %(default)s)")
 
 
@@ -57,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.slice and args.labels is None:
         raise ValueError("slice names a column of --labels, the file or dataset that was highlighted, got none.")
     if isinstance(first, ImageExplanation):
-        if args.slice or args.against is not None:
-            raise ValueError("slice and against are for explanations of texts, got some of images.")
+        if args.slice or args.against is not None or args.train is not None:
+            raise ValueError("slice, against and train are for explanations of texts, got some of images.")
         say(report_images(args, explanations))
         return 0
     if args.images is not None:
@@ -71,8 +80,37 @@ def run(args: argparse.Namespace) -> int:
     if args.against is not None:
         options["against"] = read_explanations(args.against)
     options["failed"] = failed_rows(args.source)
+    if (args.train is None) != (args.model is None):
+        raise ValueError("--train and --model go together: the training texts, and the model that compares them.")
+    if args.train is not None:
+        if args.labels is None:
+            raise ValueError("--train needs --labels, for the texts whose predictions are wrong; got none.")
+        options["train"] = _training_texts(args)
     say(write_report(explanations, args.output, **options))
     return 0
+
+
+def _training_texts(args: argparse.Namespace) -> TrainingTexts:
+    """The texts of `--train`, read by the model; ValueError for a row without text or label."""
+    from ..corpus import open_rows
+    from ..corpus.readers.rows import complete_rows
+    from ..corpus.report.training_texts import TrainingTexts
+    from ..explain.explainer import MhexExplainer
+    from ..explain.gold_labels import classes_of_names
+
+    explainer = MhexExplainer.from_pretrained(args.model, device=args.device)
+    source = open_rows(
+        args.train,
+        split=args.split,
+        text_column=args.text_column,
+        text_pair_column=args.text_pair_column,
+        label_column=args.train_label_column or args.label_column,
+    )
+    declared = classes_of_names(source.label_names, explainer.classes.labels)
+    rows = list(complete_rows(source, args.split))
+    texts, pairs = texts_and_pairs(rows)
+    labels = [row.label if isinstance(row.label, int) else declared.get(row.label or "", row.label) for row in rows]
+    return TrainingTexts(explainer, texts, labels, pairs, progress=True)
 
 
 def _labels(args: argparse.Namespace, example: AnyExplanation) -> tuple[dict[str, Any], dict[str, Any] | None]:

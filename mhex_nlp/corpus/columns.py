@@ -58,6 +58,7 @@ _TYPES: dict[str, pa.DataType] = {
     "truncated": pa.bool_(),
     "windows": pa.int32(),
     "notes": pa.list_(pa.string()),
+    "note_codes": pa.list_(pa.string()),  # the kind of each note, in their order, to be counted and filtered by
     "answer": pa.string(),  # question answering: the answer, and its place in the context
     "answer_start": pa.int32(),
     "answer_end": pa.int32(),
@@ -75,7 +76,7 @@ _ENTITY_TYPES: dict[str, pa.DataType] = {
     "own_scores": pa.list_(pa.float32()),  # the sum over the entity's own tokens
     "rest_scores": pa.list_(pa.float32()),  # over the text's other tokens
 }
-_OF_TEXT = ("truncated", "windows", "notes", "skill", "skill_interval", "error")  # one a row in any task
+_OF_TEXT = ("truncated", "windows", "notes", "note_codes", "skill", "skill_interval", "error")  # one a row in any task
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _of_row(row: ExplainedRow, options: ColumnOptions) -> dict[str, Any]:
         for name, value in (_values(entity, options) | _entity(entity)).items():
             if name in values and name not in _OF_TEXT:
                 values[name].append(value)
-    of_text = {"truncated": row.item.truncated, "windows": row.item.window_count, "notes": row.notes()}
+    of_text = {"truncated": row.item.truncated, "windows": row.item.window_count, **_notes(row)}
     return {name: value for name, value in (values | of_text).items() if value is not None}
 
 
@@ -194,8 +195,13 @@ def _values(row: ExplainedText, options: ColumnOptions) -> dict[str, Any]:
         "misfit": None if math.isnan(numbers.misfits[row.row]) else numbers.misfits[row.row],
         "truncated": item.truncated,
         "windows": item.window_count,
-        "notes": row.notes(),
+        **_notes(row),
     }
+
+
+def _notes(row: ExplainedRow) -> dict[str, list[str]]:
+    notes = row.notes()
+    return {"notes": [note.sentence for note in notes], "note_codes": [note.code for note in notes]}
 
 
 def _flip(flip: FlipSet) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..explain.assemble import align_item, assemble
 from ..explain.classifier import ClassifierExplainer
 from ..explain.entities import MhexEntityExplainer
 from ..explain.explanation import Explanation, Place
-from ..explain.notes import notes_of
+from ..explain.notes import Note, notes_of
 from ..explain.place_explainer import PlaceExplainer
 from ..explain.place_reader import TextPlaces
 from ..explain.positioned import PositionedExplanation
@@ -69,13 +69,12 @@ class ExplainedText:
         """The tokens by word; those of the template are in none."""
         return group_tokens(self.tokens, [token.word for token in self.tokens], self.item.sources)
 
-    def notes(self) -> tuple[str, ...]:
-        """As `Explanation.notes`."""
+    def notes(self) -> tuple[Note, ...]:
+        """The sentences of `Explanation.notes`, with their codes."""
         heads = None
         if self.request.of_heads:
             heads = self.request.table.heads_choice(self.numbers.explained[self.row], self.numbers.logits[self.row])
-        notes = notes_of(self.item, heads, self.request, self.numbers, self.row)
-        return tuple(note.sentence for note in notes)
+        return notes_of(self.item, heads, self.request, self.numbers, self.row)
 
     def explanation(self, name: str) -> Explanation:
         """The whole of it, as an Explanation of that id."""
@@ -92,9 +91,10 @@ class ExplainedEntities:
     entities: tuple[ExplainedText, ...]
     notes_of_text: tuple[str, ...]
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Those of the text and those of its entities, each once."""
-        return tuple(dict.fromkeys([*self.notes_of_text, *(note for one in self.entities for note in one.notes())]))
+        of_text = [Note("place", sentence) for sentence in self.notes_of_text]
+        return tuple(dict.fromkeys([*of_text, *(note for one in self.entities for note in one.notes())]))
 
     def explanation(self, name: str) -> PositionedExplanation:
         """The whole of it, with that id for all of its explanations."""

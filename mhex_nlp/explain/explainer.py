@@ -15,7 +15,7 @@ from .base import ExplainerBase
 from .budget import refine_explanations
 from .classifier import ClassifierExplainer, Flipper
 from .explanation import Explanation
-from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_kind, find_flips
+from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_flips, check_kind, find_flips
 from .judgement import Judgement, judge
 from .parts import FlipSet, Prediction
 from .request import Budget, Request, RequestOptions
@@ -98,21 +98,25 @@ class MhexExplainer(ClassifierExplainer, ExplainerBase[Explanation]):
             kind: "removal", words without which the prediction is another; or "insertion", words that alone, all others
                 removed, are predicted as the whole text is. Where the text without any word is, too, no word is needed,
                 and `needless` is true.
-            target: the class that removals must lead to; by default any other.
+            target: the class that removals must lead to; by default any other. Of a multi-label model the predicted
+                label that is turned off, or for insertions kept; by default the most probable. The flip set then goes
+                from "spam" to "not spam", or back.
             passes: texts with words removed that the model is asked about for each text, at the most.
 
         Returns:
             a `FlipSet`, or a list of them in the order of the texts.
 
         Raises:
-            TypeError, ValueError: as the call; a model whose classes do not exclude each other, a target that is
-                predicted already, fewer than 2 passes.
+            TypeError, ValueError: as the call; a regression, a target that is predicted already, or of a multi-label
+                model one that is not, fewer than 2 passes.
         """
         single, surrogates = isinstance(text, str), SurrogateWarnings()
         texts = check_texts(text, surrogates=surrogates)
         pairs = check_pairs(texts, text_pair, surrogates=surrogates)
         surrogates.emit()
-        request, kind = self.request(flip=True), check_kind(kind, target)
+        request = self.request()
+        check_flips(request.table, of_label=True)
+        kind = check_kind(kind, target, of_label=not request.table.exclusive)
         towards = None if target is None else request.table.id_of(target, "target")
         most = as_integer(passes, "passes", at_least=2)
         if not texts:

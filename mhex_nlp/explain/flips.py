@@ -7,7 +7,7 @@ Axes: B texts, T tokens of a text, W words that may be removed, C labels.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
@@ -53,10 +53,11 @@ class _Text:
     logits: Array
     table: ClassTable
     removal: Literal["mask", "attention"]
+    label: int | None = None  # of several labels the predicted one that is to be turned off
 
     @property
     def predicted(self) -> int:
-        return int(self.logits.argmax())
+        return int(self.logits.argmax()) if self.label is None else self.label
 
     def flip_set(
         self,
@@ -86,22 +87,31 @@ class _Text:
         )
 
     def _outcome(self, logits: Array) -> tuple[str, float]:
-        """The label that (C,) logits predict, and its probability."""
+        """The label that (C,) logits predict, and its probability; of several labels whether that one holds."""
+        if self.label is not None:
+            chance = float(torch.from_numpy(logits)[self.label].sigmoid())
+            name = self.table.labels[self.label]
+            return (name, chance) if chance >= 0.5 else (f"not {name}", 1 - chance)
         label = int(logits.argmax())
         return self.table.labels[label], float(torch.from_numpy(logits).softmax(-1)[label])
 
 
-def check_flips(table: ClassTable) -> None:
-    """ValueError for a model whose prediction is not one of several classes."""
-    if not table.exclusive:
-        raise ValueError(f"flip sets need classes that exclude each other, got a model for {table.task}.")
+def check_flips(table: ClassTable, of_label: bool = False) -> None:
+    """ValueError for a model whose prediction is not one of several classes, nor `of_label` one of several labels."""
+    several = table.task == "multi_label_classification"
+    if not table.exclusive and not (several and of_label):
+        advice = "; explainer.flip(text, target=label) turns one of its labels off" if several else ""
+        raise ValueError(f"flip sets need classes that exclude each other, got a model for {table.task}{advice}.")
 
 
-def check_kind(kind: Any, target: Any) -> FlipKind:
-    """ValueError for an unknown kind, or a target of insertions, which are towards the prediction."""
+def check_kind(kind: Any, target: Any, of_label: bool = False) -> FlipKind:
+    """ValueError for an unknown kind, or a target of insertions, which are towards the prediction.
+
+    `of_label`: the target is a predicted label, one of several.
+    """
     if kind not in KINDS:
         raise ValueError(f"kind must be 'removal' or 'insertion', got {kind!r}.")
-    if kind == "insertion" and target is not None:
+    if kind == "insertion" and target is not None and not of_label:
         raise ValueError(f"target must be left out for insertions, which lead to the prediction, got {target!r}.")
     chosen: FlipKind = kind
     return chosen
@@ -124,14 +134,18 @@ def find_flips(
         request: of the call.
         perturbed: the model, with the removal of its fit.
         kind: "removal" or "insertion".
-        target: the class that removals must lead to; None: any other than the predicted one.
+        target: the class that removals must lead to; None: any other than the predicted one. Of several labels the
+            predicted one that is turned off, by removals, or on, by insertions; None: the most probable.
         passes: masked texts that the model is asked about for each text, at the most.
 
     Raises:
-        ValueError: a target that is predicted already, which names the text, or logits that are not finite.
+        ValueError: a target that is predicted already, or a label that is not, which names the text; logits that are
+            not finite.
     """
     phi, logits = evidence.per_depth.sum(2).astype(np.float64), evidence.logits.astype(np.float64)  # (B, T, C), (B, C)
     texts = [_text(item, phi[row], logits[row], request, perturbed) for row, item in enumerate(items)]
+    if not request.table.exclusive:
+        texts, target = [_of_label(text, target) for text in texts], None
     for text in texts:
         if target == text.predicted:
             raise ValueError(
@@ -167,6 +181,17 @@ def _text(item: TokenisedText, phi: Array, logits: Array, request: Request, pert
     return _Text(item, words, worth, logits, request.table, "mask" if perturbed.removal == "mask" else "attention")
 
 
+def _of_label(text: _Text, label: int | None) -> _Text:
+    """A text of a model of several labels, asked about one that it predicts."""
+    chosen = int(text.logits.argmax()) if label is None else label
+    if text.logits[chosen] < 0:
+        raise ValueError(
+            f"target must be a label that the model predicts, got {text.table.labels[chosen]!r}, which it does not "
+            f"predict for {text.item.name}."
+        )
+    return replace(text, label=chosen)
+
+
 def _places(part: TokenisedText) -> list[int]:
     """Where the tokens of a window are in the whole text; those of a text itself are where they are."""
     return part.positions.tolist() if isinstance(part, Window) else list(range(len(part)))
@@ -190,6 +215,10 @@ def _ask(texts: Sequence[_Text], kept: Sequence[Chosen], perturbed: PerturbedMod
 def _removal(text: _Text, target: int | None, passes: int) -> _Search:
     """Words whose removal turns the prediction, towards the classes that the scores say are the nearest."""
     before, left = text.predicted, passes
+    if text.label is not None:
+        worth, start = text.worth[:, before], float(text.logits[before])
+        words, after, left = yield from search_flip(worth, start, left, partial(_off, label=before))
+        return text.flip_set("removal", text.logits, words, after, passes - left)
     judge = partial(_away, label=before) if target is None else partial(_towards, label=target)
     words = after = None
     for foil in _nearest(text) if target is None else [target]:
@@ -204,7 +233,11 @@ def _insertion(text: _Text, passes: int) -> _Search:
     """Words that are predicted alone as the whole text is."""
     wanted = text.predicted
     empty = yield np.zeros(len(text.words), dtype=bool)
-    before = int(empty.argmax())
+    if text.label is not None and empty[wanted] < 0:
+        judge = partial(_on, label=wanted)
+        words, after, left = yield from search_flip(text.worth[:, wanted], -float(empty[wanted]), passes - 1, judge)
+        return text.flip_set("insertion", empty, words, after, passes - left)
+    before = wanted if text.label is not None else int(empty.argmax())
     if before == wanted:
         return text.flip_set("insertion", empty, None, empty, 1)
     worth, start = text.worth[:, wanted] - text.worth[:, before], float(empty[before] - empty[wanted])
@@ -225,6 +258,16 @@ def _nearest(text: _Text) -> list[int]:
 def _away(logits: Array, label: int) -> Answer:
     """How far an answer is from any other class than `label`."""
     return Answer(int(logits.argmax()) != label, float(logits[label] - np.delete(logits, label).max()))
+
+
+def _off(logits: Array, label: int) -> Answer:
+    """How far an answer is from a label that does not hold."""
+    return Answer(bool(logits[label] < 0), float(logits[label]))
+
+
+def _on(logits: Array, label: int) -> Answer:
+    """How far an answer is from a label that holds."""
+    return Answer(bool(logits[label] >= 0), -float(logits[label]))
 
 
 def _towards(logits: Array, label: int) -> Answer:

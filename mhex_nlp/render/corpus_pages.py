@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from .controls import without_controls
+from .controls import beginning_of, without_controls
 from .errors import error_legend
 from .highlight import highlight
 from .html import fill_page, reading_of
 from .judged import describe_fit, describe_judgement
 from .plain_words import plain_words
-from .report_answers import AnswerView, slice_numbers, slice_options
+from .report_answers import AnswerView, of_errors, slice_numbers, slice_options
 from .summary import explained, model_name, number_format, percent, summarise
 
+_SHOWN = 200  # characters of a training text
 _LINKED = 30  # pages of a group that the index has links to, beside the last
 
 
@@ -133,7 +135,7 @@ def render_report_index(
         about=explained({**method, **told_apart}, passes),
         trust=describe_fit(method) if judged is None else describe_judgement(judged),
         model=model_name(model),
-        facts=_facts(summary),
+        facts=[*of_errors(answers["rates"]), *_facts(summary)],
         confusion=ordered_confusion(summary),
         classes=_columns(summary),
         cells=cells,
@@ -222,7 +224,8 @@ def render_report_page(
 ) -> str:
     """Page `number`, from 1, of the texts of one answer; `previous` and `following` are the files of its neighbours.
 
-    Each of `entries` has an `explanation` (JSON form), its `number` in the input and its `gold` label or `None`;
+    Each of `entries` has an `explanation` (JSON form), its `number` in the input, its `gold` label or `None`, and where
+    training texts are known those `near` to it (`text`, `label`, `similarity`, `same`, words that are `shared`);
     `scale` is the |score| of full colour in all of them; `group` is the number of that answer, whose cell in the index
     the page leads to.
     """
@@ -248,16 +251,22 @@ def render_report_page(
 def _lean_card(entry: Mapping[str, Any], unit: str, scale: float | None) -> dict[str, Any]:
     explanation = entry["explanation"]
     drawn = highlight(explanation, unit=unit, scale=scale)
+    near = entry.get("near", ())
     summary, gold, prediction = summarise(explanation, drawn), entry.get("gold"), explanation["prediction"]
     return {
         "id": explanation["id"],
         "number": entry["number"],
         "lines": drawn.lines,
-        "plain": plain_words(explanation, drawn),
+        "plain": plain_words(explanation, drawn, beside_notes=True),
         "score": number_format(drawn.scores),
         "summary": summary,
         "facts": [fact for fact in summary.facts if fact[1] != "0%"],
         "gold": gold,
+        "near": [
+            {**one, "text": beginning_of(one["text"][:800], _SHOWN), "similarity": f"{one['similarity']:.3f}"}
+            for one in near
+        ],
+        "near_labels": ", ".join(f"{count} {label}" for label, count in Counter(of["label"] for of in near).items()),
         "wrong": gold is not None and prediction.get("label") is not None and gold != prediction["label"],
     }
 

@@ -178,7 +178,7 @@ def card_of(explanation: Mapping[str, Any], unit: str, scale: float | None = Non
         "lines": drawn.lines,
         "captions": (),
         "summary": summarise(explanation, drawn),
-        "plain": plain_words(explanation, drawn),
+        "plain": plain_words(explanation, drawn, beside_notes=True),
         "number": number,
         "tokens": [
             {"piece": token["piece"], "span": _span(token), "score": number(token["score"], token.get("error"))}

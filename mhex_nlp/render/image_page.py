@@ -108,7 +108,7 @@ def image_card(form: Mapping[str, Any], pixels: Any = None, *, smooth: bool, tit
         "sums": [sums(region.score) for region in drawn.strongest()],
         "classes": classes["rows"],
         "more_classes": classes["more"],
-        "layers": layer_strip(layer_sums_of(form.get("layers"))),
+        "layers": layer_strip(layer_sums_of(form.get("layers")), form.get("depths") or ()),
         "cells": _cells(drawn) if listed else None,
         "reading": READING,
         "experimental": EXPERIMENTAL,

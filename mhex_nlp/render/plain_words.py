@@ -34,12 +34,15 @@ def as_text(parts: Iterable[Part]) -> str:
     return "".join(f'"{part.text}"' if part.quoted else part.text for part in parts)
 
 
-def plain_words(explanation: Mapping[str, Any], drawn: Highlight) -> tuple[Part, ...]:
-    """What an explanation (JSON form) says, with its flip sets. Nothing for one of a place in a text."""
+def plain_words(explanation: Mapping[str, Any], drawn: Highlight, *, beside_notes: bool = False) -> tuple[Part, ...]:
+    """What an explanation (JSON form) says, with its flip sets. Nothing for one of a place in a text.
+
+    `beside_notes`: the notes stand there as well, so that what they say is not said twice.
+    """
     if explanation.get("place") is not None:
         return ()
     parts = [Part(_predicted(explanation["prediction"])), *_drivers(explanation, drawn)]
-    if caution := _caution(explanation, drawn):
+    if caution := _caution(explanation, drawn, explanation.get("note_codes", ()) if beside_notes else ()):
         parts.append(Part(f" {caution}"))
     for flip in explanation.get("flips") or ():
         parts += [Part(" "), *flip_sentence(flip, str(explanation["prediction"]["label"]))]
@@ -105,19 +108,20 @@ def _drivers(explanation: Mapping[str, Any], drawn: Highlight) -> list[Part]:
     return [Part(opening), *clauses[0], *between, Part(".")]
 
 
-def _caution(explanation: Mapping[str, Any], drawn: Highlight) -> str:
-    """The weightiest reason not to build on single words, where there is one."""
+def _caution(explanation: Mapping[str, Any], drawn: Highlight, noted: Sequence[str]) -> str:
+    """The weightiest reason not to build on single words, where there is one that no note gives."""
     method, misfit, skill = explanation["method"], explanation.get("misfit"), _skill(explanation)
     if skill is not None and skill <= 0:
         return ""
-    if skill is not None and skill < _WEAK:
-        return f"The fit is weak (skill {skill:.2f}): single words are hints at best."
-    if misfit is not None and method.get("usual_misfit") is not None and abs(misfit) > method["usual_misfit"]:
-        return "The scores miss more of this text than of most."
     total, base = _total(explanation, drawn), explanation["base_value"] / _largest(drawn)
-    if base > total > 0 and not _explains_little(explanation, drawn):
-        return "The base value counts for more than all words together."
-    return ""
+    code = caution = ""
+    if skill is not None and skill < _WEAK:
+        code, caution = "no_skill", f"The fit is weak (skill {skill:.2f}): single words are hints at best."
+    elif misfit is not None and method.get("usual_misfit") is not None and abs(misfit) > method["usual_misfit"]:
+        code, caution = "large_misfit", "The scores miss more of this text than of most."
+    elif base > total > 0 and not _explains_little(explanation, drawn):
+        code, caution = "base_outweighs_words", "The base value counts for more than all words together."
+    return "" if code in noted else caution
 
 
 def _skill(explanation: Mapping[str, Any]) -> float | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from .controls import beginning_of
 from .importance import importance_figure
+from .numbers import plain
 from .summary import model_name, number_format, percent
 
 LENGTHS = ("1 to 5", "6 to 10", "11 to 20", "21 to 50", "51 to 100", "101 to 200", "201 to 500", "over 500")
@@ -18,6 +19,7 @@ CERTAINTIES = ("below 50%", "50 to 60%", "60 to 70%", "70 to 80%", "80 to 90%", 
 CERTAINTY_STEPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 SURE = 0.9  # from this probability on a wrong prediction is a sure one
 OTHER = "other values"  # of a column, beyond those told apart
+_NEAR = 160  # characters of a training text
 _DIGIT = 1e-6  # the last that the list keeps of a probability
 
 Filter = dict[str, Any]
@@ -47,6 +49,7 @@ class AnswerView:
             "effects": self._effects(answers["effects"]),
             "spurious": [self._spurious(row) for row in answers["spurious"]],
             "notes": [{**row, "share": percent(row["share"]), **self._examples(row)} for row in answers["notes"]],
+            "near": self._near(answers.get("near")),
             "changes": None if changes is None else self._changes(changes),
         }
 
@@ -64,6 +67,8 @@ class AnswerView:
 
     def _rate(self, row: Mapping[str, Any], wanted: Filter, name: str) -> dict[str, Any]:
         rate = row["rate"]
+        if "off" in row:
+            return self._off(row, wanted, name)
         return {
             "name": name,
             "texts": row["labelled"],
@@ -73,6 +78,16 @@ class AnswerView:
             "bar": round(100 * (rate or 0.0), 1),
             "interval": f"{percent(row['low'])} to {percent(row['high'])}",
             **self._link(row, {**wanted, "answer": "wrong"}),
+            **self._examples(row),
+        }
+
+    def _off(self, row: Mapping[str, Any], wanted: Filter, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "texts": row["labelled"],
+            "off": plain(row["off"]),
+            "interval": f"{plain(row['low'])} to {plain(row['high'])}",
+            **self._link(row, wanted),
             **self._examples(row),
         }
 
@@ -111,14 +126,18 @@ class AnswerView:
             ]
             tables.append({"title": f"By {of_column['name']}", "head": of_column["name"], "rows": rows})
         for table in tables:
+            table["off"] = "off" in rates
             table["rows"] = [row for row in table["rows"] if row["texts"]]
         return [table for table in tables if table["rows"]]
 
     def _finding(self, finding: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[str, Any]:
-        kind, usual = finding["kind"], percent(finding.get("usual", rates["rate"]))
+        kind = finding["kind"]
+        usual = percent(finding.get("usual", rates["rate"] or 0.0)) if "off" not in rates else plain(rates["off"])
         if kind == "sure":
             wanted = {"answer": "wrong", "from": SURE}
             return {"kind": kind, "texts": finding["texts"], "examples": [], **self._link({"examples": []}, wanted)}
+        if kind == "near":
+            return {**finding, **self._examples(finding)}
         if kind == "spurious":
             wanted = {"word": finding["word"], "answer": "wrong"}
             view = {**self._spurious(finding), **self._link(finding, wanted)}
@@ -126,16 +145,16 @@ class AnswerView:
         wanted, name = {}, ""
         if kind in ("label", "crossed"):
             name, wanted = finding["label"], {"gold": self._label(finding["label"])}
-        if kind in ("length", "crossed"):
+        if kind in ("length", "crossed", "length_off"):
             wanted |= of_length(finding["step"])
-        if kind == "slice":
+        if kind in ("slice", "slice_off"):
             name, wanted = finding["value"], {f"s{finding['column']}": finding["row"]}
         if kind == "topic":
             name = finding["word"]
         view = {"kind": kind, "usual": usual, "row": finding.get("row"), **self._rate(finding, wanted, name)}
         if kind == "topic":  # the list knows the strongest words of a text alone: the table has links to its texts
             view |= {"address": Markup(f"#topic-{finding['row']}"), "filter": {}}
-        if kind == "slice":
+        if kind in ("slice", "slice_off"):
             view["column"] = rates["slices"][finding["column"]]["name"]
         return {**view, "length": LENGTHS[finding["step"]] if "step" in finding else None}
 
@@ -189,6 +208,14 @@ class AnswerView:
             **self._examples(row),
         }
 
+    def _near(self, near: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if near is None:
+            return None
+        rows = [
+            {**row, "text": beginning_of(row["text"][:800], _NEAR), **self._examples(row)} for row in near["suspects"]
+        ]
+        return {**{name: near[name] for name in ("texts", "count", "mistakes")}, "rows": rows}
+
     def _changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         facts = [
             ("predictions changed", f"{changes['changed']:,} of {changes['texts']:,}"),
@@ -217,6 +244,13 @@ class AnswerView:
                 for entry in changes["listed"]
             ],
         }
+
+
+def of_errors(rates: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The fact of a regression that stands at the top, where right values are known."""
+    if "off" not in rates:
+        return []
+    return [("mean absolute error", f"{plain(rates['off'])} of {rates['labelled']:,} with a label")]
 
 
 def of_length(step: int) -> Filter:

@@ -45,7 +45,7 @@ def render_terminal(
     show((answers, "bold"), target + foil)
     for line in drawn.lines:
         show(*line_parts(line, number, system))
-    if sentences := plain_words(explanation, drawn):
+    if sentences := plain_words(explanation, drawn, beside_notes=True):
         show(as_text(sentences))
     if of_errors and system is not None:
         strongest = drawn.strongest(_STRONGEST)

@@ -50,6 +50,7 @@ def test_columns_say_what_explanations_say(fit):
         assert sum(row["mhex_scores"]) + row["mhex_special_score"] == pytest.approx(row["mhex_sum"], abs=1e-4)
         assert row["mhex_sum"] == pytest.approx(e.sum, abs=1e-4)
         assert row["mhex_base_value"] == pytest.approx(e.base_value, abs=1e-4)
+        assert row["mhex_note_codes"] == list(e.note_codes)
         assert row["mhex_notes"] == list(e.notes) and row["mhex_error"] is None and row["mhex_windows"] == 1
 
 

@@ -264,6 +264,20 @@ def test_other_inputs_or_options_are_refused(explainer, corpus, tmp_path):
         )
 
 
+@pytest.mark.parametrize("fewer", [("jsonl",), ("jsonl", "html", "parquet")])
+def test_other_formats_are_refused_whatever_the_settings_say(explainer, corpus, tmp_path, fewer):
+    """Parts of other files are not taken for parts that are missing, whose files would go."""
+    run(explainer, corpus, tmp_path / "out", formats=("jsonl", "html"), settings={"data": "same"})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    formats = ", ".join(fewer)
+    with pytest.raises(ValueError, match=f"formats must be .*out was begun with, got {formats} where .* html, jsonl"):
+        run(explainer, corpus, tmp_path / "out", formats=fewer, settings={"data": "same"})
+    with pytest.raises(ValueError, match=r"format was \['jsonl', 'html'\] and is"):
+        run(explainer, corpus, tmp_path / "other", formats=("jsonl", "html"))
+        run(explainer, corpus, tmp_path / "other", formats=fewer)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_folders_that_hold_something_else_are_refused(explainer, corpus, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("x")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from scipy import stats
 
 from helpers.planted import LEAK, TOPIC, planted
 from helpers.report_examples import LABELS, example
-from mhex_nlp import Explanation
+from mhex_nlp import Explanation, write_report
 from mhex_nlp.corpus.report.aligned import as_value, slice_columns
 from mhex_nlp.corpus.report.answers import Answers
 from mhex_nlp.corpus.report.compare import OtherRun
@@ -22,6 +24,7 @@ from mhex_nlp.corpus.report.counts import Gathering
 from mhex_nlp.corpus.report.seen import Bounded, SeenText, is_folded, sum_by_word, wilson, words_beside
 from mhex_nlp.corpus.report.slices import NONE, ErrorRates
 from mhex_nlp.corpus.report.words import WordEffects, shrinkage
+from mhex_nlp.render.numbers import plain
 
 
 def answered(
@@ -137,6 +140,39 @@ def test_columns_of_numbers_become_steps_and_of_strings_do_not() -> None:
     assert [row["rate"] for row in year["rows"]] == [0, 0, 0, 0, 1] and year["value_of"]["2003"] == "1998 to 2005"
     assert {row["value"] for row in source["rows"]} == {NONE, "site 0", "site 1", "site 2"}
     assert sum(row["labelled"] for row in source["rows"]) == 1000
+
+
+def test_errors_of_a_regression_are_told_by_slice(tmp_path: Path) -> None:
+    """Mean absolute errors by length and column with their intervals, those furthest off, and where they are larger."""
+    generator = np.random.default_rng(0)
+    made, golds, sources = [], [], []
+    for n in range(300):
+        value, source = float(generator.normal(3, 1)), "shop" if n % 5 == 0 else "web"
+        words = " ".join(["film"] * (8 if n % 2 else 30))
+        made.append(example(f"{words} {n}", id=str(n), label=None, value=value))
+        golds.append(value + float(generator.normal(0, 1.5 if source == "shop" else 0.2)))
+        sources.append(source)
+    off = np.array([abs(e.prediction.value - gold) for e, gold in zip(made, golds, strict=True)])
+    html = write_report(made, tmp_path, labels=golds, slices={"source": sources}).read_text("utf-8")
+    assert f"<dd>{plain(off.mean())} of 300 with a label</dd>" in html
+    table = html.partition("<bdi>By source</bdi></h3>")[2].partition("</table>")[0]
+    row = r"<bdi>(shop|web)</bdi>.*?<td>(.*?)</td><td>(.*?)</td><td>(\d+)</td>.*?#t(\d+)"
+    shown = {name: cells for name, *cells in re.findall(row, table)}
+    for source, cells in shown.items():
+        chosen = off[[one == source for one in sources]]
+        half = 1.96 * chosen.std() / math.sqrt(len(chosen) - 1)
+        assert cells[:3] == [
+            plain(chosen.mean()),
+            f"{plain(chosen.mean() - half)} to {plain(chosen.mean() + half)}",
+            str(len(chosen)),
+        ]
+        assert off[int(cells[3])] == chosen.max()
+    first = html.partition('id="first"')[2].partition("</section>")[0]
+    assert list(shown) == ["shop", "web"] and first.count("<li>") == 1 and "<b><bdi>shop</bdi></b>" in first
+    assert len(list((tmp_path / "texts").iterdir())) == 6, "by 50, and not by their values"
+    assert "By length" in html and "Error rates" not in html
+    with pytest.raises(ValueError, match="labels must be finite numbers where the model predicts values, got 'good'"):
+        write_report(made[:1], tmp_path / "bad", labels=["good"])
 
 
 def test_values_of_columns() -> None:

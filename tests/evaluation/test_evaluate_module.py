@@ -104,6 +104,15 @@ try:
     metrics.load("naopc").compute(predictions=[0.9], references=[[0.0, 0.5]])
 except ValueError as error:
     results["outside"] = str(error)
+accuracy, f1 = metrics.load("accuracy"), metrics.load("f1")
+for predictions, references in (([0, 1], [0, 0]), ([1, 1], [1, 1])):
+    accuracy.add_batch(predictions=predictions, references=references)
+assert accuracy.compute() == {"accuracy": 0.75}
+assert f1.compute(predictions=[0, 1, 1, 1], references=[0, 0, 1, 1], average="binary") == {"f1": 0.8}
+try:
+    metrics.load("rouge")
+except ValueError as error:
+    results["unknown"] = str(error)
 print(json.dumps(results))
 """
     root = Path(__file__).parents[2]
@@ -124,6 +133,7 @@ print(json.dumps(results))
         assert results[name][name] == pytest.approx(float(expected), abs=1e-12), name
     assert results["iou_f1"]["iou_f1_micro"] == pytest.approx(0.8)
     assert results["token_f1"]["token_f1_micro"] == pytest.approx(2 / 3)
+    assert "accuracy, f1" in results["unknown"] and (tmp_path / "modules").is_dir()
     assert "at least one text" in results["empty"]
     assert "must be finite" in results["nan"]
     assert "aopc must be between its exact bounds 0 and 0.5, got 0.9" in results["outside"]

@@ -209,9 +209,58 @@ def test_what_makes_no_sense_is_refused(explainer, options, message):
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
 def test_classes_must_exclude_each_other(kind):
     model = make_model(1) if kind == "regression" else make_model(3, problem_type=kind)
-    for call in (lambda e: e.flip("a film"), lambda e: e("a film", flip=True)):
+    calls = [lambda e: e("a film", flip=True)] + [lambda e: e.flip("a film")] * (kind == "regression")
+    for call in calls:
         with pytest.raises(ValueError, match=f"classes that exclude each other, got a model for {kind}"):
             call(MhexExplainer(model, TOKENIZER))
+
+
+def multi_label():
+    model = make_model(3, problem_type="multi_label_classification", gate=False, initializer_range=0.3, dropout=0.0)
+    return MhexExplainer(model, TOKENIZER)
+
+
+def label_by_hand(explainer, label, flip, text, keep=False):
+    """Whether a label holds, and its probability, without the words of a flip set, or of them alone."""
+    [item] = explainer.tokenise([text])
+    chosen = {i for word in explainer(text).words() for i in word.tokens
+              if ((word.start, word.end, word.sequence) in spans(flip.words)) != keep}  # fmt: skip
+    ids = item.features["input_ids"].clone()
+    if flip.words or keep:
+        ids[list(chosen)] = TOKENIZER.mask_token_id
+    with torch.no_grad():
+        chance = float(explainer.model(input_ids=ids[None]).logits[0, explainer.classes.labels.index(label)].sigmoid())
+    return (label, chance) if chance >= 0.5 else (f"not {label}", 1 - chance)
+
+
+def test_a_predicted_label_of_several_is_turned_off():
+    """By its own probability: other labels may hold before and after. Words alone turn it on."""
+    explainer = multi_label()
+    kinds = set()
+    for text, e in zip(texts(), explainer(texts()), strict=True):
+        for label in e.prediction.labels:
+            off = explainer.flip(text, target=label)
+            kinds.add((off.kind, off.flipped))
+            assert off.label == label and off.target is None and off.passes <= 6
+            assert off.probability == pytest.approx(e.prediction.probabilities[label], abs=1e-5)
+            if off.flipped:
+                after = label_by_hand(explainer, label, off, text)
+                assert (off.label_after, pytest.approx(off.probability_after, abs=1e-4)) == after
+                assert off.label_after == f"not {label}"
+            on = explainer.flip(text, target=label, kind="insertion")
+            kinds.add((on.kind, on.flipped))
+            if on.flipped:
+                after = label_by_hand(explainer, label, on, text, keep=True)
+                assert on.label == f"not {label}"
+                assert (on.label_after, pytest.approx(on.probability_after, abs=1e-4)) == after
+            else:
+                assert on.needless or on.label_after is None
+    assert ("removal", True) in kinds and len(kinds) > 1
+    e = next(e for e in explainer(texts()) if 0 < len(e.prediction.labels) < 3)
+    other = next(label for label in explainer.classes.labels if label not in e.prediction.labels)
+    with pytest.raises(ValueError, match=f"target must be a label that the model predicts, got '{other}'"):
+        explainer.flip(e.text, target=other)
+    assert explainer.flip(e.text).label == max(e.prediction.probabilities, key=e.prediction.probabilities.get)
 
 
 def test_heads_lead_as_well():

@@ -18,7 +18,7 @@ SCORES = [
     [0.0, 0.0, 0.0, -0.5, 0.0],
 ]
 EXAMPLE: dict[str, Any] = {
-    "schema": "mhex-image-explanation/1.0",
+    "schema": "mhex-image-explanation/1.1",
     "kind": "image",
     "id": "7",
     "image": {"width": WIDTH, "height": HEIGHT, "sha256": "0" * 64, "name": None},

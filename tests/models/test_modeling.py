@@ -170,8 +170,9 @@ def test_pickle(model):
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert", "llama"])
 def test_compile_without_graph_breaks(family):
-    model = train_heads(get_mhex_model(plain_model(family)))
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    sizes = {"num_hidden_layers": 2}
+    model = train_heads(get_mhex_model(plain_model(family, **sizes)))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")  # the graph is what is asked about
     with torch.no_grad():
         expected = model(**batch(), output_attributions=True)
         actual = compiled(**batch(), output_attributions=True)

@@ -69,6 +69,21 @@ def test_a_weak_fit_and_a_base_value_that_outweighs_are_told() -> None:
     assert said(missed).endswith("The scores miss more of this text than of most.")
 
 
+def test_what_a_note_says_is_not_said_twice() -> None:
+    """Beside the notes, that is: alone the sentence has it, and another note does not take it away."""
+    cases = {
+        "base_outweighs_words": {"base_value": 4.0},
+        "large_misfit": {"misfit": 1.0, "method": method(usual_misfit=0.5)},
+        "no_skill": {"method": method(skill=0.2)},
+    }
+    for code, parts in cases.items():
+        form = words(CLEAR, notes=["A note."], note_codes=[code], **parts)
+        alone, beside = plain_words(form, highlight(form)), plain_words(form, highlight(form), beside_notes=True)
+        assert beside == alone[:-1] and "speaks against it." in as_text(beside)
+        other = {**form, "note_codes": ["windows"]}
+        assert plain_words(other, highlight(other), beside_notes=True) == alone
+
+
 def test_heads_targets_foils_and_regressions() -> None:
     assert ': by its heads mainly "awful"' in said(words(CLEAR, method=method(explains="heads", skill=None)))
     other = {"label": "negative", "id": 0}

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,31 +235,6 @@ def test_binary_f1_and_refusals() -> None:
         accuracy([], [])
     with pytest.raises(ValueError, match=r"\(2,\) and \(1,\)"):
         accuracy([1, 0], [1])
-
-
-def test_metric_modules_load_without_a_hub(tmp_path: Path) -> None:
-    """In a process of its own: the caches are fixed when datasets is imported."""
-    code = """
-from mhex_nlp.evaluation import metrics
-accuracy, f1 = metrics.load("accuracy"), metrics.load("f1")
-for predictions, references in (([0, 1], [0, 0]), ([1, 1], [1, 1])):
-    accuracy.add_batch(predictions=predictions, references=references)
-assert accuracy.compute() == {"accuracy": 0.75}
-assert f1.compute(predictions=[0, 1, 1, 1], references=[0, 0, 1, 1], average="binary") == {"f1": 0.8}
-try:
-    metrics.load("rouge")
-except ValueError as error:
-    print(error)
-"""
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(root)}
-    environment = {name: value for name, value in environment.items() if not name.startswith("HF_DATASETS")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "accuracy, f1" in done.stdout
-    assert (tmp_path / "modules").is_dir()
 
 
 @pytest.mark.parametrize("values", [[0.5, 1.0], [float("nan"), 1.0], ["a", "b"], [float("inf"), 0.0]])

@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub
 import pytest
 from datasets import Dataset
 
@@ -203,20 +203,12 @@ def test_things_that_are_no_source() -> None:
         load_splits("/nowhere/at/all")
 
 
-def test_a_hub_name_while_offline(tmp_path: Path) -> None:
-    """In a process of its own: whether the hub may be asked is fixed when datasets is imported."""
-    code = """
-from mhex_nlp.training import load_splits
-try:
-    load_splits("somebody/reviews")
-except FileNotFoundError as error:
-    print(error)
-"""
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "where the hub cannot be reached, got 'somebody/reviews'" in done.stdout
+def test_a_hub_name_while_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the environment had said so when the libraries were imported (tests/corpus/test_opening.py)."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match="where the hub cannot be reached, got 'somebody/reviews'"):
+        load_splits("somebody/reviews")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])

@@ -81,8 +81,15 @@ class Ledger:
         if overwrite:
             return
         before = read_manifest(self.folder)["settings"] if (self.folder / MANIFEST).exists() else {}
-        if any(record.get("settings") != self._key for record, _ in self._whole_lines()):
-            files.refuse_changes(before, self._settings, self.folder)
+        for record, _ in self._whole_lines(any_format=True):  # or their files would be removed
+            if record.get("settings") != self._key:
+                files.refuse_changes(before, self._settings, self.folder)
+            elif not files.has_files(record, self._formats):
+                made = sorted(str(name).rpartition(".")[2] for name in record["files"])
+                raise ValueError(
+                    f"formats must be those that {self.folder} was begun with, got {', '.join(self._formats or ())} "
+                    f"where its parts are {', '.join(made)}. --overwrite begins anew."
+                )
 
     def begin(self) -> None:
         """Says in the manifest that the job is not complete, which must be known before a part is made."""
@@ -142,19 +149,25 @@ class Ledger:
         return dict(sorted(parts.items()))
 
     def _whole_lines(
-        self, look_at: Callable[[int], bool] = lambda part: True
+        self, look_at: Callable[[int], bool] = lambda part: True, any_format: bool = False
     ) -> Iterator[tuple[dict[str, Any], tuple[Path, int, int]]]:
-        """The records that are whole and whose files are, with file, place and length of their lines."""
+        """The records that are whole and whose files are, with file, place and length of their lines.
+
+        With `any_format` those of parts in other formats than the ledger's as well.
+        """
+        formats = None if any_format else self._formats
         for path in files.ledgers(self.folder):
             with open(path, "rb") as file:
                 start = 0
                 for line in file:
                     record = files.unsealed(line)
-                    if record is not None and self._is_whole(record, look_at):
+                    if record is not None and self._is_whole(record, look_at, formats):
                         yield record, (path, start, len(line))
                     start += len(line)
 
-    def _is_whole(self, record: Mapping[str, Any], look_at: Callable[[int], bool]) -> bool:
+    def _is_whole(
+        self, record: Mapping[str, Any], look_at: Callable[[int], bool], formats: Sequence[str] | None
+    ) -> bool:
         try:
             summary = CorpusSummary([])
             summary.merge(record["summary"])
@@ -163,7 +176,7 @@ class Ledger:
             dumps(summary.report(WORDS_OF_A_PART))
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return False
-        return files.has_files(record, self._formats) and (
+        return files.has_files(record, formats) and (
             not look_at(record["part"]) or all(self._hash(name) == content for name, content in record["files"].items())
         )
 

@@ -98,7 +98,8 @@ def find_faults(
     findings += _worst(places, usual, z)[:1]
     for column, of_column in enumerate(rates["slices"]):
         rows = [{"kind": "slice", "column": column, "row": row, **of} for row, of in enumerate(of_column["rows"])]
-        findings += _worst(rows, usual, z)[:1]
+        findings += _worst(rows, usual, z)[:1] + _furthest(rows, rates, z)[:1]
+    findings += _furthest([{"kind": "length", **row} for row in rates["lengths"]], rates, z)[:1]
     findings.sort(key=lambda entry: -entry["excess"])
     if rates["sure"]:
         findings.append({"kind": "sure", "texts": rates["sure"], "excess": 0.0})
@@ -112,6 +113,16 @@ def _worst(rows: Sequence[dict[str, Any]], usual: float, z: float) -> list[dict[
         if row["labelled"] >= _FEWEST and excess > _LEAST:
             worst.append({**row, "excess": excess})
     return sorted(worst, key=lambda row: -row["excess"])
+
+
+def _furthest(rows: Sequence[dict[str, Any]], rates: Mapping[str, Any], z: float) -> list[dict[str, Any]]:
+    """The same of a regression: where its mean absolute error is beyond that of all texts."""
+    beyond = []
+    for row in rows:
+        excess = (row.get("off", 0.0) - z * row.get("spread", 0.0) - rates.get("off", 0.0)) * row["labelled"]
+        if row["labelled"] >= _FEWEST and excess > 0 and row.get("spread"):
+            beyond.append({**row, "kind": f"{row['kind']}_off", "excess": excess / rates["off"]})
+    return sorted(beyond, key=lambda row: -row["excess"])
 
 
 def _topics(topics: Sequence[Mapping[str, Any]], z: float, known: set[str]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,8 @@ class Gathering:
             beside = [len(words), *([list(slices)] if slices else [])]
             self.rows.append([*self._row(explanation, number, gold, page, sums), *beside])
         chance = None if of_values else explanation.probability
-        return SeenText(number, page, target, label, gold, chance, sums, len(words), slices)
+        off = _error_of(explanation, gold)
+        return SeenText(number, page, target, label, gold, chance, sums, len(words), slices, off)
 
     def _example(self, target: str, word: str, example: tuple[float, int, int]) -> None:
         """Keeps the texts in which a word weighs most, either way."""
@@ -127,6 +129,27 @@ class Gathering:
         """(number, page) of the texts in which a word speaks most for a class (sign 1), or against it (-1)."""
         texts = sorted(self.examples.get((label, word), []), key=lambda text: -sign * text[0])
         return [(number, page) for score, number, page in texts[:EXAMPLES] if score * sign > 0]
+
+
+def _error_of(explanation: Explanation, gold: str | None) -> float | None:
+    """How far the value of a regression is from the right one; None for anything else, or where it is not known.
+
+    Raises:
+        ValueError: a label of a regression that is no finite number.
+    """
+    value = explanation.prediction.value
+    if gold is None or not isinstance(value, float):
+        return None
+    try:
+        right = float(gold)
+    except ValueError:
+        right = math.nan
+    if not math.isfinite(right):
+        raise ValueError(
+            f"labels must be finite numbers where the model predicts values, got {gold!r:.80} for "
+            f"{explanation.id!r:.80}."
+        )
+    return abs(value - right)
 
 
 def shown_label(explanation: Explanation) -> str | None:

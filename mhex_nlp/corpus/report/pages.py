@@ -26,9 +26,11 @@ from .counts import Gathering, shown_label
 from .entities import write_entities
 from .folder import INDEX, ReportFolder
 from .grouped import GroupedPages
+from .neighbours import Neighbourhoods, near_findings, shown_beside
 
 if TYPE_CHECKING:
     from ...explain.judgement import Judgement
+    from .training_texts import TrainingTexts
 
 _SCALED_BY = 200  # texts whose colours settle the scale of all
 _FAILED = 200  # rows without an explanation that are listed
@@ -47,6 +49,8 @@ def write_report(
     data: Any = None,
     against: Iterable[TextExplanation] | None = None,
     failed: Iterable[Mapping[str, Any]] | None = None,
+    train: TrainingTexts | None = None,
+    chosen: Iterable[str] = (),
 ) -> Path:
     """Writes static pages of many explanations; gives the path of the index.
 
@@ -72,15 +76,20 @@ def write_report(
             columns of `data` (a Dataset, a frame, a mapping of columns). Many numbers become five steps.
         against: explanations of another run over the same texts, by their ids in about the same order.
         failed: rows that could not be explained, as in a job's `errors.jsonl`: `row`, `id`, `reason`.
+        train: what the model was trained on, to be shown beside each text whose prediction is wrong: the nearest
+            training texts by the model's states, with their labels and the strong words that they share.
+        chosen: ids of further texts that are shown with their nearest training texts.
 
     Raises:
         TypeError: explanations, labels, slices or a judgement that are none, a title that is no string.
         ValueError: none at all, more or fewer labels or values, a label that is no class of the model, classes of
             another model, a column that is not there, a run of other texts, a folder that holds something else, a bad
-            `unit` or `page_texts`; of texts with entities, `slices` or `against`.
+            `unit` or `page_texts`; of texts with entities, `slices`, `against` or `train`; `train` of another
+            model, `chosen` without it.
         NotADirectoryError: `output_dir` is a file.
     """
     _check_arguments(unit, title, page_texts)
+    neighbourhoods = _neighbourhoods(train, chosen)
     judged = None if judgement is None else figures_of(judgement)
     columns = slice_columns(slices, data)
     stream = _checked(explanations)
@@ -88,8 +97,8 @@ def write_report(
     if example is None:
         raise ValueError("explanations must hold at least one, got none.")
     if isinstance(example, PositionedExplanation):
-        if columns or against is not None:
-            raise ValueError("slices and against are for explanations of whole texts, got some of entities.")
+        if columns or against is not None or train is not None:
+            raise ValueError("slices, against and train are for explanations of whole texts, got some of entities.")
         texts: Any = _of_kind(chain([example], stream), PositionedExplanation)
         folder = ReportFolder(output_dir)
         write_entities(texts, folder, labels=labels, title=title, unit=unit, page_texts=page_texts, judged=judged)
@@ -101,17 +110,22 @@ def write_report(
     rows = with_slices(pairs, columns)
     first = list(islice(rows, _SCALED_BY))
     scale = shared_scale(highlight(explanation.to_dict(), unit=unit).full for explanation, _, _ in first)
+    neighbourhoods.check(classes)
     folder = ReportFolder(output_dir)
     pages = GroupedPages(folder, page_texts, partial(render_report_page, title=title, unit=unit, scale=scale))
     gathering, answers = Gathering(classes), Answers(classes, list(columns), other)
-    for number, (explanation, gold, values) in enumerate(chain(first, rows)):
+    for number, (explanation, gold, values, near) in enumerate(neighbourhoods.beside(chain(first, rows))):
         entry = {"explanation": explanation.to_dict(), "number": number, "gold": gold}
-        page = pages.add(entry, gold, shown_label(explanation))
+        entry["near"] = shown_beside(explanation, near)
+        group = None if explanation.prediction.value is not None else gold  # values would have a page each
+        page = pages.add(entry, group, shown_label(explanation))
+        neighbourhoods.count(explanation, gold, near, (number, page))
         answers.add(gathering.add(explanation, number, gold, page, values), explanation)
     pages.finish()
     if labels is not None and not gathering.summary.confusion and example.label is not None:
         warn("labels know none of the explanations: their ids differ, or all labels are None.")
-    folder.write(INDEX, _index(gathering, answers, pages, example, title=title, judged=judged, failed=failed))
+    about: dict[str, Any] = {"title": title, "judged": judged, "failed": failed, "near": neighbourhoods.report()}
+    folder.write(INDEX, _index(gathering, answers, pages, example, **about))
     folder.finish()
     return folder.path / INDEX
 
@@ -124,14 +138,31 @@ def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
         raise ValueError(f"page_texts must be an integer from 1 to 200, got {page_texts!r}.")
 
 
+def _neighbourhoods(train: Any, chosen: Any) -> Neighbourhoods:
+    if train is not None and not hasattr(train, "beside"):
+        raise TypeError(f"train must be TrainingTexts, got {type(train).__name__}.")
+    ids = list(iter_rows(chosen, "chosen", "an iterable of ids"))
+    if ids and train is None:
+        raise ValueError("chosen is for texts shown with their nearest training texts: it needs train, got none.")
+    return Neighbourhoods(train, map(str, ids))
+
+
 def _index(
-    gathering: Gathering, answers: Answers, pages: GroupedPages, example: Explanation, *, failed: Any, **about: Any
+    gathering: Gathering,
+    answers: Answers,
+    pages: GroupedPages,
+    example: Explanation,
+    *,
+    failed: Any,
+    near: dict[str, Any] | None,
+    **about: Any,
 ) -> str:
     form, summary = example.to_dict(), gathering.report()
     labels = list(dict.fromkeys((*gathering.summary.labels, *summary["confusion"])))
+    answered = answers.report(labels, summary["confusion"], gathering.strongest_texts)
     return render_report_index(
         summary,
-        answers.report(labels, summary["confusion"], gathering.strongest_texts),
+        answered | {"near": near, "findings": [*answered["findings"], *near_findings(near)]},
         failed=_failed(failed),
         method=form["method"],
         model=form["model"],

@@ -38,7 +38,8 @@ _FUNCTION_WORDS = frozenset(
 class SeenText:
     """One text as the report counts it: `number` in the input, on the page of that number.
 
-    `words` are its words, case-folded, each with the sum of its scores for `target` in the text; `length` is in words.
+    `words` are its words, case-folded, each with the sum of its scores for `target` in the text; `length` is in words;
+    `off` is |value - right value| of a regression.
     """
 
     number: int
@@ -50,6 +51,7 @@ class SeenText:
     words: dict[str, float]
     length: int
     slices: tuple[str, ...] = ()
+    off: float | None = None
 
     @property
     def wrong(self) -> bool | None:

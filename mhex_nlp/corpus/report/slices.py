@@ -3,26 +3,35 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from operator import mul
 from typing import Any
 
 from ...render.report_answers import CERTAINTY_STEPS, LENGTH_STEPS, OTHER, SURE
-from .seen import EXAMPLES, Bounded, SeenText, is_folded, name_example, wilson
+from .seen import EXAMPLES, Bounded, SeenText, Z, is_folded, name_example, wilson
 
 VALUES, SHOWN, BINS = 1000, 30, 5  # of a column: those told apart, those shown, steps where they are many numbers
 NONE = "no value"
-_TEXTS, _LABELLED, _WRONG, _SURE, _EXAMPLES = range(5)
+_TEXTS, _LABELLED, _WRONG, _SURE, _OFF, _SQUARES, _FURTHEST, _EXAMPLES = range(8)
 
 
 def _zeros() -> list[Any]:
-    return [0, 0, 0, 0, []]
+    return [0, 0, 0, 0, 0.0, 0.0, [], []]
 
 
 def _count(row: list[Any], text: SeenText) -> None:
-    """Texts, labelled ones, wrong ones, those wrong though the model is sure, examples of wrong ones."""
+    """Texts, labelled ones, wrong ones, those wrong though the model is sure, examples of wrong ones.
+
+    Of a regression the sums of absolute errors and of their squares, and the texts with the largest.
+    """
     row[_TEXTS] += 1
+    if text.off is not None:
+        row[_LABELLED] += 1
+        row[_OFF] += text.off
+        row[_SQUARES] += text.off**2
+        row[_FURTHEST] = sorted([*row[_FURTHEST], (-text.off, text.place)])[:EXAMPLES]
     if text.wrong is None:
         return
     row[_LABELLED] += 1
@@ -33,8 +42,19 @@ def _count(row: list[Any], text: SeenText) -> None:
 
 
 def figures(row: Sequence[Any]) -> dict[str, Any]:
-    """What is shown of a row of counts: the error rate with its interval (Wilson, 95 %)."""
-    texts, labelled, wrong, sure, examples = row[: _EXAMPLES + 1]
+    """What is shown of a row of counts: the error rate with its interval (Wilson, 95 %).
+
+    Of a regression the mean absolute error (`off`) with that of a mean (normal, 95 %).
+    """
+    texts, labelled, wrong, sure, off, squares, furthest, examples = row[: _EXAMPLES + 1]
+    if furthest:
+        mean = off / labelled
+        spread = math.sqrt(max(squares / labelled - mean * mean, 0.0) / max(labelled - 1, 1))
+        return {
+            **{"texts": texts, "labelled": labelled, "off": mean, "spread": spread, "rate": None},
+            **{"wrong": 0, "sure": 0, "low": max(mean - Z * spread, 0.0), "high": mean + Z * spread},
+            "examples": [place for _, place in furthest],
+        }
     low, high = wilson(wrong, labelled)
     return {
         **{"texts": texts, "labelled": labelled, "wrong": wrong, "sure": sure, "examples": examples},
@@ -104,12 +124,13 @@ class ErrorRates:
         merged: dict[str, list[Any]] = {}
         for value in sorted(counts, key=lambda value: (numbers.get(value, 0.0), value)):
             row = merged.setdefault(shown[value], _zeros())
-            for place in range(_EXAMPLES):
+            for place in range(_FURTHEST):
                 row[place] += counts[value][place]
+            row[_FURTHEST] = sorted(row[_FURTHEST] + counts[value][_FURTHEST])[:EXAMPLES]
             row[_EXAMPLES] = (row[_EXAMPLES] + counts[value][_EXAMPLES])[:EXAMPLES]
         rows = [{"value": value, **figures(row)} for value, row in merged.items()]
         if not binned:
-            rows.sort(key=lambda row: (-(row["rate"] or 0.0), -row["texts"]))
+            rows.sort(key=lambda row: (-(row["rate"] or row.get("off", 0.0)), -row["texts"]))
         return {"name": name, "rows": rows, "value_of": shown}
 
 
@@ -169,7 +190,7 @@ class WordErrors:
         entries = []
         for word, row in self.table.items():
             if row[_WRONG] > 1:
-                usual = sum(map(mul, row[_EXAMPLES + 1 :], rates)) / row[_LABELLED]
+                usual = sum(map(mul, row[len(_zeros()) :], rates)) / row[_LABELLED]
                 entries.append({"word": word, **figures(row), "usual": usual})
         for entry in entries:
             entry["excess"] = (entry["low"] - entry["usual"]) * entry["labelled"]

@@ -118,8 +118,14 @@ def assemble(
             classes=table.labels if request.all_classes else None,
             class_scores=tuple(map(_rows, scores[1:])) if request.all_classes else None,
             layers=tuple(map(_rows, by_depth[0])) if request.layers else None,
+            depths=_depths(request, by_depth.shape[1]) if request.layers else None,
             pixels=image.image,
         )
+
+
+def _depths(request: ImageRequest, count: int) -> tuple[int, ...]:
+    """The numbers of the depths: a fit may have thinned them; heads are at every block, from 1."""
+    return tuple(range(1, count + 1)) if request.readout is None else request.readout.layout.depths
 
 
 def _rows(values: Tensor) -> Rows:

@@ -27,7 +27,7 @@ from .parts import Box, Cell, EmptyAnswer, Grid, ImageInfo, ImageMethod, Region
 from .pixels import data_url
 
 __all__ = ["Cell", "EmptyAnswer", "Grid", "ImageExplanation", "ImageInfo", "ImageMethod", "Region"]
-IMAGE_SCHEMA = "mhex-image-explanation/1.0"
+IMAGE_SCHEMA = "mhex-image-explanation/1.1"
 REGION_FROM = 0.25  # of the largest magnitude: smaller scores belong to no region
 Rows = tuple[tuple[float, ...], ...]  # of the grid
 
@@ -67,6 +67,7 @@ class ImageExplanation:
     classes: tuple[str, ...] | None = None
     class_scores: tuple[Rows, ...] | None = None  # (classes, rows, cols)
     layers: tuple[Rows, ...] | None = None  # (depths, rows, cols)
+    depths: tuple[int, ...] | None = None  # the numbers of these depths
     pixels: Image.Image | None = field(default=None, compare=False)  # for pictures; never part of the JSON form
 
     def __post_init__(self) -> None:
@@ -80,6 +81,10 @@ class ImageExplanation:
             raise ValueError("classes and class_scores must be given together or not at all")
         if self.classes is not None and len(self.classes) != len(self.class_scores or ()):
             raise ValueError(f"class_scores must be {len(self.classes)} maps, one a class")
+        if self.depths is not None and (
+            len(self.depths) != len(self.layers or ()) or list(self.depths) != sorted({*self.depths})
+        ):
+            raise ValueError(f"depths must be ascending numbers, one for each of the layers, got {self.depths!r:.80}")
         flat = [score for row in self.scores for score in row]
         if abs(math.fsum(flat) - self.sum) > 1e-4 * (1 + math.fsum(map(abs, flat))):
             raise ValueError(f"sum must be the sum of the scores, {math.fsum(flat):.6g}, got {self.sum:.6g}")

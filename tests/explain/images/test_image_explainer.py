@@ -53,6 +53,12 @@ def test_a_map_is_complete(explainer):
     assert explanation.target.id == int(logits.argmax())
     assert explanation.base_value + explanation.sum == pytest.approx(float(logits.max() - logits.mean()), abs=1e-5)
     assert np.asarray(explanation.layers).sum(0) == pytest.approx(explanation.map, abs=1e-6)
+    assert explanation.depths == explainer.model.mhex_fit.layout.depths
+    thinned = {**explanation.to_dict(), "layers": explanation.to_dict()["layers"][:2], "depths": [1, 7]}
+    assert "<title>depth 7:" in ImageExplanation.from_dict(thinned).to_html()
+    for depths in ([7, 1], [1], [1, 1]):
+        with pytest.raises(ValueError, match="depths must be ascending numbers, one for each of the layers"):
+            ImageExplanation.from_dict({**thinned, "depths": depths})
     assert np.abs(np.asarray(explanation.class_scores).sum(0)).max() < 1e-6
     assert np.asarray(explanation.class_scores)[explanation.target.id] == pytest.approx(explanation.map, abs=1e-7)
 
@@ -154,14 +160,14 @@ def test_json_is_valid_and_loads_back(explainer, options):
     jsonschema.Draft202012Validator(image_explanation_schema()).validate(json.loads(explanation.to_json()))
     again = ImageExplanation.from_json(explanation.to_json(indent=2))
     assert again == explanation and hash(again) == hash(explanation) and again.to_dict() == form
-    assert (form["schema"], form["kind"]) == ("mhex-image-explanation/1.0", "image")
+    assert (form["schema"], form["kind"]) == ("mhex-image-explanation/1.1", "image")
     assert again != explainer(IMAGES[4], **options)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema": "mhex-explanation/1.2"}, '"schema" must be "mhex-image-explanation/1.0"'),
+        ({"schema": "mhex-explanation/1.2"}, '"schema" must be "mhex-image-explanation/1.1"'),
         ({"schema": "mhex-image-explanation/1.9"}, "newer than this release reads"),
         ({"scores": [[1.0]]}, "scores must have 4 rows of 4 numbers"),
         ({"sum": 9.0}, "sum must be the sum of the scores"),
@@ -178,7 +184,7 @@ def test_a_broken_form_is_refused(explainer, change, says):
 def made(scores, width=40, height=20, **grid) -> ImageExplanation:
     """An explanation with these scores."""
     form = {
-        "schema": "mhex-image-explanation/1.0",
+        "schema": "mhex-image-explanation/1.1",
         "kind": "image",
         "id": "0",
         "image": {"width": width, "height": height, "sha256": "0", "name": None},
