@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 _NARROW = 64  # columns of a matrix that int8 leaves as it is: it reads scores or classes
-_TALKATIVE = ("torch.onnx", "torch.export", "onnxscript", "torch.onnx._internal.exporter._registration")
+_TALKATIVE = (
+    "torch.__trace",
+    "torch.onnx",
+    "torch.onnx._internal.exporter._registration",
+    "torch.export",
+    "onnxscript",
+)
 
 
 @contextmanager
