@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_files_exist(page):
     if page.name not in OLD:
         missing = [path for path in PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
         assert not missing, f"{page.name} mentions {missing}"
+
+
+def test_readme_names_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    table = (ROOT / "README.md").read_text("utf-8").partition("| extra | adds |")[2].partition("\n\n")[0]
+    named = re.findall(r"`([a-z]+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row.count("|") > 2))
+    assert sorted(named) == sorted(extras)
 
 
 def test_the_checks_see_what_is_wrong():

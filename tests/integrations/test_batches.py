@@ -173,3 +173,20 @@ def test_neither_library_is_needed_to_import(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark.sql.types", None)
     with pytest.raises(ImportError, match=r"pip install 'mhex_nlp\[spark\]' installs it"):
         explain_batches("a-model").schema(None)
+
+
+@pytest.mark.slow
+def test_a_graph_in_the_place_of_the_model(saved_explainer, table, tmp_path):
+    onnx = pytest.importorskip("mhex_nlp.integrations.onnx", reason="there is no export in this version")
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason=f"{name} comes with the extra: pip install 'mhex_nlp[onnx]'")
+    onnx.export_onnx(saved_explainer[0], tmp_path / "graph")
+    settings = TableExplainer.of(tmp_path / "graph", "text", {"classes": "all"})
+    explained = pa.concat_tables(settings.tables(table))
+    right = expected(table, saved_explainer[0], classes="all")
+    assert isinstance(settings.load().explainer, onnx.OnnxExplainer)
+    assert explained.schema.remove_metadata() == right.data.schema.remove_metadata()
+    for name in ("mhex_error", "mhex_label", "mhex_spans", "mhex_starts", "mhex_notes"):
+        assert explained[name].to_pylist() == list(right[name]), name
+    scores = [np.concatenate([row for row in rows["mhex_scores"] if row]) for rows in (explained.to_pydict(), right)]
+    np.testing.assert_allclose(*scores, atol=1e-4)
