@@ -98,7 +98,7 @@ def read_lime(explanation: Any, label: int | None) -> Parts:
     weights = explanation.as_map()
     if label is None and len(weights) == 1:
         label = next(iter(weights))
-    if label not in weights:
+    if label is None or label not in weights:
         raise ValueError(f"label must be one of {sorted(weights)}, which were explained, got {label!r}.")
     spans: list[tuple[int, int, float]] = []
     for word_id, weight in weights[label]:
