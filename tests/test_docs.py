@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("studies/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("studies/*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]*))?\)")
 DOTTED = re.compile(r"\bmhex_nlp(?:\.\w+)+")
 PATH = re.compile(r"\b(?:mhex_nlp|tests|studies|scripts|docs)/[\w./-]*\w")
