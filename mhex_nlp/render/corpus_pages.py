@@ -116,7 +116,8 @@ def render_report_index(
         judged: what was measured of the scores on texts like these, in place of what the fit says of itself.
         failed: how many rows could not be explained, and the first of them, by id with the reason.
     """
-    number_of = number_labels(summary, groups)
+    values = [{"gold": row[4], "predicted": None} for row in rows if row[2] is None]  # right ones of a regression
+    number_of = number_labels(summary, [*groups, *values])
     complete = len(rows) == summary["texts"]
     # The script's list can show the texts of a cell only where it has all of them.
     cells = confusion_cells(groups, number_of if complete else None)
@@ -143,7 +144,7 @@ def render_report_index(
         failed=failed,
         groups=[linked_group(group) for group in groups],
         listed=None if complete else f"{len(rows):,}",
-        golds=[(number, label) for label, number in number_of.items() if label in gold],
+        golds=[(number, label) for label, number in number_of.items() if label in gold and not values],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
         slices=slice_options(answers["rates"]),
         data={
