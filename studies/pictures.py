@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of README and guide: two sentences highlighted, and explanations side by side.
+"""The pictures of README and guide: two sentences highlighted, explanations side by side, and the top of a report.
 
     ./scripts/demo.sh
     .venv/bin/pip install '.[bench]'
     python -m studies.pictures --model demo-output/model --output pictures
 
-Writes a page for each picture (highlight, methods, versions, classes, and models where there is `--other-model`) and
+Writes a page for each picture (highlight, methods, versions, classes, and models where there is `--other-model`), a
+report of the embedded corpus' sentences that are not for training, beside those that are (`report/`), and
 photographs it with playwright and a chromium. `--methods` takes one to three names that `mhex evaluate` knows.
 """
 
 from __future__ import annotations
 
-from mhex_nlp import Explanation, MhexExplainer, ScoredText, compare_explanations
+from pathlib import Path
+
+from mhex_nlp import Explanation, MhexExplainer, ScoredText, TrainingTexts, compare_explanations, write_report
+from mhex_nlp.cli.demo.corpus import load_corpus
 from mhex_nlp.evaluation.benchmark import available_methods
 from mhex_nlp.evaluation.model_values import ModelValues
 from mhex_nlp.render import render_page
@@ -42,6 +46,20 @@ def scored_by(explainer: MhexExplainer, explanation: Explanation, methods: list[
     ]
 
 
+def report_of(explainer: MhexExplainer, folder: Path) -> Path:
+    """The index of a report of validation and test sentences, with their domains and the nearest training sentences."""
+    sentences = [*load_corpus("validation"), *load_corpus("test")]
+    learnt = load_corpus("train")
+    return write_report(
+        explainer.stream([one.text for one in sentences], ids=[one.id for one in sentences]),
+        folder,
+        labels=[one.label for one in sentences],
+        slices={"domain": [one.domain for one in sentences]},
+        title="Sentences the model has not seen",
+        train=TrainingTexts(explainer, [one.text for one in learnt], [one.label for one in learnt]),
+    )
+
+
 def main() -> None:
     parser = make_parser(__doc__, "model", page=False, output="folder of the pages and pictures")
     parser.add_argument("--other-model")
@@ -63,7 +81,12 @@ def main() -> None:
     (args.output / "highlight.html").write_text(page, "utf-8")
     for name, explanations in comparisons.items():
         compare_explanations(explanations, title=name.capitalize()).to_html(args.output / f"{name}.html")
+    index = report_of(explainer, args.output / "report")
     with chromium() as browser:
+        tab = browser.new_page(viewport={"width": 1100, "height": 1000}, color_scheme=args.scheme)
+        tab.goto(index.resolve().as_uri())
+        tab.screenshot(path=str(args.output / "report.png"))
+        tab.close()
         for name in ("highlight", *comparisons):
             file, width = args.output / f"{name}.html", 720 if name == "highlight" else 1280
             view = {"viewport": {"width": width, "height": 400}, "color_scheme": args.scheme}

@@ -91,7 +91,8 @@ class MhexExplainer(ClassifierExplainer, ExplainerBase[Explanation]):
         >>> explainer.flip("The staff were kind, but the room was noisy and the bed was awful.").words
 
         Words are removed as the fit removed them; special tokens never are. Where no set is found, `flipped` is False.
-        That does not say that there is none, nor that a set that is found is the smallest there is.
+        That does not say that there is none, nor that a set that is found is the smallest there is. (Long because of
+        its many arguments.)
 
         Args:
             text, text_pair: as in the call.

@@ -20,6 +20,7 @@ from .report_answers import AnswerView, of_errors, slice_numbers, slice_options
 from .summary import explained, model_name, number_format, percent, summarise
 
 _SHOWN = 200  # characters of a training text
+_RIGHT_VALUES = 30  # of a regression, by which its texts can be filtered
 _LINKED = 30  # pages of a group that the index has links to, beside the last
 
 
@@ -116,7 +117,9 @@ def render_report_index(
         judged: what was measured of the scores on texts like these, in place of what the fit says of itself.
         failed: how many rows could not be explained, and the first of them, by id with the reason.
     """
-    number_of = number_labels(summary, groups)
+    values = [{"gold": row[4], "predicted": None} for row in rows if row[2] is None]  # right ones of a regression
+    number_of = number_labels(summary, [*groups, *values])
+    most = _RIGHT_VALUES if values else len(number_of)
     complete = len(rows) == summary["texts"]
     # The script's list can show the texts of a cell only where it has all of them.
     cells = confusion_cells(groups, number_of if complete else None)
@@ -143,7 +146,7 @@ def render_report_index(
         failed=failed,
         groups=[linked_group(group) for group in groups],
         listed=None if complete else f"{len(rows):,}",
-        golds=[(number, label) for label, number in number_of.items() if label in gold],
+        golds=[(number, label) for label, number in number_of.items() if label in gold and len(gold) <= most],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
         slices=slice_options(answers["rates"]),
         data={

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +13,11 @@ from ...inputs.segmentation import word_spans
 from .seen import EXAMPLES, STRONG, sum_by_word, words_beside
 
 if TYPE_CHECKING:
-    from .training_texts import TrainingTexts
+    from .training_texts import Neighbour, TrainingTexts
 
 _SUSPECTS, _SHOWN = 50, 12  # training texts whose own neighbours are looked at, and those that are listed
 _FEWEST = 5  # wrong texts of a finding
 _AHEAD = 64  # texts whose neighbours are looked for together
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A training text near another text: its number among them, its label, and the cosine of the two states."""
-
-    number: int
-    text: str
-    label: str
-    similarity: float
-    same: bool  # the text itself stands in the training data
 
 
 class Neighbourhoods:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,10 +21,20 @@ from ...inputs.checks import as_integer
 from ...inputs.texts import check_pairs, check_texts, zip_rows
 from ...models.batches import InputBatcher
 from ...models.label_states import label_states
-from .neighbours import Neighbour
 
 _CHUNK = 512  # texts that are tokenised at once
 _TIE = 1e-3  # logits that lie nearer may fall either way
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training text near another text: its number among them, its label, and the cosine of the two states."""
+
+    number: int
+    text: str
+    label: str
+    similarity: float
+    same: bool  # the text itself stands in the training data
 
 
 class TrainingTexts:

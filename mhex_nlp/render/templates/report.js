@@ -2,7 +2,8 @@
 // Filters and sorts the list of texts. Values from the data reach the page as text alone, never as markup.
 "use strict";
 (() => {
-  const STEP = 100; // texts that are added to the list at once
+  const FIRST = 100; // texts of a list that is made anew
+  const STEP = 50; // those that are added at once, in one frame
   const PART = 25; // those that the browser lays out at once, when they come into view
   const { pages, labels, words, rows } = JSON.parse(document.getElementById("data").textContent);
   const section = document.getElementById("texts");
@@ -50,8 +51,12 @@
     return entry;
   };
 
+  const watcher = new IntersectionObserver((seen) => {
+    if (seen.some((each) => each.isIntersecting) && shown < found.length) show();
+  }, { rootMargin: "900px" });
+
   const show = () => {
-    const end = Math.min(found.length, shown + STEP);
+    const end = Math.min(found.length, shown + (shown ? STEP : FIRST));
     for (; shown < end; shown += PART) {
       const part = make("ol");
       part.append(...found.slice(shown, Math.min(end, shown + PART)).map(item));
@@ -59,6 +64,9 @@
     }
     shown = end;
     more.hidden = shown === found.length;
+    // Anew, for it tells of changes alone, and a step may be less than a screen.
+    watcher.unobserve(more.parentElement);
+    watcher.observe(more.parentElement);
   };
 
   const filter = () => {
@@ -91,8 +99,6 @@
   form.addEventListener("reset", () => setTimeout(filter));
   addEventListener("pageshow", filter); // a browser that comes back may have put answers into the form again
   more.addEventListener("click", show);
-  new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && shown < found.length && show(),
-    { rootMargin: "600px" }).observe(more.parentElement);
   for (const link of document.querySelectorAll("main a")) {
     const wanted = Object.entries(link.dataset);
     if (!wanted.length) continue;
