@@ -97,7 +97,8 @@ def ask_gradients(
     from ..models.path_gradients import integrated_gradients
 
     chosen = torch.from_numpy(np.array([weights[row] for row in rows]))
-    ask = getattr(perturbed, "gradients", None) or partial(integrated_gradients, perturbed)
+    model: Any = perturbed
+    ask = getattr(model, "gradients", None) or partial(integrated_gradients, model)
     scores_of_rows = ask([items[row] for row in rows], chosen, mix.steps)
     for row, scores in zip(rows, scores_of_rows or (), strict=False):
         gradients[row] = Gradients(weights[row], scores.numpy(), mix.passes)

@@ -67,7 +67,7 @@ class AskedGraph:
         return [np.stack([answers[key] for key in of_item]) for of_item in keys]
 
     def _without(self, features: Features, removed: Sequence[int]) -> Features:
-        name, value = ("input_ids", self._mask_token_id) if self.removal == "mask" else ("attention_mask", 0)
+        name, value = ("input_ids", self._mask_token_id or 0) if self.removal == "mask" else ("attention_mask", 0)
         usual = np.ones_like(features["input_ids"]) if name == "attention_mask" else features[name]
         changed = usual.copy()
         changed[list(removed)] = value
