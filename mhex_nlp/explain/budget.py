@@ -12,14 +12,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
-from ..models.path_gradients import integrated_gradients
-from ..models.perturbed import PerturbedModel
+from .asked_model import AskedModel, asked
 from .explanation import Explanation
-from .places import PlacedModel
 from .refinement import Array, Mix, Prior, Sureness, chosen_pairs, refine
 from .request import CallOptions, Request, RequestOptions
 from .scores import Evidence, contrast_weights
@@ -45,7 +42,7 @@ class Gradients(NamedTuple):
 
 
 def refine_evidence(
-    items: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: PerturbedModel
+    items: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: AskedModel
 ) -> Evidence:
     """The evidence of a batch after `request.budget` further passes over each input, all of it of the model itself.
 
@@ -60,18 +57,17 @@ def refine_evidence(
         chosen_pairs(len(p), (request.budget - (one.passes if one else 0)) // 2, request.seed)
         for p, one in zip(positions, gradients, strict=True)
     ]
-    subsets = [
-        torch.from_numpy(np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)])) for kept in pairs
-    ]
-    logits = [values.double().numpy() for values in perturbed.kept_logits(items, subsets)]
+    subsets = [np.concatenate([kept, ~kept, np.zeros((1, kept.shape[1]), dtype=bool)]) for kept in pairs]
+    logits = asked(perturbed, items, subsets)
     return posterior_evidence(evidence, request, positions, pairs, logits, gradients, ask_places(items, perturbed))
 
 
-def ask_places(items: Sequence[TokenisedText], perturbed: PerturbedModel) -> list[PlaceAlone | None]:
+def ask_places(items: Sequence[TokenisedText], perturbed: AskedModel) -> list[PlaceAlone | None]:
     """What the place of each input is beside its other tokens; None where it is explained as a whole."""
-    if not isinstance(perturbed, PlacedModel):
+    empty_logits = getattr(perturbed, "empty_logits", None)
+    if empty_logits is None:
         return [None] * len(items)
-    answers = perturbed.empty_logits(items)
+    answers = empty_logits(items)
     return [
         PlaceAlone(item.own_positions(), empty.double().numpy()) for item, empty in zip(items, answers, strict=True)
     ]
@@ -82,7 +78,7 @@ def ask_gradients(
     positions: Sequence[list[int]],
     evidence: Evidence,
     request: Request,
-    perturbed: PerturbedModel,
+    perturbed: AskedModel,
 ) -> list[Gradients | None]:
     """Integrated gradients of each input where they pay at the request's budget; else None, as where there are none.
 
@@ -94,9 +90,16 @@ def ask_gradients(
         return gradients
     weights = [contrast_weights(target, request, foil) for target, foil in _compared(evidence, request)]
     rows = [row for row, p in enumerate(positions) if mix.pays(len(p), request.budget) and weights[row].any()]
+    if not rows:
+        return gradients
+    import torch  # no graph has gradients, nor a fit beside it that mixes them in
+
+    from ..models.path_gradients import integrated_gradients
+
     chosen = torch.from_numpy(np.array([weights[row] for row in rows]))
-    ask = perturbed.gradients if isinstance(perturbed, PlacedModel) else partial(integrated_gradients, perturbed)
-    scores_of_rows = ask([items[row] for row in rows], chosen, mix.steps) if rows else None
+    model: Any = perturbed
+    ask = getattr(model, "gradients", None) or partial(integrated_gradients, model)
+    scores_of_rows = ask([items[row] for row in rows], chosen, mix.steps)
     for row, scores in zip(rows, scores_of_rows or (), strict=False):
         gradients[row] = Gradients(weights[row], scores.numpy(), mix.passes)
     return gradients

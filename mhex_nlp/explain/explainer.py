@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Unpack, overload
 
 from ..inputs.checks import as_integer
@@ -15,7 +16,7 @@ from .base import ExplainerBase
 from .budget import refine_explanations
 from .classifier import ClassifierExplainer, Flipper
 from .explanation import Explanation
-from .flips import KINDS, PASSES, FlipKind, FlipOptions, check_flips, check_kind, find_flips
+from .flips import PASSES, FlipKind, FlipOptions, check_flips, check_kind, find_flips, flip_sets
 from .judgement import Judgement, judge
 from .parts import FlipSet, Prediction
 from .request import Budget, Request, RequestOptions
@@ -169,10 +170,4 @@ class MhexExplainer(ClassifierExplainer, ExplainerBase[Explanation]):
         return [table.prediction(row) for row in self._evidence.logits(items)] if items else []
 
     def _flipper(self, request: Request) -> Flipper:
-        perturbed = self._evidence.perturbed(request)
-
-        def flip_sets(items: Sequence[TokenisedText], evidence: Evidence) -> list[tuple[FlipSet, ...]]:
-            of_kinds = [find_flips(items, evidence, request, perturbed, kind) for kind in KINDS]
-            return list(zip(*of_kinds, strict=True))
-
-        return flip_sets
+        return partial(flip_sets, request=request, perturbed=self._evidence.perturbed(request))

@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
-import torch
+from scipy.special import softmax
 
 from ..inputs.encoding import TokenisedText, Window
 from ..inputs.segmentation import TokenGroup, group_tokens
-from ..models.perturbed import PerturbedModel
+from .asked_model import AskedModel, asked
 from .assemble import align_item
 from .flip_search import Answer, Array, Chosen, search_flip
 from .parts import FlipSet, FlipWord
@@ -93,7 +93,7 @@ class _Text:
             name = self.table.labels[self.label]
             return (name, chance) if chance >= 0.5 else (f"not {name}", 1 - chance)
         label = int(logits.argmax())
-        return self.table.labels[label], float(torch.from_numpy(logits).softmax(-1)[label])
+        return self.table.labels[label], float(softmax(logits)[label])
 
 
 def check_flips(table: ClassTable, of_label: bool = False) -> None:
@@ -121,7 +121,7 @@ def find_flips(
     items: Sequence[TokenisedText],
     evidence: Evidence,
     request: Request,
-    perturbed: PerturbedModel,
+    perturbed: AskedModel,
     kind: FlipKind,
     target: int | None = None,
     passes: int = PASSES,
@@ -163,12 +163,20 @@ def find_flips(
                 kept[number] = ~chosen if kind == "removal" else chosen
             except StopIteration as end:
                 flips[number] = end.value
-        said = _ask([texts[number] for number in kept], list(kept.values()), perturbed) if kept else []
+        said = _ask([texts[number] for number in kept], list(kept.values()), perturbed, request.causal) if kept else []
         answers = dict(zip(kept, said, strict=True))
     return [flip for flip in flips if flip is not None]
 
 
-def _text(item: TokenisedText, phi: Array, logits: Array, request: Request, perturbed: PerturbedModel) -> _Text:
+def flip_sets(
+    items: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: AskedModel
+) -> list[tuple[FlipSet, ...]]:
+    """Those of all kinds, of each text of a batch; errors as `find_flips`."""
+    of_kinds = [find_flips(items, evidence, request, perturbed, kind) for kind in KINDS]
+    return list(zip(*of_kinds, strict=True))
+
+
+def _text(item: TokenisedText, phi: Array, logits: Array, request: Request, perturbed: AskedModel) -> _Text:
     """Its words that can be removed whole: not the one whose token a decoder reads the label off."""
     tokens = align_item(item, request.language)
     stays: set[int] = set()
@@ -197,19 +205,19 @@ def _places(part: TokenisedText) -> list[int]:
     return part.positions.tolist() if isinstance(part, Window) else list(range(len(part)))
 
 
-def _ask(texts: Sequence[_Text], kept: Sequence[Chosen], perturbed: PerturbedModel) -> list[Array]:
+def _ask(texts: Sequence[_Text], kept: Sequence[Chosen], perturbed: AskedModel, causal: bool) -> list[Array]:
     """The logits (C,) of each text of which some words (W,) stay; of one in windows the mean of theirs."""
     parts: list[TokenisedText] = []
-    subsets: list[torch.Tensor] = []
+    subsets: list[Chosen] = []
     for text, words in zip(texts, kept, strict=True):
         gone = {index for group, stays in zip(text.words, words, strict=True) if not stays for index in group.tokens}
         for part in text.item.inputs:
             places = _places(part)
             parts.append(part)
-            stay = [places[index] not in gone for index in part.content_positions(perturbed.causal)]
-            subsets.append(torch.tensor([stay], dtype=torch.bool))
-    rows = iter(perturbed.kept_logits(parts, subsets))
-    return [torch.cat([next(rows) for _ in text.item.inputs]).double().mean(0).numpy() for text in texts]
+            stay = [places[index] not in gone for index in part.content_positions(causal)]
+            subsets.append(np.array([stay], dtype=bool))
+    rows = iter(asked(perturbed, parts, subsets))
+    return [np.concatenate([next(rows) for _ in text.item.inputs]).mean(0) for text in texts]
 
 
 def _removal(text: _Text, target: int | None, passes: int) -> _Search:

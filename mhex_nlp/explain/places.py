@@ -98,12 +98,13 @@ class PlacedModel:
     def __init__(self, perturbed: PerturbedModel) -> None:
         self._perturbed, self.removal = perturbed, perturbed.removal
 
-    def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]) -> list[Tensor]:
+    def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Any]) -> list[Tensor]:
         """The logits of places, `PlacedPart`s, when they and only some other tokens of their texts stay: (S, K) each.
 
         `subsets` are (S, N) bool of the tokens beside the place.
         """
-        return self._logits(items, [_with_place(item, kept) for item, kept in zip(items, subsets, strict=True)])
+        tensors = [torch.as_tensor(kept) for kept in subsets]
+        return self._logits(items, [_with_place(item, kept) for item, kept in zip(items, tensors, strict=True)])
 
     def empty_logits(self, items: Sequence[TokenisedText]) -> list[Tensor]:
         """The logits of places when nothing stays, not even they: (K,) each."""

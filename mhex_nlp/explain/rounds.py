@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..inputs.encoding import TokenisedText
-from ..models.perturbed import PerturbedModel
+from .asked_model import AskedModel, asked
 from .assemble import align_item
 from .budget import Gradients, PlaceAlone, ask_gradients, ask_places, posterior_evidence
 from .refinement import Array, chosen_pairs
@@ -59,11 +58,11 @@ class _Asked:
         """How many pairs so many passes buy beside the gradients."""
         return max(passes - (self.gradients.passes if self.gradients else 0), 0) // 2
 
-    def next_subsets(self, pairs: int) -> torch.Tensor:
+    def next_subsets(self, pairs: int) -> NDArray[np.bool_]:
         """(S, N) bool: the subsets not yet asked about, their complements, and once the empty one."""
         new = self.pairs[self.spent : pairs]
         nothing = np.zeros((0 if self.empty else 1, self.pairs.shape[1]), dtype=bool)
-        return torch.from_numpy(np.concatenate([new, ~new, nothing]))
+        return np.concatenate([new, ~new, nothing])
 
     def take(self, logits: Array, pairs: int) -> None:
         """The answers to `next_subsets`."""
@@ -75,7 +74,7 @@ class _Asked:
 
 
 def refine_in_rounds(
-    texts: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: PerturbedModel
+    texts: Sequence[TokenisedText], evidence: Evidence, request: Request, perturbed: AskedModel
 ) -> Evidence:
     """The evidence of the inputs of texts, in their order, each text asked about until it is settled.
 
@@ -90,17 +89,19 @@ def refine_in_rounds(
     places = ask_places(inputs, perturbed)
     rows = iter(range(len(inputs)))
     rows_of = [[next(rows) for _ in text.inputs] for text in texts]
-    asked = [[_Asked.of(inputs[row], gradients[row], places[row], request) for row in of_text] for of_text in rows_of]
+    asked_of = [
+        [_Asked.of(inputs[row], gradients[row], places[row], request) for row in of_text] for of_text in rows_of
+    ]
     words = [_rivals(text, request) for text in texts]
     results, waiting, passes = dict[int, Evidence](), list(range(len(texts))), FIRST_ROUND
     while waiting:
-        _ask([one for number in waiting for one in asked[number]], passes, perturbed)
+        _ask([one for number in waiting for one in asked_of[number]], passes, perturbed)
         still = []
         for number in waiting:
-            part = _refined(asked[number], evidence.select(rows_of[number]), request)
+            part = _refined(asked_of[number], evidence.select(rows_of[number]), request)
             settled = _is_settled(texts[number], words[number], part, request)
             results[number] = replace(part, settled=(settled,) * len(part.logits))
-            if not settled and any(one.spent < len(one.pairs) for one in asked[number]):
+            if not settled and any(one.spent < len(one.pairs) for one in asked_of[number]):
                 still.append(number)
         waiting, passes = still, 2 * passes
     return stack([results[number] for number in range(len(texts))])
@@ -143,12 +144,12 @@ def _rivals(text: TokenisedText, request: Request) -> list[int | None]:
     return [None if index in text.own else word for index, word in enumerate(words)]
 
 
-def _ask(asked: Sequence[_Asked], passes: int, perturbed: PerturbedModel) -> None:
+def _ask(inputs: Sequence[_Asked], passes: int, perturbed: AskedModel) -> None:
     """Asks about inputs until each has had so many passes."""
-    subsets = [one.next_subsets(one.pairs_within(passes)) for one in asked]
-    answers = perturbed.kept_logits([one.item for one in asked], subsets)
-    for one, logits in zip(asked, answers, strict=True):
-        one.take(logits.double().numpy(), one.pairs_within(passes))
+    subsets = [one.next_subsets(one.pairs_within(passes)) for one in inputs]
+    answers = asked(perturbed, [one.item for one in inputs], subsets)
+    for one, logits in zip(inputs, answers, strict=True):
+        one.take(logits, one.pairs_within(passes))
 
 
 def _refined(asked: Sequence[_Asked], evidence: Evidence, request: Request) -> Evidence:

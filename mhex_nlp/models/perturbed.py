@@ -78,7 +78,7 @@ class PerturbedModel:
         """The inputs of a text without the tokens of each subset: (S, T) bool removed, (T,) bool always there."""
         return remove(item.features, removed, self.removal, self.tokenizer.mask_token_id, special=special)
 
-    def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Tensor]) -> list[Tensor]:
+    def kept_logits(self, items: Sequence[TokenisedText], subsets: Sequence[Any]) -> list[Tensor]:
         """The logits of texts of which only some content tokens are kept, (S, C) float32 each.
 
         Args:
@@ -88,6 +88,7 @@ class PerturbedModel:
         Raises:
             ValueError: logits that are not finite.
         """
+        subsets = [torch.as_tensor(kept) for kept in subsets]
         variants, empty = self._kept_variants(items, subsets)
         # by mask token there are no more empty texts than lengths; by attention mask each text would keep its ids
         logits = self.logits(variants, keep=empty if self.removal == "mask" else ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,12 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ...explain.budget import refine_evidence
 from ...explain.classifier import ClassifierExplainer, Flipper
+from ...explain.flips import check_flips, flip_sets
 from ...explain.parts import ModelRef
 from ...explain.request import Budget, Request, check_call, choose_contrast
+from ...explain.rounds import refine_in_rounds
 from ...explain.scores import Evidence, checked_logits, fitted_evidence
 from ...explain.targets import ClassName, ClassTable
 from ...explain.window_merger import WindowMerger
@@ -26,6 +30,7 @@ from ...inputs.batching import token_batches
 from ...inputs.encoding import TokenisedText, check_max_length, tokenise
 from ...inputs.segmentation import check_language
 from ...inputs.windows import check_stride, tokenise_in_windows
+from .asked_graph import AskedGraph
 from .graph_files import open_session
 from .record import INSTALL, GraphExport, read_export
 from .tokenizer import GraphTokenizer
@@ -39,8 +44,8 @@ class OnnxExplainer(ClassifierExplainer):
     >>> explainer = OnnxExplainer.from_pretrained("exported")
     >>> explainer("The plot was thin but the acting was superb.").to_json()
 
-    Texts may come from several threads at once. Scores by depth, budgets of further passes and flip sets are for
-    `MhexExplainer`.
+    Texts may come from several threads at once. Further passes go through the same graph, without the gradients that a
+    fit may mix in. Scores by depth, `refine`, `flip` alone and `judge` are for `MhexExplainer`.
 
     Args:
         export: the record of the graph.
@@ -148,16 +153,17 @@ class OnnxExplainer(ClassifierExplainer):
         """The options of a call, checked.
 
         Raises:
-            ValueError: as for `MhexExplainer`; and layers, a budget or flip sets, which a graph cannot give.
+            ValueError: as for `MhexExplainer`; and layers, which a graph does not tell apart.
         """
         passes, tolerance, seed = check_call(classes, layers, budget or 0, tolerance, max_budget, seed)
         export, fit = self.export, self.export.fit
-        for name, value in (("layers", layers), ("budget", passes), ("flip", flip)):
-            if value:
-                raise ValueError(
-                    f"{name} must be left out of an OnnxExplainer, whose graph gives the scores of one pass, summed "
-                    f"over depths, got {name}={value!r}: MhexExplainer takes it."
-                )
+        if layers:
+            raise ValueError(
+                "layers must be False for an OnnxExplainer, whose graph sums scores over depths, got True: "
+                "MhexExplainer tells depths apart."
+            )
+        if flip:
+            check_flips(self._table)
         target_id, foil_id = self._table.resolve(target, foil)
         return Request(
             table=self._table,
@@ -167,6 +173,8 @@ class OnnxExplainer(ClassifierExplainer):
             layers=False,
             contrast=self.contrast if foil_id is None else "foil",
             aggregation=self.aggregation,
+            budget=passes,
+            flip=bool(flip),
             causal=export.causal,
             readout=None if fit is None else export,
             beta=0.5,  # of the depths, which are summed
@@ -197,11 +205,33 @@ class OnnxExplainer(ClassifierExplainer):
         Raises:
             ValueError: logits that are not finite; names the text.
         """
-        merger = WindowMerger(items)
-        lengths = [len(item) for item in merger.inputs]
+        refine, perturbed = None, self._asked(request) if request.budget else None
+        if perturbed is not None and request.tolerance is not None:
+            refine, perturbed = partial(refine_in_rounds, request=request, perturbed=perturbed), None
+        merger = WindowMerger(items, refine)
+        for numbers in self._batches([len(item) for item in merger.inputs]):
+            inputs = [merger.inputs[number] for number in numbers]
+            evidence = self._read(inputs, request)
+            if perturbed is not None:
+                evidence = refine_evidence(inputs, evidence, request, perturbed)
+            yield from merger.add(numbers, evidence)
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Which inputs go through the graph together: one at a time where there is nothing to pad with."""
         for batch in token_batches(lengths, self.batch_tokens, equal_lengths=not self.export.pads):
-            for numbers in [batch] if self.export.pad_token_id is not None else [[number] for number in batch]:
-                yield from merger.add(numbers, self._read([merger.inputs[number] for number in numbers], request))
+            yield from [batch] if self.export.pad_token_id is not None else ([number] for number in batch)
+
+    def _asked(self, request: Request) -> AskedGraph:
+        """The graph asked about texts with parts removed, in the way in which its fit removed them."""
+        removal = "auto" if request.fit is None else str(request.fit["removal"])
+        return AskedGraph(self._logits, removal, self.tokenizer.mask_token_id, request.causal)
+
+    def _logits(self, rows: Sequence[Mapping[str, Ids]]) -> NDArray[np.float32]:
+        """(S, C) float32 of inputs, in order."""
+        logits = np.empty((len(rows), len(self._table)), dtype=np.float32)
+        for batch in self._batches([len(row["input_ids"]) for row in rows]):
+            logits[batch] = self.session.run(["logits"], self._collated([rows[number] for number in batch]))[0]
+        return logits
 
     def _read(self, items: Sequence[TokenisedText], request: Request) -> Evidence:
         """One pass over a batch."""
@@ -221,13 +251,13 @@ class OnnxExplainer(ClassifierExplainer):
         batch["input_ids"][:] = self.export.pad_token_id or 0
         for number, row in enumerate(rows):
             length = len(row["input_ids"])
-            batch["attention_mask"][number, :length] = 1
+            batch["attention_mask"][number, :length] = 1  # unless the row has its own
             for name, values in row.items():
                 batch[name][number, :length] = values
         return batch
 
     def _flipper(self, request: Request) -> Flipper:
-        raise AssertionError("request() refuses flip sets")
+        return partial(flip_sets, request=request, perturbed=self._asked(request))
 
     def judge(self, *args: Any, **options: Any) -> NoReturn:
         """ValueError: the skill is measured with many passes, by `MhexExplainer.judge`."""
