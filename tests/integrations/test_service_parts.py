@@ -166,3 +166,24 @@ def test_the_dockerfile_builds_from_what_is_there():
     (check,) = [rest for kind, rest in steps if kind == "HEALTHCHECK"]
     assert "/healthz" in check and f":{_parser().parse_args(words[1:]).port}/" in check
     assert {"USER", "EXPOSE"} <= {kind for kind, _ in steps}
+
+
+def test_the_page_tells_the_limits_that_hold():
+    """The table of docs/service.md has the command's defaults, which are those of the settings."""
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    rows = re.findall(r"^\| .* \| `--([a-z-]+)` \| ([\d,]+) \| ", page, re.MULTILINE)
+    args, usual = _parser().parse_args(["serve", "--model", "a"]), ServiceSettings()
+    assert len(rows) == 6
+    for option, value in rows:
+        name = option.replace("-", "_")
+        assert getattr(args, name) == getattr(usual, name) == int(value.replace(",", ""))
+
+
+def test_the_handler_of_the_page_is_one(tmp_path):
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "__all__" in block]
+    (tmp_path / "handler.py").write_text(code, "utf-8")
+    spec = importlib.util.spec_from_file_location("handler", tmp_path / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.EndpointHandler is EndpointHandler
