@@ -89,13 +89,13 @@ def under_load(options: Any, texts: list[str], direct: list[Any], *further: str)
         load, blocks = Load(), {False: [], True: []}
         asyncio.run(ask_for(address, texts, options, options.warm_up / 2, False, Load()))
         asyncio.run(ask_for(address, texts, options, options.warm_up / 2, True, Load()))
-        memory = [process.memory_info().rss]
+        memory = [resident(process)]
         for number in range(round(options.seconds / options.block)):
             for explain in (False, True) if number % 2 else (True, False):
                 done = len(load.seconds[explain])
                 asyncio.run(ask_for(address, texts, options, options.block, explain, load))
                 blocks[explain].append(float(np.median(load.seconds[explain][done:])))
-            memory.append(process.memory_info().rss)
+            memory.append(resident(process))
             print(f"block {number + 1}: {blocks[False][-1]:.3f} s, {blocks[True][-1]:.3f} s", flush=True)
         assert httpx.get(f"{address}/healthz").status_code == 200
     return {
@@ -107,6 +107,11 @@ def under_load(options: Any, texts: list[str], direct: list[Any], *further: str)
         "rss_ratio": round(memory[-1] / memory[0], 4),
         "answers": beside_direct(load, direct),
     }
+
+
+def resident(process: subprocess.Popen[bytes]) -> int:
+    """Bytes of memory that a process holds."""
+    return int(psutil.Process(process.pid).memory_info().rss)
 
 
 def times(seconds: list[float], total: float) -> dict[str, float]:
@@ -191,13 +196,13 @@ async def ask_for(address: str, texts: list[str], options: Any, seconds: float, 
 
 
 @contextmanager
-def served(model: str, *options: str) -> Iterator[tuple[psutil.Popen, str, Path]]:
+def served(model: str, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
     """`mhex serve` as a process, its address and its log."""
     command = [sys.executable, "-m", "mhex_nlp", "serve", "--model", model, "--port", "0", *options]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:
-            process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment())
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment())
         try:
             while not (line := next((line for line in log.read_text("utf-8").splitlines() if '"serving"' in line), "")):
                 if process.poll() is not None:

@@ -17,22 +17,29 @@ EXAMPLE = """examples:
 Other paths: /healthz, /readyz, /metrics, /openapi.json. Logs are lines of JSON on standard error, without any text.
 SIGTERM and Ctrl-C finish the requests that were taken, and end with exit status 0.
 """
+_LIMITS = {
+    "max_characters": "of a text",
+    "max_texts": "of a request",
+    "max_bytes": "of a request's body",
+    "max_budget": "passes over each text that a request may ask for; 0 for none",
+    "max_waiting": "texts that wait for the model; more are refused",
+    "batch_texts": "texts of several requests that are explained together",
+    "timeout": "seconds for a request",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `mhex serve`."""
-    add = parser.add_argument
+    from ..integrations.service.settings import ServiceSettings
+
+    add, usual = parser.add_argument, ServiceSettings()
     add("--model", required=True, help="folder or hub name of a model with heads, or folder of an ONNX export")
     add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine alone)")
     add("--port", type=int, default=8000, help="0 takes a free one, which the log names (default: %(default)s)")
-    add("--max-characters", type=int, default=20_000, help="of a text (default: %(default)s)")
-    add("--max-texts", type=int, default=64, help="of a request (default: %(default)s)")
-    add("--max-bytes", type=int, default=512 * 1024, help="of a request's body (default: %(default)s)")
-    add("--max-budget", type=int, default=32, help="passes a request may ask for (default: %(default)s; 0: none)")
-    add("--max-waiting", type=int, default=256, help="texts that wait; more are refused (default: %(default)s)")
-    add("--batch-texts", type=int, default=32, help="texts that go through the model together (default: %(default)s)")
+    for name, meaning in _LIMITS.items():
+        value = getattr(usual, name)
+        add(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"{meaning} (default: {value})")
     add("--separate", action="store_true", help="batch no requests together: slower, and bit-equal to direct calls")
-    add("--timeout", type=float, default=30.0, help="seconds for a request (default: %(default)s)")
     add("--aggregation", help="auto, fitted, mean, last or ema (default: auto)")
     add("--max-length", type=int, help="tokens a text is cut at; by default what the model takes")
     add("--stride", type=int, help="read longer texts in windows that share this many tokens, instead of cutting them")
@@ -46,16 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from ..integrations.service import ServiceSettings, serve
     from ..integrations.service.served import is_graph
 
-    settings = ServiceSettings(
-        max_characters=args.max_characters,
-        max_texts=args.max_texts,
-        max_bytes=args.max_bytes,
-        max_budget=args.max_budget,
-        max_waiting=args.max_waiting,
-        batch_texts=args.batch_texts,
-        mix_requests=not args.separate,
-        timeout=args.timeout,
-    )
+    settings = ServiceSettings(**{name: getattr(args, name) for name in _LIMITS}, mix_requests=not args.separate)
     names = ("aggregation", "max_length", "stride", "batch_tokens", "dtype", "device")
     options = {name: getattr(args, name) for name in names}
     with nullcontext() if is_graph(args.model) else quiet_libraries():  # a graph needs neither torch nor transformers

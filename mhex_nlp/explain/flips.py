@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from ..inputs.encoding import TokenisedText, Window
 from ..inputs.segmentation import TokenGroup, group_tokens
@@ -89,7 +89,7 @@ class _Text:
     def _outcome(self, logits: Array) -> tuple[str, float]:
         """The label that (C,) logits predict, and its probability; of several labels whether that one holds."""
         if self.label is not None:
-            chance = float(torch.from_numpy(logits)[self.label].sigmoid())
+            chance = float(expit(logits[self.label]))
             name = self.table.labels[self.label]
             return (name, chance) if chance >= 0.5 else (f"not {name}", 1 - chance)
         label = int(logits.argmax())

@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.command_files import make_command_files
 from helpers.explained import TOKENIZER, make_model
 from helpers.served import make_explainer
 from helpers.tiny import tiny_tokenizer
-from mhex_nlp import MhexExplainer, get_mhex_model
+from mhex_nlp import Explanation, MhexExplainer, get_mhex_model
 from mhex_nlp.cli import _parser, main
 from mhex_nlp.integrations.service.handler import EndpointHandler
 from mhex_nlp.integrations.service.requests import Options
@@ -166,3 +168,53 @@ def test_the_dockerfile_builds_from_what_is_there():
     (check,) = [rest for kind, rest in steps if kind == "HEALTHCHECK"]
     assert "/healthz" in check and f":{_parser().parse_args(words[1:]).port}/" in check
     assert {"USER", "EXPOSE"} <= {kind for kind, _ in steps}
+
+
+def test_the_page_tells_the_limits_that_hold():
+    """The table of docs/service.md has the command's defaults, which are those of the settings."""
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    rows = re.findall(r"^\| .* \| `--([a-z-]+)` \| ([\d,]+) \| ", page, re.MULTILINE)
+    args, usual = _parser().parse_args(["serve", "--model", "a"]), ServiceSettings()
+    assert len(rows) == 6
+    for option, value in rows:
+        name = option.replace("-", "_")
+        assert getattr(args, name) == getattr(usual, name) == int(value.replace(",", ""))
+
+
+def test_the_handler_of_the_page_is_one(tmp_path):
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "__all__" in block]
+    (tmp_path / "handler.py").write_text(code, "utf-8")
+    spec = importlib.util.spec_from_file_location("handler", tmp_path / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.EndpointHandler is EndpointHandler
+
+
+@pytest.mark.slow
+def test_a_graph_is_served_without_torch(tmp_path):
+    """An ONNX export behind the same paths: predictions and explanations as the torch explainer's, within I8."""
+    onnx = pytest.importorskip("mhex_nlp.integrations.onnx", reason="exports are not there", exc_type=ImportError)
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module, reason=f'{module} comes with the extra: pip install "mhex_nlp[onnx]"')
+    pytest.importorskip("httpx", reason="httpx asks the service")
+    explainer, texts = make_explainer(), ["the film was good", "a very bad plot , and dull acting ."]
+    onnx.export_onnx(explainer, tmp_path / "graph")
+    code = (
+        "import json, sys\n"
+        "from starlette.testclient import TestClient\n"
+        "from mhex_nlp.integrations.service import create_app\n"
+        "from mhex_nlp.integrations.service.served import load_served\n"
+        "with TestClient(create_app(load_served(sys.argv[1]))) as client:\n"
+        "    for explain in ('false', 'true'):\n"
+        "        answer = client.post(f'/predict?explain={explain}', json={'text': sys.argv[2:]})\n"
+        "        print(json.dumps(answer.json()))\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "graph"), *texts]
+    plain, explained = map(json.loads, subprocess.run(command, check=True, capture_output=True).stdout.splitlines())
+    assert plain["predictions"] == explained["predictions"]
+    for document, expected in zip(explained["explanations"], explainer(texts), strict=True):
+        explanation = Explanation.from_dict(document)
+        assert explanation.label == expected.label
+        np.testing.assert_allclose(explanation.scores, expected.scores, atol=1e-4)
