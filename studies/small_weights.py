@@ -6,7 +6,8 @@
 
 `--model` is a fine-tuned MiniLM with a fit, such as `mhex demo --output` makes, `--data` the folder of `train.tsv`,
 `dev.tsv` and `test.tsv` (a sentence, a tab, 0 or 1 a line). Weights are quantised by torchao as transformers loads
-them. All rows judge the same test texts: with the matrices of the full model's fit, and with a fit of their own.
+them. All rows judge the same test texts: with the matrices of the full model's fit, and with a fit of their own. Rows
+that are in `--output` already are not measured again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from transformers import AutoTokenizer, TorchAoConfig
 
 from mhex_nlp import AutoMhexModelForSequenceClassification, MhexExplainer, fit_equivalent_matrices
 from mhex_nlp.evaluation.metrics.ranking import rank_agreement
+from mhex_nlp.inputs.folders import read_object
 from mhex_nlp.models.weights_hash import stored_tensors
 
 from .common import be_quiet, cell, grid, machine, make_parser, mean_interval, read_sst2, span, write_json, write_page
@@ -35,7 +37,7 @@ MASKS = 8
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "model", "data", texts=600, fit=600, judged=100, seed=0)
+    parser = make_parser(__doc__, "model", "data", texts=400, fit=400, judged=60, seed=0)
     args = parser.parse_args()
     be_quiet()
     report: dict[str, Any] = {
@@ -44,7 +46,11 @@ def main() -> None:
         "options": {name: getattr(args, name) for name in ("texts", "fit", "judged", "seed")} | {"masks": MASKS},
         "rows": {},
     }
-    for kind, figures in measure(args.model, args.data, args.texts, args.fit, args.judged, args.seed):
+    before = read_object(args.output)
+    if all(before.get(key) == report[key] for key in ("model", "machine", "options")):  # goes on where it was stopped
+        report["rows"] = before["rows"]
+    kinds = [kind for kind in KINDS if kind not in report["rows"]]
+    for kind, figures in measure(args.model, args.data, args.texts, args.fit, args.judged, args.seed, kinds):
         report["rows"][kind] = figures
         write_json(args.output, report)
         print(kind, figures, flush=True)
@@ -68,17 +74,16 @@ def load(folder: str, kind: str) -> Any:
 def measure(
     folder: str, data: Path, count: int, fit: int, judged: int, seed: int, kinds: Sequence[str] = tuple(KINDS)
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Figures of each kind of weights, the full ones first."""
+    """Figures of each of these kinds of weights."""
     tokenizer, draw = AutoTokenizer.from_pretrained(folder), np.random.default_rng(seed)
     test, train = read_sst2(data / "test.tsv").shuffle(seed=seed), read_sst2(data / "train.tsv")
     texts, labels = list(test["text"][:count]), np.asarray(test["label"][:count])
     learnt = [train["text"][int(index)] for index in draw.permutation(len(train))[:fit]]
-    first: list[Any] = []
+    first = list(MhexExplainer(load(folder, "full"), tokenizer).stream(texts, target=1)) if kinds else []
     for kind in kinds:
         model = load(folder, kind)
         explainer = MhexExplainer(model, tokenizer, changed_weights="note")
         explanations = list(explainer.stream(texts, target=1))
-        first = first or explanations
         right = np.asarray([one.prediction.id for one in explanations]) == labels
         same = [one.prediction.id == other.prediction.id for one, other in zip(explanations, first, strict=True)]
         figures: dict[str, Any] = {
