@@ -23,7 +23,7 @@ from mhex_nlp import (
     save_explainer,
 )
 from mhex_nlp.cli import main
-from mhex_nlp.corpus.jsonl import read_jsonl
+from mhex_nlp.corpus.jsonl import read_explanations
 from mhex_nlp.models.weights_hash import base_hash
 
 peft = pytest.importorskip("peft")
@@ -97,7 +97,7 @@ def test_the_command_takes_such_a_folder(saved: tuple[Any, Path], tmp_path: Path
     (tmp_path / "texts.txt").write_text(f"{TEXT}\nthe music was fine\n", "utf-8")
     command = ["highlight", "--model", str(folder), "--data", str(tmp_path / "texts.txt"), "--text-column", "text"]
     assert main([*command, "--output", str(tmp_path / "out")]) == 0
-    first = next(read_jsonl(tmp_path / "out"))
+    first = next(iter(read_explanations(tmp_path / "out")))
     assert [token.score for token in first.tokens] == pytest.approx(
         [token.score for token in MhexExplainer(model, TOKENIZER)(TEXT).tokens], abs=1e-5
     )
