@@ -14,6 +14,7 @@ from transformers import (
     AutoConfig,
 )
 
+from ..models.adapted_loading import adapted_task
 from ..models.image_states import reads_images
 from ..models.loading import readable
 from ..models.tasks.names import KINDS, Task, task_named, task_of
@@ -46,7 +47,12 @@ def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
 
 
 def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
-    """What the model of a folder, or of the hub, is for, by its config; texts where that names no task of ours."""
+    """What the model of a folder, or of the hub, is for, by its config; texts where that names no task of ours.
+
+    Of an adapter with heads beside it, by what `save_explainer` wrote there.
+    """
+    if (task := adapted_task(name, revision)) is not None:
+        return task
     with readable(name):
         named = getattr(AutoConfig.from_pretrained(name, revision=revision), "architectures", None) or [""]
     return task_named(str(named[0])) or "sequence_classification"
@@ -54,6 +60,8 @@ def task_of_checkpoint(name: str, revision: str | None = None) -> Task:
 
 def is_image_checkpoint(name: str, revision: str | None = None) -> bool:
     """Whether the model of a folder, or of the hub, classifies images, or is the base of one that does."""
+    if (task := adapted_task(name, revision)) is not None:
+        return task == "image_classification"
     with readable(name):
         config = AutoConfig.from_pretrained(name, revision=revision)
     named = str((getattr(config, "architectures", None) or [""])[0])

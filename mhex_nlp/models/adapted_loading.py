@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 import transformers
 from transformers.utils import cached_file
 
+from ..inputs.folders import read_object
 from .conversion import get_mhex_model
 from .loading import readable
-from .tasks.names import Task, auto_class, task_named
+from .tasks.names import KINDS, Task, auto_class, task_named
 
 RECORD, ADAPTER = "explainer.json", "adapter_config.json"
 _PLACES = ("revision", "cache_dir", "token", "local_files_only")  # options that say where files are
@@ -36,6 +36,15 @@ def adapter_folder(name: Any, options: Mapping[str, Any]) -> Path | None:
     return None if None in paths else Path(str(paths[0])).parent
 
 
+def adapted_task(name: Any, revision: str | None = None) -> Task | None:
+    """What an adapter with heads beside it is for; `None` of any other folder or name."""
+    folder = adapter_folder(name, {"revision": revision})
+    if folder is None:
+        return None
+    task = (read_object(folder / RECORD).get("adapter") or {}).get("task")
+    return task if task in KINDS else "sequence_classification"
+
+
 def load_adapted(folder: Path, task: Task, options: Mapping[str, Any]) -> Any:
     """A `PeftModel` with the heads that `save_explainer` wrote beside it.
 
@@ -53,9 +62,8 @@ def load_adapted(folder: Path, task: Task, options: Mapping[str, Any]) -> Any:
         from peft import PeftModel
     except ImportError as error:
         raise ImportError(f"peft must be installed to load the adapter in {folder}: pip install peft.") from error
-    with readable(folder):
-        record = json.loads((folder / RECORD).read_text("utf-8")).get("adapter") or {}
-        base = json.loads((folder / ADAPTER).read_text("utf-8")).get("base_model_name_or_path")
+    record = read_object(folder / RECORD).get("adapter") or {}
+    base = read_object(folder / ADAPTER).get("base_model_name_or_path")
     if not base:
         raise ValueError(
             f"{folder / ADAPTER} must name the base model of the adapter, got {base!r}: load the base yourself, and "

@@ -30,11 +30,16 @@ def inside_adapters(model: Any) -> Any:
     """
     if not is_peft_model(model):
         return model
+    check_no_prompt(model)
+    return model.get_base_model()
+
+
+def check_no_prompt(model: Any) -> None:
+    """ValueError for a `PeftModel` that puts a learned prompt in front of each text."""
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise ValueError(
             f"model must see a text's own tokens alone, got a {type(model).__name__} that learned a prompt in front."
         )
-    return model.get_base_model()
 
 
 def is_peft_model(model: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from .adapters import check_no_prompt
 from .modeling import MhexMixin
 
 
@@ -25,8 +26,5 @@ def inner_model(model: Any) -> Any:
             f"model must have MHEX heads, got a {type(model).__name__} without any; "
             "get_mhex_model(model) gives it some."
         )
-    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
-        raise ValueError(
-            f"model must see a text's own tokens alone, got a {type(model).__name__} that learned a prompt in front."
-        )
+    check_no_prompt(model)
     return inner

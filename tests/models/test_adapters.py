@@ -22,6 +22,8 @@ from mhex_nlp import (
     get_mhex_model,
     save_explainer,
 )
+from mhex_nlp.cli import main
+from mhex_nlp.corpus.jsonl import read_explanations
 from mhex_nlp.models.weights_hash import base_hash
 
 peft = pytest.importorskip("peft")
@@ -88,6 +90,17 @@ def test_one_call_brings_adapter_and_heads_back_to_the_bit(saved: tuple[Any, Pat
     assert after.method == before.method and after.method.skill is not None
     again = AutoMhexModelForSequenceClassification.from_pretrained(folder, is_trainable=True)
     assert any("lora_A" in name and parameter.requires_grad for name, parameter in again.named_parameters())
+
+
+def test_the_command_takes_such_a_folder(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    model, folder = saved
+    (tmp_path / "texts.txt").write_text(f"{TEXT}\nthe music was fine\n", "utf-8")
+    command = ["highlight", "--model", str(folder), "--data", str(tmp_path / "texts.txt"), "--text-column", "text"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    first = next(iter(read_explanations(tmp_path / "out")))
+    assert [token.score for token in first.tokens] == pytest.approx(
+        [token.score for token in MhexExplainer(model, TOKENIZER)(TEXT).tokens], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("gate", [False, True])
