@@ -49,12 +49,15 @@ def search_flip(
     order = np.argsort(-worth, kind="stable")[: int((worth > 0).sum())]
     prefixes = _Prefixes(np.concatenate([[0.0], np.cumsum(worth[order])]), start)
     best = start, np.zeros(0)  # the gap and the logits of the smallest set that turned
+    short: set[frozenset[int]] = set()  # the sets that did not turn, which need not be asked about again
     while passes and (count := prefixes.next_count()):
         logits = yield _chosen(order[:count], len(worth))
         passes -= 1
         answer = judge(logits)
         prefixes.take(count, answer)
         best = (answer.gap, logits) if answer.turned else best
+        if not answer.turned:
+            short.add(frozenset(order[:count].tolist()))
     if prefixes.high is None:
         return SearchResult(None, None, passes)
     kept = [int(word) for word in order[: prefixes.high]]
@@ -64,13 +67,18 @@ def search_flip(
     while passes and doubtful and len(kept) > 1:
         group = group or doubtful[: _spared(worth[doubtful], float(worth[kept].sum()), start, best[0], len(kept))]
         rest = [word for word in kept if word not in group]
-        logits = yield _chosen(np.array(rest), len(worth))
-        passes -= 1
-        answer = judge(logits)
-        if answer.turned:
+        turned = frozenset(rest) not in short
+        if turned:
+            logits = yield _chosen(np.array(rest), len(worth))
+            passes -= 1
+            answer = judge(logits)
+            turned = answer.turned
+        if turned:
             kept, best = rest, (answer.gap, logits)
             doubtful, group = [word for word in doubtful if word not in group], []
-        elif len(group) > 1:
+            continue
+        short.add(frozenset(rest))
+        if len(group) > 1:
             group = group[: len(group) // 2]
         else:
             doubtful, group = doubtful[1:], []

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.explained import make_model
@@ -241,7 +241,7 @@ def test_a_predicted_label_of_several_is_turned_off():
     """By its own probability: other labels may hold before and after. Words alone turn it on."""
     explainer = multi_label()
     kinds = set()
-    for text, e in zip(texts(), explainer(texts()), strict=True):
+    for text, e in zip(texts()[:10], explainer(texts()[:10]), strict=True):
         for label in e.prediction.labels:
             off = explainer.flip(text, target=label)
             kinds.add((off.kind, off.flipped))
@@ -331,6 +331,7 @@ def run(worth, start, passes, weights):
     st.floats(0, 1),
     st.integers(0, 99),
 )
+@example([1.5625, 1.96875, 2.75, 2.71875, 0, 0, 1.125, 1.5625, 0.015625, 0, 0.125, 0.03125, 0, 1.625], 13, 7, 0.1875, 8)
 @settings(max_examples=100, deadline=None)
 def test_the_search_asks_little_and_tells_what_it_was_told(worths, start, passes, noise, seed):
     worth = np.array(worths)
