@@ -13,6 +13,7 @@ from typing import Any
 
 _NARROW = 64  # columns of a matrix that int8 leaves as it is: it reads scores or classes
 _TALKATIVE = (
+    "",
     "torch.__trace",
     "torch.onnx",
     "torch.onnx._internal.exporter._registration",
