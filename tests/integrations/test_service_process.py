@@ -46,10 +46,10 @@ def test_a_signal_loses_no_request_that_was_taken(model, tmp_path):
         wait_until(lambda: _ready(clients[-1]))
         asking = [pool.submit(go_on, client) for client in clients[:-1]]
         wait_until(lambda: _answered(log) > 100)
-        asked = [pool.submit(clients[-1].post, "/predict?explain=true", json=large) for _ in range(12)]
+        waiting = [pool.submit(clients[-1].post, "/predict?explain=true", json=large) for _ in range(12)]
         wait_until(lambda: _waiting(clients[-1]) > 100)
         process.send_signal(signal.SIGTERM)
-        answers = [one.result() for one in asked]
+        answers = [one.result() for one in waiting]
         statuses = [status for one in asking for status in one.result()]
         assert process.wait(30) == 0
         assert not _ready(clients[-1])

@@ -75,17 +75,17 @@ class Service:
             raise _too_many()
         explain = explain_of(request.query_params.multi_items())
         kind = chosen_type(request.headers.get("accept"), explain)
-        asked = check_request(parse(body), explain, self.settings)
-        facts |= {"explain": explain, "texts": len(asked.texts), "characters": sum(map(len, asked.texts))}
-        answers = await self._answers(request, asked, start)
+        query = check_request(parse(body), explain, self.settings)
+        facts |= {"explain": explain, "texts": len(query.texts), "characters": sum(map(len, query.texts))}
+        answers = await self._answers(request, query, start)
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(self._writers, self._written, answers, kind)
         return Response(content, media_type=kind)
 
-    async def _answers(self, request: Request, asked: PredictRequest, start: float) -> list[Answer]:
+    async def _answers(self, request: Request, query: PredictRequest, start: float) -> list[Answer]:
         """What the model says, or no more than the reason why it says nothing."""
         try:
-            future = asyncio.wrap_future(self.queue.submit(asked))
+            future = asyncio.wrap_future(self.queue.submit(query))
         except QueueFullError:
             raise _too_many() from None
         except RuntimeError:
