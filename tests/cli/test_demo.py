@@ -120,9 +120,16 @@ def test_another_encoder_in_place_of_the_packaged_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "minilm_path", lambda: pytest.fail("the packaged encoder was looked for"))
-    encoder = save_checkpoint(tmp_path / "tiny-encoder", hidden_size=16)
-    run_demo(tmp_path / "demo", model=encoder, epochs=1, comparison=False)
-    assert json.loads((tmp_path / "demo" / "model" / "config.json").read_text())["hidden_size"] == 16
+    encoder, trained = save_checkpoint(tmp_path / "tiny-encoder"), []
+
+    def stop(start: Path, *args: Any) -> None:
+        trained.append(start)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "demo", model=encoder)
+    assert trained == [encoder]
     assert "Fine-tuning tiny-encoder with MHEX heads" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="--model must be a folder with an encoder and its tokenizer, got"):
         run_demo(tmp_path / "other", model=tmp_path)

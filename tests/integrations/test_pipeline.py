@@ -50,7 +50,7 @@ def test_every_way_in_gives_the_same(saved_explainer, explain):
             way = (t for t in TEXTS) if not hasattr(way, "__len__") else way
             results = explain(way, batch_size=size, return_explanation=True)
             assert as_texts(results) == right
-    assert as_texts(explain(TEXTS, batch_size=4, num_workers=2, return_explanation=True)) == right
+    assert as_texts(explain(TEXTS, batch_size=4, num_workers=1, return_explanation=True)) == right
     assert len(explain(KeyDataset(dataset, "text"))) == 11 and isinstance(explain(TEXTS), list) and explain([]) == []
 
 

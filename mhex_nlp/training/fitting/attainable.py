@@ -120,7 +120,7 @@ def _regressed(kept: Tensor, rows: skill.Rows) -> tuple[tuple[float, float], tup
     _, even = (part[:, rows.columns].numpy() for part in skill.paired_residuals(None, rows))  # (P, C)
     basis = np.linalg.svd(np.ones((1, x.shape[1])))[2][1:].T  # (N, N - 1): what adds up to 0
     design = x @ basis
-    solution, _, rank, _ = np.linalg.lstsq(design, even)
+    solution, _, rank, _ = np.linalg.lstsq(design, even, rcond=None)
     residual = even - design @ solution
     freedom = max(len(x) - rank, 1)
     noise = float((residual**2).sum()) / freedom  # of one pair, over all labels

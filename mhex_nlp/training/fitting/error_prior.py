@@ -101,7 +101,7 @@ def mix_factors(examples: Sequence[Example]) -> tuple[float, float]:
         weight = max(float((uneven**2).mean()), 1e-12) ** -0.25
         designs.append(weight * example.x @ candidates(scores, np.asarray(example.gradients)))
         answers.append(weight * uneven)
-    of_scores, of_gradients = np.linalg.lstsq(np.concatenate(designs), np.concatenate(answers))[0].tolist()
+    of_scores, of_gradients = np.linalg.lstsq(np.concatenate(designs), np.concatenate(answers), rcond=None)[0].tolist()
     return of_scores, of_gradients
 
 
