@@ -29,9 +29,9 @@ from .common import be_quiet, cell, grid, machine, make_parser, mean_interval, r
 
 KINDS = {
     "full": "32 bits",
-    "bf16": "bfloat16",
     "int8": "8 bits (int8, weights only)",
     "int4": "4 bits (groups of 32, weights only)",
+    "bf16": "bfloat16",
 }
 MASKS = 8
 
