@@ -119,13 +119,13 @@ def render_report_index(
     """
     values = [{"gold": row[4], "predicted": None} for row in rows if row[2] is None]  # right ones of a regression
     number_of = number_labels(summary, [*groups, *values])
-    most = _RIGHT_VALUES if values else len(number_of)
     complete = len(rows) == summary["texts"]
     # The script's list can show the texts of a cell only where it has all of them.
     cells = confusion_cells(groups, number_of if complete else None)
     told_apart = {} if judged is None and method["skill"] is None else dict.fromkeys(("skill", "absolute_skill", "r2"))
     addresses = [address_of(name) for name in pages]
     predicted, gold = ({row[column] for row in rows} for column in (2, 4))
+    offered = gold if not values or len(gold) <= _RIGHT_VALUES else set()
     last = max((row[6] for row in rows), default=-1)  # of the pages that the list leads to
     view = AnswerView(addresses, number_of if complete else None).views(answers)
     return fill_page(
@@ -146,7 +146,7 @@ def render_report_index(
         failed=failed,
         groups=[linked_group(group) for group in groups],
         listed=None if complete else f"{len(rows):,}",
-        golds=[(number, label) for label, number in number_of.items() if label in gold and len(gold) <= most],
+        golds=[(number, label) for label, number in number_of.items() if label in offered],
         predictions=[(number, label) for label, number in number_of.items() if label in predicted],
         slices=slice_options(answers["rates"]),
         data={

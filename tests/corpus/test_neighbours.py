@@ -160,6 +160,10 @@ def test_another_models_texts_are_refused(
         write_report([e], tmp_path / "c", labels=golds, train=["good"])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="chosen is for texts shown with .*: it needs train, got none"):
         write_report([e], tmp_path / "d", chosen=["0"])
+    with pytest.raises(ValueError, match="train is shown beside wrong texts, which labels tell, and chosen ones"):
+        write_report([e], tmp_path / "d", train=train)
+    with pytest.warns(UserWarning, match="chosen names '7' and 0 more that no explanation has"):
+        write_report([e], tmp_path / "e", train=train, chosen=["0", 7])
     assert not (tmp_path / "c").exists() and not (tmp_path / "d").exists()
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from helpers.earlier import JOB, TEXTS
 from mhex_nlp import AutoMhexModelForSequenceClassification, Explanation, MhexExplainer, get_mhex_model
+from mhex_nlp.cli import main
 
 EARLIER = Path(__file__).parents[1] / "data" / "earlier"
 
@@ -84,14 +83,14 @@ def test_a_spacy_pipeline_goes_on(monkeypatch):
         assert [token._.mhex for token in nlp(text)] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_killed_job_goes_on(tmp_path):
+def test_a_killed_job_goes_on(tmp_path, monkeypatch):
     for name in ("model", "job"):
         shutil.copytree(EARLIER / name, tmp_path / name)
     shutil.copy(EARLIER / "rows.jsonl", tmp_path)
     there = {path.name: said(path) for path in (tmp_path / "job").glob("part-*")}
     assert len(there) == 2
-    command = [sys.executable, "-m", "mhex_nlp", "highlight", "--model", "model", "--data", "rows.jsonl"]
-    subprocess.run([*command, "--output", "job", *JOB], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["highlight", "--model", "model", "--data", "rows.jsonl", "--output", "job", *JOB]) == 0
     parts = sorted((tmp_path / "job").glob("part-*.jsonl"))
     assert len(parts) == len(TEXTS) // 10
     for name, earlier in there.items():  # made anew, for the form of explanations says more now

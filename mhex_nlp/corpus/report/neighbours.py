@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...explain.explanation import Explanation
 from ...explain.gold_labels import listed
 from ...inputs.segmentation import word_spans
+from ...inputs.texts import warn
 from .seen import EXAMPLES, STRONG, sum_by_word, words_beside
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Neighbourhoods:
 
     def __init__(self, train: TrainingTexts | None, chosen: Iterable[str] = ()) -> None:
         self.train, self.chosen = train, frozenset(chosen)
+        self.not_met = set(self.chosen)  # ids that no explanation has had so far
         self.mistakes = self.as_predicted = 0
         self.surest: list[tuple[float, tuple[int, int]]] = []  # of those amid texts that are labelled as predicted
         self.near: dict[int, list[Any]] = {}  # by training text: mistakes near it, labelled otherwise, and examples
@@ -51,6 +53,7 @@ class Neighbourhoods:
             yield from ((*row, []) for row in stream)
             return
         while chunk := list(islice(stream, _AHEAD)):
+            self.not_met -= {one.id for one, _, _ in chunk}
             wanted = [index for index, (one, gold, _) in enumerate(chunk) if one.id in self.chosen or _wrong(one, gold)]
             nearest = dict(zip(wanted, self.train.beside([chunk[index][0] for index in wanted]), strict=True))
             yield from ((*row, nearest.get(index, [])) for index, row in enumerate(chunk))
@@ -81,6 +84,8 @@ class Neighbourhoods:
         train = self.train
         if train is None:
             return None
+        if self.not_met:
+            warn(f"chosen names {min(self.not_met)!r:.80} and {len(self.not_met) - 1} more that no explanation has.")
         often = sorted(self.near, key=lambda number: (-self.near[number][0], number))[:_SUSPECTS]
         suspects = [
             {

@@ -89,7 +89,7 @@ def write_report(
         NotADirectoryError: `output_dir` is a file.
     """
     _check_arguments(unit, title, page_texts)
-    neighbourhoods = _neighbourhoods(train, chosen)
+    neighbourhoods = _neighbourhoods(train, chosen, labels is not None)
     judged = None if judgement is None else figures_of(judgement)
     columns = slice_columns(slices, data)
     stream = _checked(explanations)
@@ -138,12 +138,14 @@ def _check_arguments(unit: Any, title: Any, page_texts: Any) -> None:
         raise ValueError(f"page_texts must be an integer from 1 to 200, got {page_texts!r}.")
 
 
-def _neighbourhoods(train: Any, chosen: Any) -> Neighbourhoods:
+def _neighbourhoods(train: Any, chosen: Any, labelled: bool) -> Neighbourhoods:
     if train is not None and not hasattr(train, "beside"):
         raise TypeError(f"train must be TrainingTexts, got {type(train).__name__}.")
     ids = list(iter_rows(chosen, "chosen", "an iterable of ids"))
     if ids and train is None:
         raise ValueError("chosen is for texts shown with their nearest training texts: it needs train, got none.")
+    if train is not None and not ids and not labelled:
+        raise ValueError("train is shown beside wrong texts, which labels tell, and chosen ones, got neither.")
     return Neighbourhoods(train, map(str, ids))
 
 
