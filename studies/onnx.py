@@ -31,6 +31,7 @@ from . import common
 from .common import be_quiet, grid, machine, make_parser, mean_interval, span, timed_rounds, write_json, write_page
 
 SIZES = ((1, 16), (1, 32), (1, 64), (1, 128), (8, 32), (8, 128), (1, 256), (1, 512))  # texts, tokens
+MOST_SENTENCES = 20  # in a text
 PARTS = "parity,latency,throughput,int8"
 
 
@@ -91,17 +92,20 @@ def write_logits(explainer: MhexExplainer, path: Path) -> None:
 
 
 def mixed_texts(count: int, seed: int) -> list[str]:
-    """Sentences alone, and joined to up to some 500 tokens."""
+    """Sentences alone, and joined: as many texts of one or two as of ten to twenty."""
     sentences, draw = [one.text for one in load_corpus()], np.random.default_rng(seed)
-    numbers = np.round(np.exp(draw.uniform(0, np.log(32), count))).astype(int)
+    numbers = np.round(np.exp(draw.uniform(0, np.log(MOST_SENTENCES), count))).astype(int)
     return [" ".join(draw.choice(sentences, number, replace=False)) for number in numbers]
 
 
 def parity(explainer: MhexExplainer, folder: Path, texts: list[str]) -> dict[str, Any]:
     """The largest differences of explanations, beside the explainer as it is and beside one that merges no rows."""
-    ours, merged = OnnxExplainer.from_pretrained(folder)(texts), explainer(texts)
+    ours, merged = OnnxExplainer.from_pretrained(folder, threads=1)(texts), explainer(texts)
     rows, attention_flow.MOST_ROWS = attention_flow.MOST_ROWS, 2**20
-    exact = explainer(texts)
+    longer = [number for number, one in enumerate(merged) if len(one.tokens) > rows]
+    exact = list(merged)
+    for number, one in zip(longer, explainer([texts[number] for number in longer]), strict=True):
+        exact[number] = one
     attention_flow.MOST_ROWS = rows
     lengths = [len(one.tokens) for one in ours]
     figures: dict[str, Any] = {"texts": len(texts), "tokens": [min(lengths), int(np.median(lengths)), max(lengths)]}
@@ -152,12 +156,12 @@ def throughput(explainer: MhexExplainer, folders: dict[str, Path], options: Any)
 
 def drift(folders: dict[str, Path], texts: list[str], seed: int) -> dict[str, Any]:
     """What 8 bits change: predictions, scores, and how well scores predict what their own graph does."""
-    explainers = {name: OnnxExplainer.from_pretrained(folders[name]) for name in ("float32", "int8")}
+    explainers = {name: OnnxExplainer.from_pretrained(folders[name], threads=1) for name in ("float32", "int8")}
     whole, small = (explainer(texts) for explainer in explainers.values())
     pairs = list(zip(whole, small, strict=True))
     several = [(a, b) for a, b in pairs if len(a.words()) > 2]
     correlations = [np.corrcoef(word_scores(a), word_scores(b))[0, 1] for a, b in several]
-    short = [text for text, one in zip(texts, whole, strict=True) if len(one.tokens) <= 128]
+    short = [text for text, one in zip(texts, whole, strict=True) if len(one.tokens) <= 64]
     return {
         "texts": len(texts),
         "same_prediction": float(np.mean([a.label == b.label for a, b in pairs])),
@@ -177,7 +181,7 @@ def first_word(explanation: Any) -> int:
     return int(np.argmax(np.abs(word_scores(explanation))))
 
 
-def skill_of(explainer: OnnxExplainer, texts: list[str], seed: int, masks: int = 16) -> dict[str, Any]:
+def skill_of(explainer: OnnxExplainer, texts: list[str], seed: int, masks: int = 8) -> dict[str, Any]:
     """The paired skill of a graph's scores, by what the same graph says of texts with tokens masked."""
     mask_id, held, request = explainer.tokenizer.mask_token_id, list[Rows](), explainer.request()
     for number, item in enumerate(explainer.tokenise(texts)):
