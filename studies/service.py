@@ -104,7 +104,7 @@ def under_load(options: Any, texts: list[str], direct: list[Any], *further: str)
         "p50_ratio": ratio(np.asarray(blocks[True]), np.asarray(blocks[False])),
         "requests": len(load.statuses),
         "not_200": sum(status != 200 for status in load.statuses),
-        "rss_mb": [round(size / 2**20, 1) for size in (memory[0], max(memory), memory[-1])],
+        "rss_mb": [round(size / 2**20, 1) for size in memory],  # after the warm-up, and after each block
         "rss_ratio": round(memory[-1] / memory[0], 4),
         "answers": beside_direct(load, direct),
     }
@@ -239,7 +239,7 @@ def table(report: dict[str, Any]) -> list[str]:
         f"- p50 with explanations over p50 without: {ratios} (median and 95 % interval over blocks).",
         f"- {load['requests'] + separate['requests']:,} requests, of which {load['not_200'] + separate['not_200']} got "
         "another status than 200.",
-        f"- Resident memory {load['rss_mb'][0]:.0f} MB after the warm-up and {load['rss_mb'][2]:.0f} MB at the end "
+        f"- Resident memory {load['rss_mb'][0]:.0f} MB after the warm-up and {load['rss_mb'][-1]:.0f} MB at the end "
         f"({100 * (load['rss_ratio'] - 1):+.1f} %).",
         f"- Batched together, {near['compared']:,} answers beside direct calls with the text alone: "
         f"{near['other_labels']} other labels, probabilities within {near['largest_difference_of_probability']:.1e}, "
