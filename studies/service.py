@@ -86,24 +86,25 @@ def main() -> None:
 def under_load(options: Any, texts: list[str], direct: list[Any], *further: str) -> dict[str, Any]:
     """Times, memory and answers of one service."""
     with served(options.model, *further) as (process, address, _):
-        load, blocks = Load(), {False: [], True: []}
+        load, blocks, elapsed = Load(), {False: [], True: []}, {False: 0.0, True: 0.0}
         asyncio.run(ask_for(address, texts, options, options.warm_up / 2, False, Load()))
         asyncio.run(ask_for(address, texts, options, options.warm_up / 2, True, Load()))
         memory = [resident(process)]
         for number in range(round(options.seconds / options.block)):
             for explain in (False, True) if number % 2 else (True, False):
-                done = len(load.seconds[explain])
+                done, start = len(load.seconds[explain]), time.perf_counter()
                 asyncio.run(ask_for(address, texts, options, options.block, explain, load))
+                elapsed[explain] += time.perf_counter() - start
                 blocks[explain].append(float(np.median(load.seconds[explain][done:])))
             memory.append(resident(process))
             print(f"block {number + 1}: {blocks[False][-1]:.3f} s, {blocks[True][-1]:.3f} s", flush=True)
         assert httpx.get(f"{address}/healthz").status_code == 200
     return {
-        **{KINDS[explain]: times(load.seconds[explain], options.seconds) for explain in KINDS},
+        **{KINDS[explain]: times(load.seconds[explain], elapsed[explain]) for explain in KINDS},
         "p50_ratio": ratio(np.asarray(blocks[True]), np.asarray(blocks[False])),
         "requests": len(load.statuses),
         "not_200": sum(status != 200 for status in load.statuses),
-        "rss_mb": [round(size / 2**20, 1) for size in (memory[0], max(memory), memory[-1])],
+        "rss_mb": [round(size / 2**20, 1) for size in memory],  # after the warm-up, and after each block
         "rss_ratio": round(memory[-1] / memory[0], 4),
         "answers": beside_direct(load, direct),
     }
@@ -115,7 +116,7 @@ def resident(process: subprocess.Popen[bytes]) -> int:
 
 
 def times(seconds: list[float], total: float) -> dict[str, float]:
-    """Milliseconds of half, and of 99 in 100, and answers a second."""
+    """Milliseconds of half, and of 99 in 100, and answers a second in the `total` seconds that there were clients."""
     p50, p99 = np.percentile(seconds, [50, 99])
     return {
         "p50_ms": round(1000 * float(p50), 1),
@@ -238,7 +239,7 @@ def table(report: dict[str, Any]) -> list[str]:
         f"- p50 with explanations over p50 without: {ratios} (median and 95 % interval over blocks).",
         f"- {load['requests'] + separate['requests']:,} requests, of which {load['not_200'] + separate['not_200']} got "
         "another status than 200.",
-        f"- Resident memory {load['rss_mb'][0]:.0f} MB after the warm-up and {load['rss_mb'][2]:.0f} MB at the end "
+        f"- Resident memory {load['rss_mb'][0]:.0f} MB after the warm-up and {load['rss_mb'][-1]:.0f} MB at the end "
         f"({100 * (load['rss_ratio'] - 1):+.1f} %).",
         f"- Batched together, {near['compared']:,} answers beside direct calls with the text alone: "
         f"{near['other_labels']} other labels, probabilities within {near['largest_difference_of_probability']:.1e}, "
