@@ -31,7 +31,6 @@ KINDS = {
     "full": "32 bits",
     "int8": "8 bits (int8, weights only)",
     "int4": "4 bits (groups of 32, weights only)",
-    "bf16": "bfloat16",
 }
 MASKS = 8
 
@@ -59,9 +58,8 @@ def main() -> None:
 
 def load(folder: str, kind: str) -> Any:
     """The model with heads and fit, its weights stored in so many bits."""
-    if kind in ("full", "bf16"):
-        dtype = torch.float32 if kind == "full" else torch.bfloat16
-        return AutoMhexModelForSequenceClassification.from_pretrained(folder, dtype=dtype).eval()
+    if kind == "full":
+        return AutoMhexModelForSequenceClassification.from_pretrained(folder).eval()
     from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
     from torchao.quantization.granularity import PerGroup
 

@@ -27,6 +27,7 @@ def probabilities(model: Any, texts: Any) -> Any:
     return logits.softmax(-1).numpy()
 
 
+@pytest.mark.slow  # shap compiles
 def test_shap_of_a_model(model: Any) -> None:
     shap = pytest.importorskip("shap")
     masker = shap.maskers.Text(TOKENIZER)

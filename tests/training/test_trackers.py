@@ -34,6 +34,7 @@ def test_mlflow_gets_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "good" in (folder / "step-000002.html").read_text("utf-8")
 
 
+@pytest.mark.slow  # wandb starts a service of its own
 def test_wandb_gets_page_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
     logged = []
