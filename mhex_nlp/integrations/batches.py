@@ -7,7 +7,6 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -224,7 +223,9 @@ def _loaded(settings: TableExplainer) -> ExplainTexts:
 @lru_cache(maxsize=1)  # a worker has memory for one model
 def _explainer(model: str, is_graph: bool, loading: _Options) -> Any:
     if is_graph:
-        return import_module(".onnx", __package__).OnnxExplainer.from_pretrained(model, **dict(loading))
+        from .onnx import OnnxExplainer
+
+        return OnnxExplainer.from_pretrained(model, **dict(loading))
     from ..explain.explainers import load_explainer
 
     return load_explainer(model, **dict(loading))

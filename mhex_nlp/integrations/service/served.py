@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +119,9 @@ def load_served(folder: str, **options: Any) -> Any:
     if is_graph(folder):
         if given:
             raise ValueError(f"{next(iter(given))} is for models of torch, got it with the ONNX model in {folder}.")
-        return importlib.import_module("mhex_nlp.integrations.onnx").OnnxExplainer.from_pretrained(folder)
+        from ..onnx import OnnxExplainer
+
+        return OnnxExplainer.from_pretrained(folder)
     from ...explain.explainer import MhexExplainer
     from ...explain.explainers import is_image_checkpoint, task_of_checkpoint
     from ...models.tasks.names import KINDS
