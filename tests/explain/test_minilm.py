@@ -150,7 +150,7 @@ def demo(tmp_path_factory):
         train = run._train
         # nor how well the plain model learns: one epoch of it
         patch.setattr(run, "_train", lambda *args, **more: train(*args[:2], 1 if more else args[2], *args[3:], **more))
-        assert main(["demo", "--output", str(folder)]) == 0
+        assert main(["demo", "--epochs", "4", "--output", str(folder)]) == 0  # of 6
     return folder, shown.getvalue()
 
 
