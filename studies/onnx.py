@@ -214,7 +214,7 @@ def tables(report: dict[str, Any]) -> list[str]:
             f"the explainer in torch: scores {one['scores']:.1e} (the largest score is {one['largest_score']:.2f}), "
             f"base values {one['base_values']:.1e}, probabilities {one['probabilities']:.1e}. In long texts "
             "the explainer merges rows of attention: from it as it is, scores are up to "
-            f" {one['scores_beside_merged_rows']:.1e} apart.",
+            f"{one['scores_beside_merged_rows']:.1e} apart.",
             "",
         ]
     if one := report.get("latency"):

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mhex_nlp.inputs.removal import REMOVALS, choose_removal, remove
+from mhex_nlp.inputs.removal import remove
+from mhex_nlp.inputs.removal_kinds import REMOVALS, choose_removal
 
 MASK = 4
 FEATURES = {"input_ids": torch.tensor([2, 10, 11, 12, 3]), "token_type_ids": torch.tensor([0, 0, 1, 1, 1])}
