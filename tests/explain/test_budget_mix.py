@@ -15,6 +15,7 @@ from helpers.tiny import tiny_bert, tiny_tokenizer
 from mhex_nlp import MhexConfig, MhexExplainer, fit_equivalent_matrices, get_mhex_model
 from mhex_nlp.explain import budget as budgets
 from mhex_nlp.explain.refinement import Mix, Prior
+from mhex_nlp.models import path_gradients
 from mhex_nlp.models.perturbed import PerturbedModel
 
 TOKENIZER = tiny_tokenizer()
@@ -54,11 +55,11 @@ def content(e) -> np.ndarray:
 def test_gradients_cost_what_is_said(explainer, monkeypatch):
     """16 passes: two steps, three each, and five pairs; the empty text is asked for besides."""
     rows, steps = [], []
-    run, gradients = PerturbedModel.run, budgets.integrated_gradients
+    run, gradients = PerturbedModel.run, path_gradients.integrated_gradients
     monkeypatch.setattr(
         PerturbedModel, "run", lambda self, batch, *a, **k: rows.extend(batch) or run(self, batch, *a, **k)
     )
-    monkeypatch.setattr(budgets, "integrated_gradients", lambda *a: steps.append(a[-1]) or gradients(*a))
+    monkeypatch.setattr(path_gradients, "integrated_gradients", lambda *a: steps.append(a[-1]) or gradients(*a))
     e = explainer(TEXT, budget=16)
     assert steps == [2] and len(rows) == 10 + 1 and e.passes == 17
     assert explainer(TEXT, budget=6) == without_mix(explainer, TEXT, budget=6), "less than it pays at"
@@ -123,5 +124,5 @@ def test_windows_and_other_tasks(problem):
 
 
 def test_where_there_are_no_gradients_all_of_the_budget_goes_into_pairs(explainer, monkeypatch):
-    monkeypatch.setattr(budgets, "integrated_gradients", lambda *arguments: None)
+    monkeypatch.setattr(path_gradients, "integrated_gradients", lambda *arguments: None)
     assert explainer(TEXT, budget=16) == without_mix(explainer, TEXT, budget=16)
