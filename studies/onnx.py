@@ -33,6 +33,7 @@ from .common import be_quiet, grid, machine, make_parser, mean_interval, span, t
 SIZES = ((1, 16), (1, 32), (1, 64), (1, 128), (8, 32), (8, 128), (1, 256), (1, 512))  # texts, tokens
 MOST_SENTENCES = 20  # in a text
 PARTS = "parity,latency,throughput,int8"
+ATTENTIONS = ("sdpa", "eager")  # of the graphs with logits alone
 
 
 def main() -> None:
@@ -61,30 +62,33 @@ def graphs(explainer: MhexExplainer, work: Path) -> dict[str, Path]:
     for name, options in {"float32": {}, "int8": {"int8": True}}.items():
         if not (work / name / "mhex_graph.json").is_file():
             export_onnx(explainer, work / name, **options)
-    if not (work / "logits.onnx").is_file():
-        write_logits(explainer, work / "logits.onnx")
-    return {"float32": work / "float32", "int8": work / "int8", "logits": work / "logits.onnx"}
+    plain = {attention: work / f"logits-{attention}.onnx" for attention in ATTENTIONS}
+    for attention, path in plain.items():
+        if not path.is_file():
+            write_logits(explainer, path, attention)
+    return {"float32": work / "float32", "int8": work / "int8", **plain}
 
 
 class Logits(torch.nn.Module):
-    """The same model without anything that explains, as torch exports it of itself (attention by sdpa)."""
+    """The same model without anything that explains."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, attention: str) -> None:
         super().__init__()
         self.model = shared_copy(model).eval()
-        self.model.set_attn_implementation("sdpa")
+        self.model.set_attn_implementation(attention)
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         return self.model(**inputs, output_head_logits=False, return_dict=True).logits
 
 
-def write_logits(explainer: MhexExplainer, path: Path) -> None:
+def write_logits(explainer: MhexExplainer, path: Path, attention: str) -> None:
     ids, free = torch.randint(5, 1000, (2, 9)), torch.export.Dim.DYNAMIC
     axes, names = {0: free, 1: free}, ["input_ids", "attention_mask", "token_type_ids"]
     inputs = ids, torch.ones_like(ids), torch.zeros_like(ids)
     with quiet(), torch.no_grad():
-        program = torch.export.export(Logits(explainer.model), inputs, dynamic_shapes=(axes,) * 3, strict=False)
+        plain = Logits(explainer.model, attention)
+        program = torch.export.export(plain, inputs, dynamic_shapes=(axes,) * 3, strict=False)
         graph = torch.onnx.export(
             program, dynamo=True, opset_version=20, input_names=names, output_names=["logits"], verbose=False
         )
@@ -126,19 +130,19 @@ def probabilities(explanation: Any) -> list[float]:
 
 
 def latency(folders: dict[str, Path], options: Any) -> dict[str, Any]:
-    """Seconds of one pass of the graph with scores and of that with logits alone, round by round, by size."""
-    plain = open_session(folders["logits"], options.threads)
+    """Seconds of one pass of the graph with scores and of those with logits alone, round by round, by size."""
+    plain = {attention: open_session(folders[attention], options.threads) for attention in ATTENTIONS}
     scored = open_session(folders["float32"] / "model.onnx", options.threads)
     draw, sizes = np.random.default_rng(options.seed), []
     for texts, tokens in SIZES:
         ids = draw.integers(1000, 2000, (texts, tokens))
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        runs = {"logits": partial(plain.run, ["logits"], inputs)}
+        runs = {attention: partial(session.run, ["logits"], inputs) for attention, session in plain.items()}
         runs["scores"] = partial(scored.run, ["logits", "scores"], inputs)
         seconds = timed_rounds(runs, dict.fromkeys(runs, options.rounds), warm_up=3, seed=options.seed)
         medians = {f"{name}_ms": round(1000 * float(np.median(values)), 3) for name, values in seconds.items()}
-        shared = common.ratio(seconds["scores"], seconds["logits"])
-        sizes.append({"texts": texts, "tokens": tokens, **medians, **shared})
+        ratios = {attention: common.ratio(seconds["scores"], seconds[attention]) for attention in ATTENTIONS}
+        sizes.append({"texts": texts, "tokens": tokens, **medians, "ratios": ratios})
     return {"threads": options.threads, "rounds": options.rounds, "sizes": sizes}
 
 
@@ -219,17 +223,22 @@ def tables(report: dict[str, Any]) -> list[str]:
         ]
     if one := report.get("latency"):
         rows = [
-            [str(size["texts"]), str(size["tokens"]), f"{size['logits_ms']:.2f}", f"{size['scores_ms']:.2f}"]
-            + [span(size["ratio"], size["interval95"])]
+            [str(size["texts"]), str(size["tokens"]), f"{size['scores_ms']:.2f}"]
+            + [span(ratio["ratio"], ratio["interval95"]) for ratio in size["ratios"].values()]
             for size in one["sizes"]
         ]
-        head = ["texts", "tokens", "logits alone, ms", "logits and scores, ms", "ratio"]
+        beside = [f"/ logits alone, {attention}" for attention in ATTENTIONS]
+        head = ["texts", "tokens", "logits and scores, ms", *beside]
         lines += [f"**One pass** of ONNX Runtime, medians of {one['rounds']} rounds ({one['machine']})", ""]
         lines += [*grid(head, rows), ""]
     if one := report.get("throughput"):
-        rates = [[name, f"{rate:.1f}"] for name, rate in one["rates"].items()]
+        ratios = {name: one.get(f"{name}_ratio") for name in one["rates"]}
+        rates = [
+            [name, f"{rate:.1f}", span(ratios[name]["ratio"], ratios[name]["interval95"]) if ratios[name] else "1"]
+            for name, rate in one["rates"].items()
+        ]
         lines += [f"**Whole explanations**, texts a second of {one['texts']} sentences ({one['machine']})", ""]
-        lines += [*grid(["explainer", "texts/s"], rates), ""]
+        lines += [*grid(["explainer", "texts/s", "beside torch"], rates), ""]
     if one := report.get("int8"):
         skills = {name: span(figure["skill"], figure["interval95"]) for name, figure in one["skill"].items()}
         rows = [
