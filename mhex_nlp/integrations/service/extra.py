@@ -12,4 +12,5 @@ def check_extra() -> None:
     """ImportError, which says how to install it, for a library that a service needs and that is missing."""
     missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
     if missing:
-        raise ImportError(f'a service needs {" and ".join(missing)}: pip install "mhex_nlp[serve]" installs it.')
+        names = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+        raise ImportError(f'a service needs {names}: pip install "mhex_nlp[serve]" installs what is missing.')
