@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 
 from ..inputs.batching import token_batches, usual_batch_tokens
-from ..inputs.encoding import TokenisedText, check_max_length, tokenise
+from ..inputs.encoding import check_max_length
 from ..inputs.segmentation import check_language
 from ..inputs.tokenizer import check_tokenizer, load_tokenizer
-from ..inputs.windows import check_stride, tokenise_in_windows
+from ..inputs.windows import check_stride
 from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
 from ..models.devices import load_model
@@ -143,22 +143,9 @@ class ExplainerBase(TextExplainer[R]):
         """Of the model's weights, such as "float32"."""
         return str(self.model.dtype).removeprefix("torch.")
 
-    def tokenise(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
-    ) -> list[TokenisedText]:
-        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`.
-
-        `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
-
-        Raises:
-            ValueError: a text of which the tokenizer makes no token at all.
-        """
-        accepts = self._batcher.accepts
-        if self.stride is None or self.max_length is None:
-            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, name=name, start=start)
-        return tokenise_in_windows(
-            self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, name=name, start=start
-        )
+    @property
+    def _accepts(self) -> Collection[str]:
+        return self._batcher.accepts
 
     def _check_ready(self, aggregation: str, passes: int) -> None:
         """ValueError for heads that were never trained."""

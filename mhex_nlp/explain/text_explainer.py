@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from ..inputs.encoding import TokenisedText
+from ..inputs.encoding import TokenisedText, tensor, tokenise
 from ..inputs.texts import SurrogateWarnings, check_pairs, check_texts, warn
+from ..inputs.windows import tokenise_in_windows
 from .request import Budget, Request
 from .targets import ClassName, ClassTable
 
@@ -66,11 +67,30 @@ class TextExplainer(ABC, Generic[R]):
     ) -> Request:
         """The options of a call, checked; errors as there."""
 
-    @abstractmethod
     def tokenise(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
     ) -> list[TokenisedText]:
-        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`."""
+        """Texts that were checked, tokenised for this model: cut, or in windows where there is a `stride`.
+
+        `name` and `start` (number of the first text; `None`: there is only one) make what sentences call a text.
+
+        Raises:
+            ValueError: a text of which the tokenizer makes no token at all.
+        """
+        accepts = self._accepts
+        common: dict[str, Any] = {"name": name, "start": start, "array": self._array}
+        if self.stride is None or self.max_length is None:
+            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, **common)
+        return tokenise_in_windows(self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, **common)
+
+    def _array(self, values: Sequence[int]) -> Any:
+        """What holds the numbers of an input."""
+        return tensor(values)
+
+    @property
+    @abstractmethod
+    def _accepts(self) -> Collection[str]:
+        """Names of the inputs that the model reads."""
 
     @abstractmethod
     def _explain(self, items: Sequence[TokenisedText], ids: Sequence[str], request: Request) -> list[R]:

@@ -27,9 +27,9 @@ from ...explain.scores import Evidence, checked_logits, fitted_evidence
 from ...explain.targets import ClassName, ClassTable
 from ...explain.window_merger import WindowMerger
 from ...inputs.batching import token_batches
-from ...inputs.encoding import TokenisedText, check_max_length, tokenise
+from ...inputs.encoding import TokenisedText, check_max_length
 from ...inputs.segmentation import check_language
-from ...inputs.windows import check_stride, tokenise_in_windows
+from ...inputs.windows import check_stride
 from .asked_graph import AskedGraph
 from .graph_files import open_session
 from .record import INSTALL, GraphExport, read_export
@@ -185,19 +185,12 @@ class OnnxExplainer(ClassifierExplainer):
             model=ModelRef(export.model, export.revision),
         )
 
-    def tokenise(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, name: str = "text", start: int | None = 0
-    ) -> list[TokenisedText]:
-        """Texts that were checked, tokenised for the graph: cut, or in windows where there is a `stride`.
+    def _array(self, values: Sequence[int]) -> Ids:
+        return np.asarray(values, dtype=np.int64)
 
-        Raises:
-            ValueError: a text of which the tokenizer makes no token at all.
-        """
-        accepts = self.export.inputs
-        common: dict[str, Any] = {"name": name, "start": start, "array": _integers}
-        if self.stride is None or self.max_length is None:
-            return tokenise(self.tokenizer, texts, pairs, self.max_length, accepts, **common)
-        return tokenise_in_windows(self.tokenizer, texts, pairs, self.max_length, self.stride, accepts, **common)
+    @property
+    def _accepts(self) -> Sequence[str]:
+        return self.export.inputs
 
     def evidence(self, items: Sequence[TokenisedText], request: Request) -> Iterator[tuple[list[int], Evidence]]:
         """What the graph says of texts, by batch with their indices; that of windows joined.
@@ -262,7 +255,3 @@ class OnnxExplainer(ClassifierExplainer):
     def judge(self, *args: Any, **options: Any) -> NoReturn:
         """ValueError: the skill is measured with many passes, by `MhexExplainer.judge`."""
         raise ValueError("judge must be left out of an OnnxExplainer: MhexExplainer measures the skill of its model.")
-
-
-def _integers(values: Sequence[int]) -> Ids:
-    return np.asarray(values, dtype=np.int64)
