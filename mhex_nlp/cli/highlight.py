@@ -9,7 +9,7 @@ from typing import Any
 
 from ..inputs.checks import as_integer
 from .images import IMAGES, check_kind, highlight_images
-from .jobs import check_job, class_name, processes
+from .jobs import check_job, class_name, processes, run_rows
 from .process import quiet_libraries
 from .say import say
 from .source import FILES, add_columns, add_images, check_columns, open_source
@@ -147,7 +147,6 @@ def _run_job(args: argparse.Namespace) -> int:
     """Explains a whole source into `--output`, as one of the processes that `accelerate launch` started."""
     from ..corpus.columns import ColumnOptions
     from ..corpus.fingerprint import identity_of
-    from ..corpus.job.job import run_job
     from ..corpus.job.parts import FORMATS
     from .texts import check_formats
 
@@ -160,24 +159,8 @@ def _run_job(args: argparse.Namespace) -> int:
     columns = ColumnOptions(
         args.unit, args.top_k, args.classes == "all", request.budget > 0, flips=args.flip, task=explainer.task
     )
-    report = run_job(
-        explainer,
-        source,
-        args.output,
-        request=request,
-        formats=formats,
-        columns=columns,
-        settings={
-            "data": source.identity,
-            "format": formats,
-            **{name: getattr(args, name) for name in _SETTINGS},
-            **identity_of(explainer, request),
-        },
-        state=state,
-        part_rows=args.part_rows,
-        overwrite=args.overwrite,
-        judge=args.judge or 0,
-    )
+    how = {"request": request, "formats": formats, "columns": columns, "state": state, "judge": args.judge or 0}
+    report = run_rows(args, explainer, source, _SETTINGS, identity_of(explainer, request), **how)
     return 0 if report is None else _print_report(report, args.output, args.allow_errors)
 
 

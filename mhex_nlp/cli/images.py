@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .jobs import check_job, class_name, processes
+from .jobs import check_job, class_name, processes, run_rows
 from .say import say
 
 if TYPE_CHECKING:
@@ -161,7 +161,6 @@ def _run_job(args: argparse.Namespace) -> int:
     """Explains a whole source into `--output`, as one of the processes that `accelerate launch` started."""
     from ..corpus.images.columns import ImageColumnOptions
     from ..corpus.images.explained import identity_of_images
-    from ..corpus.job.job import run_job
     from .texts import check_formats
 
     args.data = args.images or args.data
@@ -173,23 +172,9 @@ def _run_job(args: argparse.Namespace) -> int:
     request = _request(args, explainer)
     columns = ImageColumnOptions(5 if args.top_k is None else args.top_k, args.classes == "all")
     names = ("image_column", "id_column", "label_column", "part_rows", "top_k")
-    report = run_job(
-        explainer,
-        source,
-        args.output,
-        request=request,
-        formats=formats,
-        columns=columns,
-        settings={
-            "data": source.identity,
-            "format": formats,
-            **{name: getattr(args, name) for name in names},
-            **identity_of_images(explainer, request),
-        },
-        state=state,
-        part_rows=args.part_rows,
-        overwrite=args.overwrite,
-    )
+    identity = identity_of_images(explainer, request)
+    how = {"request": request, "formats": formats, "columns": columns, "state": state}
+    report = run_rows(args, explainer, source, names, identity, **how)
     if report is None:
         return 0
     say(f"{report.explained:,} of {report.rows:,} images explained in {report.parts:,} parts.")

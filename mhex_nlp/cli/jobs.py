@@ -6,7 +6,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..corpus.job.job import JobReport
 
 
 def processes(args: argparse.Namespace) -> Any:
@@ -33,6 +38,23 @@ def check_job(args: argparse.Namespace, formats: Sequence[str]) -> None:
         raise ValueError(
             "foil needs target where there are many texts, since it must not be what a text is explained for."
         )
+
+
+def run_rows(
+    args: argparse.Namespace, explainer: Any, source: Any, names: Sequence[str], identity: Mapping[str, Any], **job: Any
+) -> JobReport | None:
+    """Explains the rows of a source into `--output`; in other processes than the first, `None`.
+
+    Args:
+        names: of the options that the output depends on.
+        identity: what else it depends on.
+        job: more of `run_job`.
+    """
+    from ..corpus.job.job import run_job
+
+    settings = {"data": source.identity, "format": job["formats"], **{name: getattr(args, name) for name in names}}
+    options = {"part_rows": args.part_rows, "overwrite": args.overwrite, "settings": {**settings, **identity}}
+    return run_job(explainer, source, args.output, **options, **job)
 
 
 def class_name(name: str | None, labels: Sequence[str]) -> str | int | None:

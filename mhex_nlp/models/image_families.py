@@ -83,14 +83,19 @@ class ImageSite:
         """How many tokens stand before the patches."""
         return self.special + (int(getattr(config, self.registers)) if self.registers else 0)
 
+    @staticmethod
+    def patch_sides(config: Any) -> tuple[int, int]:
+        """Height and width of a patch, in pixels."""
+        patch = config.patch_size
+        return (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
+
     def token_grid(self, tokens: int, height: int, width: int, config: Any) -> tuple[int, int]:
         """Rows and columns of so many cells (special tokens do not count) of an image of height x width pixels.
 
         Raises:
             ValueError: they are no grid of patches of such an image.
         """
-        patch = config.patch_size
-        patch = tuple(patch) if isinstance(patch, list | tuple) else (patch, patch)
+        patch = self.patch_sides(config)
         rows, cols = height // patch[0], width // patch[1]
         if self.halves:  # padded at the end
             rows, cols = -(-height // patch[0]), -(-width // patch[1])

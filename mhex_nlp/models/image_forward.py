@@ -106,9 +106,8 @@ def _open(model: Any, arguments: Mapping[str, Any], heads: HeadLog, with_flow: b
     site: ImageSite | None = model.mhex_site
     images, tokens, attention = arguments.get("pixel_values"), None, None
     if with_flow and site is not None and site.pooled is not None and isinstance(images, Tensor):
-        patch, special = model.config.patch_size, site.specials(model.config)
-        rows, cols = (patch, patch) if isinstance(patch, int) else tuple(patch)
-        tokens = special + (images.shape[-2] // rows) * (images.shape[-1] // cols)
+        high, wide = site.patch_sides(model.config)
+        tokens = site.specials(model.config) + (images.shape[-2] // high) * (images.shape[-1] // wide)
         watch_attention(model.config._attn_implementation)
         attention = AttentionLog()
     return open_record(TokenMask(None, tokens), heads, attention)

@@ -13,7 +13,8 @@ from typing import Any
 from .highlight import to_levels
 
 SCHEMA = "mhex-image-explanation/1"
-REGION_FROM = 3  # the least |level| of a cell in a region
+REGION_FROM = 0.25  # of the largest |score|: a cell of less belongs to no region
+_GREYS = 255  # a grid is measured in these steps of a side (`inputs.image_geometry`)
 HATCHED_TO = -2  # the weakest level that is hatched
 # Half way between the light and the dark scheme: a picture may be either.
 MAP_COLOURS = {"for": "#4d8cda", "against": "#da783d"}
@@ -48,17 +49,23 @@ class Grid:
 
     @property
     def unseen_share(self) -> float:
-        """Share of the picture that no cell covers; what is less than a pixel's rounding at each side is none."""
+        """Share of the picture that no cell covers; what is less than rounding at each side is none."""
         left, top, right, bottom = self.seen
-        if left < 1 and top < 1 and right > self.width - 1 and bottom > self.height - 1:
+        wide, high = max(1, self.width / _GREYS), max(1, self.height / _GREYS)
+        if left < wide and top < high and right > self.width - wide and bottom > self.height - high:
             return 0.0
         return 1 - (right - left) * (bottom - top) / (self.width * self.height)
 
     def box(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of a cell, cut at the picture's border."""
-        left, top = self.x0 + col * self.dx, self.y0 + row * self.dy
-        box = max(left, 0.0), max(top, 0.0), min(left + self.dx, self.width), min(top + self.dy, self.height)
-        return box
+        """Left, top, right and bottom of a cell, cut at the picture's border; of one outside, without an area."""
+        return self.box_around([(row, col)])
+
+    def box_around(self, cells: Sequence[tuple[int, int]]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what holds some cells, cut at the picture's border."""
+        rows, cols = zip(*cells, strict=True)
+        left, right = (_within(self.x0 + col * self.dx, self.width) for col in (min(cols), max(cols) + 1))
+        top, bottom = (_within(self.y0 + row * self.dy, self.height) for row in (min(rows), max(rows) + 1))
+        return left, top, right, bottom
 
     def shows(self, row: int, col: int) -> bool:
         """Whether a cell has a part inside the picture; what pads it has none."""
@@ -68,7 +75,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Region:
-    """Connected cells of one sign, each of a |level| of at least `REGION_FROM`, and the sum of their scores."""
+    """Connected cells of one sign and the sum of their scores."""
 
     cells: tuple[tuple[int, int], ...]
     score: float
@@ -92,7 +99,8 @@ class ImageMap:
     @cached_property
     def regions(self) -> list[Region]:
         """The most evidence first."""
-        return find_regions(self)
+        cells = connected_cells(self.grid, self.scores, REGION_FROM * self.largest)
+        return [_region(self, part) for part in cells]
 
     @property
     def hidden_share(self) -> float:
@@ -132,6 +140,10 @@ def image_map(form: Mapping[str, Any], scores: Scores | None = None, largest: fl
     return ImageMap(grid, values, top_score(values) if largest is None else largest)
 
 
+def _within(place: float, length: int) -> float:
+    return min(max(place, 0.0), float(length))
+
+
 def _size(image: Mapping[str, Any]) -> dict[str, int]:
     width, height = image["width"], image["height"]
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
@@ -149,15 +161,18 @@ def opacity(level: int) -> float:
     return _ALPHA * abs(level)
 
 
-def find_regions(of: ImageMap) -> list[Region]:
-    """Cells that touch by a side, of one sign, each of at least level `REGION_FROM`: a quarter of the largest score.
+def connected_cells(grid: Grid, scores: Scores, least: float) -> list[tuple[tuple[int, int], ...]]:
+    """Cells that touch by a side, of one sign, each of a |score| of at least `least` and above 0.
 
-    The largest |sum| comes first. Cells outside the picture belong to none.
+    The largest |sum| comes first; of equal ones the first in reading order. Cells outside the picture belong to none.
     """
-    levels, left = of.levels, set()
-    for r, row in enumerate(levels):
-        left |= {(r, c) for c, level in enumerate(row) if abs(level) >= REGION_FROM and of.grid.shows(r, c)}
-    regions = []
+    left = {
+        (r, c)
+        for r, row in enumerate(scores)
+        for c, score in enumerate(row)
+        if score and abs(score) >= least and grid.shows(r, c)
+    }
+    parts = []
     while left:
         start = min(left)
         left.remove(start)
@@ -165,19 +180,19 @@ def find_regions(of: ImageMap) -> list[Region]:
         while open_cells:
             r, c = open_cells.pop()
             for cell in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
-                if cell in left and levels[cell[0]][cell[1]] * levels[r][c] > 0:
+                if cell in left and (scores[cell[0]][cell[1]] > 0) == (scores[r][c] > 0):
                     left.remove(cell)
                     cells.append(cell)
                     open_cells.append(cell)
-        regions.append(_region(of, sorted(cells)))
-    return sorted(regions, key=lambda region: -abs(region.score))
+        parts.append(tuple(sorted(cells)))
+    return sorted(parts, key=lambda part: -abs(math.fsum(scores[r][c] for r, c in part)))
 
 
-def _region(of: ImageMap, cells: list[tuple[int, int]]) -> Region:
+def _region(of: ImageMap, cells: tuple[tuple[int, int], ...]) -> Region:
     strength = {(r, c): abs(of.scores[r][c]) for r, c in cells}
     peak = max(cells, key=lambda cell: strength[cell])
     score = math.fsum(of.scores[r][c] for r, c in cells)
-    return Region(tuple(cells), score, peak, _place(of.grid, strength))
+    return Region(cells, score, peak, _place(of.grid, strength))
 
 
 def _place(grid: Grid, strength: Mapping[tuple[int, int], float]) -> str:

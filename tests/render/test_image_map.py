@@ -70,7 +70,8 @@ def test_a_place_is_the_ninth_of_the_picture(cell: tuple[int, int], where: str) 
 def test_regions_and_paths_hold_each_cell_once(scores: list[list[float]]) -> None:
     drawn = image_map(on_grid(scores))
     cells = [cell for region in drawn.regions for cell in region.cells]
-    strong = {(r, c) for r, row in enumerate(drawn.levels) for c, level in enumerate(row) if abs(level) >= 3}
+    least = 0.25 * drawn.largest
+    strong = {(r, c) for r, row in enumerate(scores) for c, score in enumerate(row) if score and abs(score) >= least}
     assert len(cells) == len(set(cells)) and set(cells) == strong
     for region in drawn.regions:
         assert len({math.copysign(1, drawn.scores[r][c]) for r, c in region.cells}) == 1
@@ -122,6 +123,10 @@ def test_what_is_not_seen_and_what_is_padding() -> None:
     cut, padded = image_map(EXAMPLE), image_map(UNTRUSTED)
     assert cut.grid.seen == (20, 0, 100, 80) and cut.grid.unseen_share == pytest.approx(1 / 3) and not cut.hidden_share
     assert padded.grid.unseen_share == 0 and padded.grid.box(0, 0) == (0, 0, 24, 4)
+    large = {"width": 2000, "height": 1500, "sha256": "", "name": None}
+    rounded = {"rows": 4, "cols": 4, "x0": 5.1, "y0": 0.0, "dx": 497.5, "dy": 375.0}  # as measured, for 0 to 2000
+    assert image_map(image_example(scores=[[0.0] * 4] * 4, grid=rounded, image=large)).grid.unseen_share == 0
+    assert image_map(image_example(scores=[[0.0] * 4] * 4, grid={**rounded, "x0": 9.0}, image=large)).grid.unseen_share
     beside = image_map(image_example(grid={**EXAMPLE["grid"], "y0": -16.0}))
     total = sum(abs(score) for row in SCORES for score in row)
     assert beside.hidden_share == pytest.approx(0.1 / total), "its first row lies above the picture"

@@ -72,7 +72,8 @@ def _values(row: ExplainedImage, options: ImageColumnOptions) -> dict[str, Any]:
 
     form = row.form()
     prediction, method, grid = form["prediction"], form["method"], form["grid"]
-    regions = sorted(image_map(form).regions, key=lambda region: -abs(region.score))[: options.top_k]
+    drawn = image_map(form)
+    regions = drawn.regions[: options.top_k]
     interval = method.get("skill_interval")
     values = {name: form.get(name) for name in ("sum", "base_value", "p_empty", "notes")}
     if options.overlay:
@@ -84,7 +85,7 @@ def _values(row: ExplainedImage, options: ImageColumnOptions) -> dict[str, Any]:
         "target": form["target"]["label"],
         "foil": None if form["foil"] is None else form["foil"]["label"],
         "grid": form["scores"],
-        "boxes": [box_of(region, grid, form["image"]) for region in regions],
+        "boxes": [list(drawn.grid.box_around(region.cells)) for region in regions],
         "box_scores": [region.score for region in regions],
         "geometry": {name: grid[name] for name in ("x0", "y0", "dx", "dy")},
         "class_grids": form.get("class_scores"),
@@ -92,15 +93,6 @@ def _values(row: ExplainedImage, options: ImageColumnOptions) -> dict[str, Any]:
         "skill": method.get("skill"),
         "skill_interval": None if interval is None else list(interval),
     }
-
-
-def box_of(region: Any, grid: Mapping[str, Any], image: Mapping[str, Any]) -> list[float]:
-    """[left, top, right, bottom] of a region in pixels of the image, cut at its borders."""
-    rows, columns = zip(*region.cells, strict=True)
-    x0, y0, dx, dy = (grid[name] for name in ("x0", "y0", "dx", "dy"))
-    across = [min(max(x0 + n * dx, 0.0), image["width"]) for n in (min(columns), max(columns) + 1)]
-    down = [min(max(y0 + n * dy, 0.0), image["height"]) for n in (min(rows), max(rows) + 1)]
-    return [across[0], down[0], across[1], down[1]]
 
 
 def _overlay(form: Mapping[str, Any], image: Any) -> bytes:

@@ -15,20 +15,19 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
-from ...inputs.checks import integer_or_none
+from ...inputs.checks import check_share, integer_or_none
+from ...render import image_map
 from ...render.display import figure_format, show_here, text_or_file
 from ...render.numbers import signed
 from ..json_form import check_schema, dumps, from_plain, loads, to_plain
 from ..parts import ClassRef, ModelRef, Prediction
 from ..sums import check_count
-from .parts import Box, Cell, EmptyAnswer, Grid, ImageInfo, ImageMethod, Region
+from .parts import Cell, EmptyAnswer, Grid, ImageInfo, ImageMethod, Region
 from .pixels import data_url
 
 __all__ = ["Cell", "EmptyAnswer", "Grid", "ImageExplanation", "ImageInfo", "ImageMethod", "Region"]
 IMAGE_SCHEMA = "mhex-image-explanation/1.1"
-REGION_FROM = 0.25  # of the largest magnitude: smaller scores belong to no region
 Rows = tuple[tuple[float, ...], ...]  # of the grid
 
 
@@ -117,8 +116,9 @@ class ImageExplanation:
     @property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, row by row; its box is cut at the image's border."""
+        drawn = self._drawn
         return tuple(
-            Cell(row, col, self._cut(self.grid.box(row, col)), score)
+            Cell(row, col, drawn.box(row, col), score)
             for row, scores in enumerate(self.scores)
             for col, score in enumerate(scores)
         )
@@ -130,7 +130,7 @@ class ImageExplanation:
         check_count(k)
         return tuple(sorted(self.cells, key=lambda cell: -(abs(cell.score) if by == "abs" else cell.score))[:k])
 
-    def regions(self, k: int | None = None, *, least: float = REGION_FROM) -> tuple[Region, ...]:
+    def regions(self, k: int | None = None, *, least: float = image_map.REGION_FROM) -> tuple[Region, ...]:
         """Cells of one sign that touch by a side, most evidence first; cells outside the image belong to none.
 
         Args:
@@ -138,35 +138,22 @@ class ImageExplanation:
             least: the magnitude, as a share of the largest, from which on a cell belongs to a region.
 
         Raises:
-            ValueError: `k` below 0, or `least` outside 0 to 1.
+            TypeError, ValueError: `k` below 0, or `least` outside 0 to 1.
         """
         check_count(k)
-        if not 0 <= least <= 1:
-            raise ValueError(f"least must be a share from 0 to 1, got {least!r}.")
-        scores = np.asarray(self.scores, dtype=np.float64)
-        shown = np.array([cell.box[0] < cell.box[2] and cell.box[1] < cell.box[3] for cell in self.cells])
-        floor = max(least * float(np.abs(scores).max(initial=0)), np.finfo(np.float64).tiny)
-        regions = []
-        for sign in (1, -1):
-            labels, count = ndimage.label((sign * scores >= floor) & shown.reshape(scores.shape))
-            regions += [self._region(np.argwhere(labels == number)) for number in range(1, count + 1)]
-        return tuple(sorted(regions, key=lambda region: (-abs(region.score), region.cells))[:k])
-
-    def _region(self, places: NDArray[np.intp]) -> Region:
-        cells = tuple((int(row), int(col)) for row, col in places)
-        boxes = [self.grid.box(*cell) for cell in cells]
-        left, top, right, bottom = zip(*boxes, strict=True)
-        score = math.fsum(self.scores[row][col] for row, col in cells)
-        return Region(cells, self._cut((min(left), min(top), max(right), max(bottom))), score)
-
-    def _cut(self, box: Box) -> Box:
-        width, height = float(self.image.width), float(self.image.height)
-        x, y = (
-            (min(max(value, 0.0), width) for value in box[::2]),
-            (min(max(value, 0.0), height) for value in box[1::2]),
+        floor = check_share(least, "least") * image_map.top_score(self.scores)
+        drawn = self._drawn
+        return tuple(
+            Region(cells, drawn.box_around(cells), math.fsum(self.scores[row][col] for row, col in cells))
+            for cells in image_map.connected_cells(drawn, self.scores, floor)[:k]
         )
-        (left, right), (top, bottom) = x, y
-        return left, top, right, bottom
+
+    @property
+    def _drawn(self) -> image_map.Grid:
+        """The grid over the image, whose boxes are cut at the border."""
+        grid = self.grid
+        size = self.image.width, self.image.height
+        return image_map.Grid(grid.rows, grid.cols, grid.x0, grid.y0, grid.dx, grid.dy, *size)
 
     def heatmap(self, size: tuple[int, int] | None = None, *, smooth: bool = False) -> NDArray[np.float32]:
         """(height, width) float32 over the image: the score of the cell that each pixel's centre lies in.

@@ -26,6 +26,10 @@ from ...models.tasks.sequence_classification import is_exclusive
 class RowSource(Protocol):
     """What makes the rows of texts, or of images: `EquationSource`, or `image_rows.ImageRowSource`."""
 
+    removal: str
+    contrast: str
+    layout: FeatureLayout
+
     def content_sizes(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> list[int]:
         """How many tokens, or cells, of each can be removed."""
 
@@ -59,7 +63,8 @@ class EquationSource:
 
     def __init__(self, model: Any, tokenizer: Any, removal: str, masks: int, batch_tokens: int) -> None:
         self.perturbed = PerturbedModel(model, tokenizer, removal, batch_tokens)
-        self.model, self.masks, self.removal = model, masks, self.perturbed.removal
+        self.model, self.masks = model, masks
+        self.removal: str = self.perturbed.removal
         self.contrast = "centred" if is_exclusive(model.config) else "none"
         if self.removal == "deletion":
             raise ValueError(

@@ -12,7 +12,6 @@ Axes: T tokens, N content tokens, S subsets, F features, C labels.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,8 +35,8 @@ from .images import fit_images
 from .learning import check_min_gain, learn
 from .places import PositionKind, find_sources
 from .report import FitReport
+from .reporting import report_fit, warn_few
 from .ridge import RidgeStream
-from .solving import FEW_JUDGED, describe_attainable, judge_solution
 from .splits import Splits, split
 
 MIN_TEXTS = 20
@@ -157,45 +156,34 @@ def fit_equivalent_matrices(
         held = list(rows(splits.judge, "Judging", sources.judge))
         used = Splits(sorted(with_rows), splits.choose, _texts_of(splits.judge, held))
         _check_enough(used, len(checked))
-        if len(used.judge) < FEW_JUDGED:
-            warnings.warn(
-                f"the fit is judged on {len(used.judge)} texts alone, so that the interval of its skill is itself "
-                f"uncertain; give more texts or a larger held_out for {FEW_JUDGED} and more.",
-                stacklevel=2,
-            )
+        warn_few(len(used.judge), "texts", stacklevel=3)
         measured = used.judge[:attainable_texts]
         passes = max(4096, masks * len(checked) // 4)
         asked = (weights, *chosen_texts(measured), measured)
         best = attainable(sources.measure, *asked, passes=passes, seed=seed)
         empty = measure_empty_texts(source, checked, pairs) if layout.at == "text" else None
-    report = FitReport(
-        **judge_solution(weights, held, layout, seed),
-        **describe_attainable(best),
+    report = report_fit(
+        model,
+        source,
+        learnt,
+        held,
+        best,
+        seed=seed,
+        masks=masks,
+        rows=row_count,
+        hashes=weights_hashes,
+        start=start,
         empty=empty,
-        depths=layout.depths,
-        widths=layout.widths,
-        flow_widths=layout.flow_widths,
-        strength=learnt.strength,
-        curve=learnt.curve,
         texts=len(used.learn),
         chosen_on=len(used.choose),
         held_out=len(used.judge),
         pairs=pairs is not None,
         longest=longest,
         scripts=common_scripts([*checked, *(pairs or [])]),
-        masks=masks,
-        rows=row_count,
-        removal=source.removal,
-        contrast=source.contrast,
-        seed=seed,
-        seconds=round(time.perf_counter() - start, 1),
-        weights=weights_hashes,
         task=model.task,
         at=layout.at,
         **sources.learn.described(len(held)),
     )
-    if fit_hashes(model) != weights_hashes:
-        raise RuntimeError("the model's weights changed while it was fitted, so that the fit is of no weights at all.")
     model.add_readout(report.to_dict(), weights)
     return report
 

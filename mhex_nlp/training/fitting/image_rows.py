@@ -19,7 +19,6 @@ from ...inputs.image_inputs import ImageInputs, same_shape_groups
 from ...inputs.images import load_image
 from ...inputs.removal import random_subsets
 from ...models.heads.readout import FeatureLayout
-from ...models.image_fit import layout_of
 from ...models.image_perturbed import PerturbedImages
 from ...models.tasks.sequence_classification import is_exclusive
 from .equations import contrasted
@@ -39,6 +38,7 @@ class ImageRowSource:
         self, perturbed: PerturbedImages, inputs: ImageInputs, masks: int, window: tuple[float, float] | None
     ) -> None:
         self.perturbed, self.inputs, self.masks, self.window = perturbed, inputs, masks, window
+        self.removal: str = perturbed.removal
         self.contrast = "centred" if is_exclusive(perturbed.model.config) else "none"
         self.layout = FeatureLayout((), (), ())
 
@@ -88,11 +88,6 @@ class ImageRowSource:
             target = int(states.logits[row].argmax())
             values = torch.cat([answer[:-1], whole[row][None]]) - answer[-1]
             yield Rows(sums, values, kept.sum(1), target, label=target)
-
-    def find_layout(self, image: Any) -> FeatureLayout:
-        """All that can be read of this model, seen in one forward pass."""
-        (values,) = self.pixel_values([image])
-        return layout_of(self.perturbed.read(values[None]))
 
     def contrast_of(self, target: int, labels: int) -> Tensor:
         """(C,) float64: the weights of the labels in what is explained of one."""

@@ -8,7 +8,6 @@ over S of phi - sum over the rest = v(S) - v(rest) for random cells S. Axes: N c
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,15 +23,16 @@ from ...inputs.images import LoadedImage, iterate_images, load_image
 from ...models.eval_mode import eval_view
 from ...models.fit_record import IMAGES
 from ...models.fit_weights import fit_hashes
-from ...models.image_fit import add_image_fit
+from ...models.image_fit import add_image_fit, layout_of
 from ...models.image_perturbed import PerturbedImages
+from ...models.image_states import SpatialStates
 from ...render.display import followed
 from .attainable import attainable
 from .image_rows import ImageRowSource
 from .learning import check_min_gain, learn
 from .report import FitReport
+from .reporting import report_fit, warn_few
 from .ridge import RidgeStream
-from .solving import FEW_JUDGED, describe_attainable, judge_solution
 from .splits import Splits, connected, split_groups
 
 MIN_IMAGES = 20
@@ -107,50 +107,41 @@ def fit_images(
             yield from source.rows([sources[i] for i in chosen], None, chosen, seed)
 
     with torch.inference_mode():
-        layout = source.layout = source.find_layout(sources[0]).thinned(max_features)
+        (pixels,) = source.pixel_values(sources[:1])
+        first = perturbed.read(pixels[None])
+        layout = source.layout = layout_of(first).thinned(max_features)
         stream = RidgeStream(layout.parts, model.config.num_labels, len(splits.learn) * source.rows_per_image)
         chosen_on = list(rows(splits.choose, "Choosing"))
         learnt = learn(stream, splits.learn, lambda indices: rows(indices, "Fitting"), chosen_on, min_gain)
         weights, row_count = learnt.weights, stream.rows
         del stream, chosen_on  # before there are other rows
         held = list(rows(splits.judge, "Judging"))
-        if len(held) < FEW_JUDGED:
-            warnings.warn(
-                f"the fit is judged on {len(held)} images alone, so that the interval of its skill is itself "
-                f"uncertain; give more images or a larger held_out for {FEW_JUDGED} and more.",
-                stacklevel=3,
-            )
+        warn_few(len(held), "images", stacklevel=4)
         passes, measured = max(4096, masks * len(sources) // 4), splits.judge[:attainable_images]
         arguments = (source, weights, [sources[i] for i in measured], None, measured)
         best = attainable(*arguments, passes=passes, seed=seed, with_prior=False)
-        image = _describe(source, sources[0], seen)
-    figures = judge_solution(weights, held, layout, seed) | describe_attainable(best)
-    report = FitReport(
-        **figures,
+        image = _describe(source, pixels, first)
+    report = report_fit(
+        model,
+        source,
+        learnt,
+        held,
+        best,
+        seed=seed,
+        masks=masks,
+        rows=row_count,
+        hashes=weights_hashes,
+        start=start,
         empty=None,
-        depths=layout.depths,
-        widths=layout.widths,
-        flow_widths=layout.flow_widths,
-        strength=learnt.strength,
-        curve=learnt.curve,
         texts=learnt.curve[-1][0],
         chosen_on=len(splits.choose),
         held_out=len(splits.judge),
         pairs=False,
         longest=max(int(item.sizes[-1]) for item in held),
         scripts=(),
-        masks=masks,
-        rows=row_count,
-        removal=perturbed.removal,
-        contrast=source.contrast,
-        seed=seed,
-        seconds=round(time.perf_counter() - start, 1),
-        weights=weights_hashes,
         task=IMAGES,
         image=image,
     )
-    if fit_hashes(model) != weights_hashes:
-        raise RuntimeError("the model's weights changed while it was fitted, so that the fit is of no weights at all.")
     add_image_fit(model, report.to_dict(), weights)
     return report
 
@@ -214,20 +205,22 @@ def _of_rgb(inputs: ImageInputs, colour: Sequence[float]) -> Tensor:
     return inputs.pixel_values(load_image(flat)).mean((1, 2))
 
 
-def _describe(source: ImageRowSource, first: Any, seen: _Survey) -> dict[str, Any]:
-    """What the record says of the images: how the model sees them, and what it says of one with nothing in it."""
-    (values,) = source.pixel_values([first])
-    states = source.perturbed.read(values[None])
-    grid = states.grid
-    colour = source.perturbed.colour
+def _describe(source: ImageRowSource, pixels: Tensor, states: SpatialStates) -> dict[str, Any]:
+    """What the record says of the images: how the model sees them, and what it says of one with nothing in it.
+
+    Args:
+        pixels: (channels, H, W) of an image.
+        states: what a pass over it showed.
+    """
+    grid, colour = states.grid, source.perturbed.colour
     assert colour is not None
     empty = None
     if source.perturbed.removal != "blur":  # which leaves something of each image
         nothing = torch.zeros(1, grid.cells, dtype=torch.bool)
-        (logits,) = source.perturbed.kept_logits(values[None], [nothing], grid)
+        (logits,) = source.perturbed.kept_logits(pixels[None], [nothing], grid)
         empty = [float(f"{value:.6g}") for value in logits[0].tolist()]
     return {
-        "size": list(values.shape[-2:]),
+        "size": list(pixels.shape[-2:]),
         "grid": [grid.rows, grid.cols],
         "colour": colour.tolist(),
         "empty": empty,

@@ -22,6 +22,7 @@ from helpers.tiny import tiny_bert
 from mhex_nlp import ImageExplanation, MhexExplainer, MhexImageExplainer, fit_equivalent_matrices
 from mhex_nlp.explain.images.explanation import image_explanation_schema
 from mhex_nlp.inputs.removal import random_subsets
+from mhex_nlp.render.image_map import image_map
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +214,9 @@ def test_regions_are_connected_cells_of_one_sign():
     assert (second.cells, second.box) == (((0, 0), (0, 1)), (0.0, 0.0, 20.0, 10.0))
     assert third.cells == ((1, 2),), "cells that touch by a corner are apart"
     assert explanation.regions(1) == (first,) and explanation.regions(least=0.5)[-1].score == pytest.approx(1.0)
-    assert made([[0.0, 0.0]]).regions() == ()
+    drawn = image_map(explanation.to_dict()).regions
+    assert [region.cells for region in drawn] == [region.cells for region in (first, second, third)], "as pages have them"
+    assert made([[0.0, 0.0]]).regions() == () == made([[0.0, 0.0]]).regions(least=0)
     mask = explanation.mask()
     assert mask.shape == (20, 40) and mask[:10, :20].all() and mask.sum() == 200
     assert explanation.mask(explanation.regions()).sum() == 500
@@ -262,8 +265,12 @@ def test_an_untrusted_fit_is_noted_on_every_map():
     torch.manual_seed(0)
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
     model = ResNetForImageClassification(config).eval()
+    seen: list[int] = []
+    handle = model.register_forward_hook(lambda *passed: seen.append(len(passed[2].logits)))
     report = fit_equivalent_matrices(model, PROCESSOR, IMAGES, attainable_images=0, held_out=0.2)
+    handle.remove()
     assert not report.trusted
+    assert sum(seen) == 40 * (1 + 8 + 1) + 2, "each image, 8 subsets and nothing of it; two to see what there is"
     for explanation in MhexImageExplainer(model, PROCESSOR)(IMAGES[:2]):
         assert not explanation.trusted and any("Do not trust single cells" in note for note in explanation.notes)
 
