@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..inputs.checks import as_integer
 from ..inputs.segmentation import CharSpan, assign_to_spans, group_tokens
 from .parts import Span, Token
 
@@ -58,8 +59,9 @@ def highest(spans: Iterable[Span], k: int | None, *, magnitudes: bool = False) -
 
 
 def check_count(k: int | None) -> None:
-    if k is not None and k < 0:
-        raise ValueError(f"k must be 0 or more, got {k}")
+    """ValueError for what is neither an integer of 0 and more nor `None`."""
+    if k is not None:
+        as_integer(k, "k", at_least=0)
 
 
 def check_no_language(language: str | None, nlp: Language) -> None:

@@ -100,7 +100,7 @@ class ClassTable:
             if chosen == foil:
                 raise ValueError(
                     f"foil must be another class than the target, got {self.labels[chosen]!r}, which is what the model "
-                    f"predicts for {name}; give a target as well, or leave that text out."
+                    f"predicts for {name}; give a target as well, or leave it out."
                 )
         return targets
 

@@ -17,6 +17,7 @@ from .image_geometry import GeometryFinder, ImageGeometry
 from .images import LoadedImage
 
 _NAMES = ("image_processor_type", "processor_class", "feature_extractor_type")  # that say nothing of what it does
+OTHER_SETTINGS = "other settings"
 
 
 class ImageInputs:
@@ -26,14 +27,16 @@ class ImageInputs:
         image_processor: of transformers, or a processor that holds one.
 
     Raises:
-        TypeError: it makes no pixel values, such as a tokenizer.
+        TypeError: it makes no pixel values, such as a tokenizer, or is a class of processors.
     """
 
     def __init__(self, image_processor: Any) -> None:
         processor = getattr(image_processor, "image_processor", image_processor)
-        if not callable(processor) or "pixel_values" not in getattr(processor, "model_input_names", ()):
+        is_class = isinstance(processor, type)
+        if is_class or not callable(processor) or "pixel_values" not in getattr(processor, "model_input_names", ()):
+            kind = f"the class {processor.__name__}" if is_class else type(image_processor).__name__
             raise TypeError(
-                f"image_processor must be an image processor of transformers, got {type(image_processor).__name__}; "
+                f"image_processor must be an image processor of transformers, got {kind}; "
                 'AutoImageProcessor.from_pretrained(name, backend="pil") loads one.'
             )
         self.image_processor = processor
@@ -62,6 +65,9 @@ class ImageInputs:
         }
 
     def _values(self, image: Image.Image) -> Tensor:
+        mean = getattr(self.image_processor, "image_mean", None)
+        if isinstance(mean, list | tuple) and len(mean) == 1:  # of a model of grey images
+            image = image.convert("L")
         made = self.image_processor(images=image, return_tensors="pt")["pixel_values"]
         values = made if isinstance(made, Tensor) else torch.as_tensor(np.asarray(made))
         if values.dim() != 4 or len(values) != 1:
@@ -88,7 +94,7 @@ def other_processor(made_by: Mapping[str, Any] | None, now: Mapping[str, str]) -
     if made_by is None or dict(made_by) == dict(now):
         return None
     if made_by.get("sha256") != now["sha256"]:
-        return "other settings"
+        return OTHER_SETTINGS
     if made_by.get("backend") != now["backend"]:
         return f"the backend {now['backend']!r} in place of {made_by.get('backend')!r}"
     return f"the class {now['class']} in place of {made_by.get('class')}"

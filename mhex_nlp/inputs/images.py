@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-_DEEP = ("I", "I;16", "I;16B", "I;16L", "F")  # PIL's modes of more than 8 bits
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_ORIENTATION = 0x0112  # the tag of EXIF
+_TURNED = range(2, 9)  # its values that turn or mirror an image
+_AS_RGB = {"La": "LA", "RGBa": "RGBA"}  # what Pillow cannot convert to RGB at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +51,45 @@ def load_image(source: Any, *, window: tuple[float, float] | None = None, id: st
         id: of the image among others, for sentences.
 
     Raises:
-        TypeError: nothing of these.
+        TypeError: nothing of these, or a window that is no pair of numbers.
         ValueError: a file that is no image, empty or cut off; values of more than 8 bits, or floats, without a window;
-            a window out of order; no pixels.
+            a window out of order, or one for colours of more than 8 bits; no pixels.
         FileNotFoundError: no such file.
     """
-    if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):
-        raise ValueError(f"window must be two values, black before white, got {window!r}.")
+    window = check_window(window)
     if isinstance(source, LoadedImage):
         return source
     name = "image" if id is None else f"image {id}"
     file, opened = _opened(source, name)
-    notes: list[str] = []
-    try:
-        upright = ImageOps.exif_transpose(opened)
-        upright.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is broken or cut off and cannot be read: {error}.") from error
-    if upright.size != opened.size or opened.getexif().get(0x0112, 1) not in (1, None):
-        notes.append("Turned upright, as its orientation tag says.")
-    if (frames := getattr(opened, "n_frames", 1)) > 1:
-        notes.append(f"Read its first of {frames} frames.")
-    if upright.mode in _DEEP:
+    with _readable(name):
+        upright, notes = _upright(opened, window, name)
+    if min(upright.size) < 1:
+        raise ValueError(f"{name} must have pixels, got {upright.size[0]} x {upright.size[1]}.")
+    if upright.mode[0] in "IF":  # Pillow's modes of more than 8 bits
         upright = _windowed(np.asarray(upright), window, name)
         assert window is not None  # or there was an error
         notes.append(f"Values from {window[0]:g} to {window[1]:g} shown as black to white.")
-    elif upright.mode != "RGB":
+    elif upright.mode != "RGB" or _transparent(upright):
         notes.append(f"Converted from mode {upright.mode} to RGB{_over_white(upright)}.")
     rgb = _flattened(upright)
-    if min(rgb.size) < 1:
-        raise ValueError(f"{name} must have pixels, got {rgb.size[0]} x {rgb.size[1]}.")
     digest = hashlib.sha256(f"{rgb.size[0]} {rgb.size[1]} ".encode() + rgb.tobytes()).hexdigest()
     return LoadedImage(rgb, *rgb.size, digest, file, tuple(notes))
+
+
+def check_window(window: Any) -> tuple[float, float] | None:
+    """A window as it is; TypeError or ValueError for what is no pair of values, black before white, and not `None`."""
+    if window is None:
+        return None
+    said = f"window must be two values, black before white, got {window!r:.80}."
+    try:
+        black, white = map(float, window)
+    except ValueError as error:
+        raise ValueError(said) from error
+    except TypeError as error:
+        raise TypeError(said) from error
+    if isinstance(window, str) or not (np.isfinite([black, white]).all() and black < white):
+        raise ValueError(said)
+    return black, white
 
 
 def iterate_images(images: Any) -> Iterator[Any]:
@@ -92,15 +102,79 @@ def iterate_images(images: Any) -> Iterator[Any]:
     """
     if isinstance(images, str | Path):
         folder = Path(images)
-        if not folder.is_dir():
-            raise TypeError(f"images must be a folder or several images, got the path {str(images)!r} of no folder.")
+        if not is_folder(images):
+            raise TypeError(
+                f"images must be a folder or several images, got the path {str(images)!r:.200} of no folder."
+            )
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not files:
             raise ValueError(f"images must hold files such as {SUFFIXES[0]} or {SUFFIXES[1]}, got {folder} with none.")
         return iter(files)
-    if isinstance(images, Image.Image | bytes | Mapping) or not isinstance(images, Iterable):
-        raise TypeError(f"images must be several images, got one {type(images).__name__}: put it into a list.")
+    if hasattr(images, "read"):
+        raise TypeError(f"images must be several images, got a {type(images).__name__}: give the bytes in a file.")
+    if isinstance(images, Image.Image | bytes | bytearray | memoryview | Mapping) or not isinstance(images, Iterable):
+        advice = "give the Image column of a split" if isinstance(images, Mapping) else "put it into a list"
+        raise TypeError(f"images must be several images, got one {type(images).__name__}: {advice}.")
     return iter(images)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of this name; of one that no file can have, there is none."""
+    try:
+        return Path(path).is_dir()
+    except OSError:  # too long
+        return False
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """What Pillow raises of a damaged file, which may be anything, as a ValueError that says so."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} must be an image, got a file of no format that is known.") from error
+    except _Refused as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} is broken or cut off and cannot be read: {said}.") from error
+
+
+class _Refused(ValueError):
+    """A sentence of our own among what Pillow raises."""
+
+
+def _upright(opened: Image.Image, window: tuple[float, float] | None, name: str) -> tuple[Image.Image, list[str]]:
+    """The image as its orientation tag has it, with its pixels, and what was done to it."""
+    notes = []
+    depth = _colour_depth(opened)
+    if depth and window is not None:
+        raise _Refused(f"{name} must have grey values, or 8 bits a colour, for a window, got {depth} a colour.")
+    upright = ImageOps.exif_transpose(opened)
+    upright.load()
+    if opened.getexif().get(_ORIENTATION) in _TURNED:
+        notes.append("Turned upright, as its orientation tag says.")
+    if (frames := getattr(opened, "n_frames", 1)) > 1:
+        number = opened.tell() + 1
+        notes.append(f"Read its {'first' if number == 1 else f'number {number}'} of {frames} frames.")
+    if depth:
+        notes.append(f"Read 8 of its {depth} a colour.")
+    return upright, notes
+
+
+def _colour_depth(opened: Image.Image) -> str:
+    """How deep a colour file is that Pillow cuts to 8 bits as it reads it; empty of any other."""
+    if opened.mode[0] in "IF":
+        return ""
+    for tile in getattr(opened, "tile", None) or ():
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(isinstance(value, str) and ";16" in value for value in arguments[:1]) or (
+            tile[0] == "ppm" and isinstance(arguments[-1], int) and arguments[-1] > 255
+        ):
+            return "16 bits"
+    return ""
 
 
 def _opened(source: Any, name: str) -> tuple[str | None, Image.Image]:
@@ -115,38 +189,55 @@ def _opened(source: Any, name: str) -> tuple[str | None, Image.Image]:
         file, image = _opened(content if content is not None else path, name)
         return file or (None if path is None else Path(path).name), image
     if isinstance(source, str | Path):
-        if not Path(source).is_file():
-            raise FileNotFoundError(f"{name} must be the path of a file, got {str(source)!r}, where there is none.")
+        if not _is_file(source):
+            said = f"{name} must be the path of a file, got {str(source)!r:.200}, where there is none."
+            raise FileNotFoundError(said)
         return Path(source).name, _decoded(Path(source).read_bytes(), name)
     if isinstance(source, bytes | bytearray):
         return None, _decoded(bytes(source), name)
     if hasattr(source, "__array__"):
-        return None, _of_array(np.asarray(source), name)
+        return None, _of_array(_values(source, name), name)
+    advice = "; of a dataset, give its Image column" if isinstance(source, Mapping) else ""
     raise TypeError(
-        f"{name} must be a PIL image, a path, the bytes of a file or an array of uint8, got {type(source).__name__}."
+        f"{name} must be a PIL image, a path, the bytes of a file or an array of uint8, got "
+        f"{type(source).__name__}{advice}."
     )
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # too long
+        return False
 
 
 def _decoded(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ValueError(f"{name} must be an image, got an empty file.")
-    try:
+    with _readable(name):
         return Image.open(io.BytesIO(content))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} must be an image, got a file of no format that is known.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is broken or cut off and cannot be read: {error}.") from error
+
+
+def _values(source: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(source)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor that numpy cannot have
+        kind = f"{type(source).__name__} of {getattr(source, 'dtype', 'no dtype')}"
+        raise TypeError(f"{name} must be values that numpy can read, such as uint8, got a {kind}: {error}") from error
 
 
 def _of_array(values: np.ndarray, name: str) -> Image.Image:
     """An array as an image; deep values stay as they are, for a window to be put on them."""
     shape = "(H, W), (H, W, 3) or (H, W, 4)"
+    if 0 in values.shape:
+        raise ValueError(f"{name} must be an array {shape} with pixels, got {values.shape}.")
     if values.ndim == 2 and values.dtype.kind in "iuf" and values.dtype != np.uint8:
         return Image.fromarray(values.astype(np.float32))  # mode F
     if values.dtype != np.uint8:
         raise ValueError(f"{name} must have values of uint8, 0 to 255, got {values.dtype}; (x * 255).astype('uint8').")
-    if not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))) or 0 in values.shape:
-        raise ValueError(f"{name} must be an array {shape} with pixels, got {values.shape}.")
+    if not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
+        several = "; several images come in a list" if values.ndim == 4 else ""
+        raise ValueError(f"{name} must be an array {shape} with pixels, got {values.shape}{several}.")
     return Image.fromarray(values)
 
 
@@ -164,7 +255,7 @@ def _windowed(values: np.ndarray, window: tuple[float, float] | None, name: str)
 
 
 def _transparent(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _over_white(image: Image.Image) -> str:
@@ -172,6 +263,7 @@ def _over_white(image: Image.Image) -> str:
 
 
 def _flattened(image: Image.Image) -> Image.Image:
+    image = image.convert(_AS_RGB[image.mode]) if image.mode in _AS_RGB else image
     if not _transparent(image):
         return image.convert("RGB")
     over = image.convert("RGBA")

@@ -190,7 +190,7 @@ def spatial_states(model: Any, pixel_values: Tensor, *, blocks: bool = False, **
         arguments: more of its forward.
 
     Raises:
-        ValueError: a family whose states have no places in the image; says why.
+        ValueError: a family whose states have no places in the image; says why. Pixel values that the model refuses.
     """
     family = model.config.model_type
     if family in _NOT_SPATIAL:
@@ -199,7 +199,7 @@ def spatial_states(model: Any, pixel_values: Tensor, *, blocks: bool = False, **
         came = f"its processor gives {tuple(pixel_values.shape)} in place of (images, channels, rows, columns)"
         raise ValueError(_refusal(family, came))
     inputs = {"pixel_values": pixel_values, "output_hidden_states": True, "return_dict": True, **arguments}
-    with _last_state(model) as last:
+    with _last_state(model) as last, _of_its_processor(model, pixel_values):
         output = run_in_eval_mode(model, inputs)
     grid = common_grid(output, pixel_values, model.config)
     states = cell_features(output, pixel_values, model.config, grid)
@@ -212,6 +212,21 @@ def spatial_states(model: Any, pixel_values: Tensor, *, blocks: bool = False, **
         with suppress(ValueError):  # not of cells: it is let be
             states.append(on_grid(_as_map(final, pixel_values.shape[2], pixel_values.shape[3], model.config), grid))
     return SpatialStates(logits_of(output), tuple(states), _flow(output, grid), grid, blocks)
+
+
+@contextmanager
+def _of_its_processor(model: Any, pixel_values: Tensor) -> Iterator[None]:
+    """What a model raises of pixel values of the wrong size, which may be anything, says what came."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        channels, height, width = pixel_values.shape[1:]
+        raise ValueError(
+            f"image_processor must be the model's own: {type(model).__name__} does not read what it gives, {channels} "
+            f"channels of {height} x {width} pixels ({' '.join(str(error).split()).rstrip('.')})."
+        ) from error
 
 
 @contextmanager

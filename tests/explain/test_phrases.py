@@ -96,7 +96,7 @@ def test_phrases_come_best_first() -> None:
     for span in explanation.phrases():
         assert explanation.text[span.start : span.end] == span.text
         assert math.fsum(explanation.tokens[i].score for i in span.tokens) == span.score
-    with pytest.raises(ValueError, match="^k must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="^k must be an integer of at least 0, got -1"):
         explanation.phrases(-1)
 
 

@@ -53,7 +53,7 @@ def test_top_words_by_score_and_by_magnitude() -> None:
     assert explanation.top(0) == ()
     with pytest.raises(ValueError, match="by must be 'score' or 'abs', got 'size'"):
         explanation.top(by="size")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="k must be 0 or more"):
+    with pytest.raises(ValueError, match="k must be an integer of at least 0"):
         explanation.top(-1)
 
 

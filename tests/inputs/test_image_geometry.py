@@ -38,10 +38,10 @@ SHAPES = {
 }
 
 
-def image_inputs(family: str) -> ImageInputs:
+def image_inputs(family: str, **more: object) -> ImageInputs:
     name, options = PROCESSORS[family]
     module = importlib.import_module(f"transformers.models.{family}.image_processing_pil_{family}")
-    return ImageInputs(getattr(module, f"{name}ImageProcessorPil")(**options))
+    return ImageInputs(getattr(module, f"{name}ImageProcessorPil")(**{**options, **more}))
 
 
 def with_square(shape: str, left: int, top: int, side: int) -> LoadedImage:
@@ -102,6 +102,18 @@ def test_patches_that_do_not_fill_the_input_end_before_it():
 def test_what_makes_no_pixel_values_is_refused():
     with pytest.raises(TypeError, match="image_processor must be an image processor of transformers, got str"):
         ImageInputs("vit")
+    with pytest.raises(TypeError, match="image processor of transformers, got the class ViTImageProcessorPil"):
+        ImageInputs(type(image_inputs("vit").image_processor))
+
+
+@pytest.mark.parametrize("family", ["vit", "bit", "clip"])
+def test_processors_of_grey_images_get_grey_ones(family):
+    """With one mean, they refuse three channels; those that make RGB of all do so unless they are told not to."""
+    inputs = image_inputs(family, image_mean=[0.5], image_std=[0.5], do_convert_rgb=False)
+    image = load_image(np.dstack([np.full((40, 60), value, np.uint8) for value in (200, 0, 0)]))
+    values = inputs.pixel_values(image)
+    assert values.shape == (1, 96, 96) and values.mean() == pytest.approx(2 * 0.299 * 200 / 255 - 1, abs=0.01)
+    assert inputs.geometry(image, 6, 6).dy == pytest.approx((40 if family == "vit" else 96 / 2.4) / 6, abs=1)
 
 
 def test_two_processors_are_told_apart():

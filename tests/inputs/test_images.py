@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mhex_nlp.inputs.images import iterate_images, load_image
@@ -51,9 +54,9 @@ def test_an_orientation_tag_turns_the_image():
     assert abs(np.asarray(loaded.image, int) - np.rot90(np.asarray(PICTURE), -1)).max() < 12
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1", "YCbCr"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1", "YCbCr", "La", "RGBa"])
 def test_other_modes_become_rgb_and_say_so(mode):
-    loaded = load_image(PICTURE.convert(mode))
+    loaded = load_image(PICTURE.convert(mode) if mode != "La" else PICTURE.convert("LA").convert("La"))
     assert loaded.image.mode == "RGB" and f"Converted from mode {mode} to RGB" in loaded.notes[0]
 
 
@@ -62,6 +65,8 @@ def test_transparent_parts_lie_over_white():
     values[:2, :, 3] = 255
     loaded = np.asarray(load_image(values).image)
     assert (loaded[:2] == 0).all() and (loaded[2:] == 255).all()
+    keyed = load_image(file_bytes(Image.new("RGB", (4, 4)), transparency=(0, 0, 0)))
+    assert (np.asarray(keyed.image) == 255).all() and "transparent parts over white" in keyed.notes[0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32, np.float64])
@@ -97,6 +102,13 @@ def test_a_deep_file_is_read_by_its_window():
         ({"bytes": None, "path": None}, ValueError, "must have bytes or a path"),
         ("/nowhere/x.png", FileNotFoundError, "path of a file"),
         (7, TypeError, "must be a PIL image, a path"),
+        ("a" * 5000, FileNotFoundError, "path of a file, got 'a{199}, where"),
+        ({"image": PICTURE}, TypeError, "got dict; of a dataset, give its Image column"),
+        (np.zeros((2, 8, 8, 3), np.uint8), ValueError, "several images come in a list"),
+        (np.zeros((0, 8)), ValueError, "with pixels"),
+        (Image.new("I;16N", (4, 4)), ValueError, r"give window=\(black, white\)"),
+        (Image.new("F", (0, 4)), ValueError, "must have pixels, got 0 x 4"),
+        (torch.zeros(8, 8, requires_grad=True), TypeError, "values that numpy can read, .* Tensor of torch.float32"),
     ],
 )
 def test_what_is_no_image_gets_one_sentence(source, error, says):
@@ -105,21 +117,87 @@ def test_what_is_no_image_gets_one_sentence(source, error, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("window", [(5, 5), (9, 1), (0, float("nan")), (1,)])
-def test_a_window_out_of_order_is_refused(window):
-    with pytest.raises(ValueError, match="window must be two values, black before white"):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about tags
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "JPEG", "WEBP"])
+def test_a_damaged_file_is_read_or_refused_in_a_sentence(kind):
+    """Whatever Pillow raises of it, at once or as it looks for further frames."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    more = {"GIF": {"save_all": True, "append_images": [PICTURE.rotate(180)]}, "TIFF": {}}.get(kind, {"exif": exif})
+    whole, draw = file_bytes(PICTURE, kind, **more), np.random.default_rng(0)
+    refused = 0
+    for number in range(150):
+        damaged = bytearray(whole[: draw.integers(1, len(whole))] if number % 2 else whole)
+        for _ in range(4 * (1 - number % 2)):
+            damaged[draw.integers(len(damaged))] = draw.integers(256)
+        try:
+            load_image(bytes(damaged), id="7")
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith("image 7 ") and "\n" not in str(error)
+    assert refused > 30
+
+
+@pytest.mark.parametrize(("tag", "turned"), [(0, False), (1, False), (3, True), (8, True), (9, False)])
+def test_only_a_tag_that_turns_is_noted(tag, turned):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    assert bool(load_image(file_bytes(PICTURE, exif=exif)).notes) is turned
+
+
+def test_the_frame_that_is_read_is_named():
+    frames = [PICTURE.rotate(angle) for angle in (90, 180, 270)]
+    moving = Image.open(io.BytesIO(file_bytes(PICTURE, "GIF", save_all=True, append_images=frames)))
+    assert load_image(moving).notes[0] == "Read its first of 4 frames."
+    moving.seek(2)
+    assert load_image(moving).notes[0] == "Read its number 3 of 4 frames."
+
+
+def deep_colour(kind: str) -> bytes:
+    """A file of 4 x 3 pixels with 16 bits a colour, which Pillow cannot write."""
+    if kind == "ppm":
+        return b"P6 4 3 65535\n" + np.full(36, 1000, ">u2").tobytes()
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    colours = {"grey": (0, 1), "rgb": (2, 3), "grey over": (4, 2), "rgba": (6, 4)}[kind]
+    rows = zlib.compress(3 * (b"\0" + np.full(4 * colours[1], 1000, ">u2").tobytes()))
+    head = struct.pack(">IIBBBBB", 4, 3, 16, colours[0], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["rgb", "rgba", "grey over", "ppm"])
+def test_deep_colours_are_cut_to_8_bits_and_say_so(kind):
+    assert "Read 8 of its 16 bits a colour." in load_image(deep_colour(kind)).notes
+    with pytest.raises(ValueError, match="^image must have grey values, or 8 bits a colour, for a window"):
+        load_image(deep_colour(kind), window=(0, 2000))
+    assert (np.asarray(load_image(deep_colour("grey"), window=(0, 2000)).image) == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("window", "error"),
+    [((5, 5), ValueError), ((9, 1), ValueError), ((0, float("nan")), ValueError), ((1,), ValueError)]
+    + [(5, TypeError), ((None, 1), TypeError), ("ab", ValueError), ("12", ValueError)],
+)
+def test_a_window_out_of_order_is_refused(window, error):
+    with pytest.raises(error, match="window must be two values, black before white"):
         load_image(PICTURE, window=window)
 
 
 def test_a_folder_is_read_in_order_with_its_folders(tmp_path):
     (tmp_path / "b").mkdir()
-    for name in ("b/2.png", "a.PNG", "b/1.jpg"):
+    for name in ("b/2.png", "a.PNG", "b/1.jpg", "c.ppm"):
         PICTURE.save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    assert [path.name for path in iterate_images(tmp_path)] == ["a.PNG", "1.jpg", "2.png"]
+    assert [path.name for path in iterate_images(tmp_path)] == ["a.PNG", "1.jpg", "2.png", "c.ppm"], "as jobs read it"
     assert list(iterate_images(image for image in [PICTURE])) == [PICTURE]
     with pytest.raises(TypeError, match="several images, got one bytes: put it into a list"):
         iterate_images(b"")
+    with pytest.raises(TypeError, match="several images, got a BytesIO: give the bytes in a file"):
+        iterate_images(io.BytesIO(b"x"))
+    with pytest.raises(TypeError, match="got one dict: give the Image column of a split"):
+        iterate_images({"train": []})
     with pytest.raises(ValueError, match="with none"):
         (tmp_path / "empty").mkdir()
         iterate_images(tmp_path / "empty")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from ...inputs.images import SUFFIXES
 from ...inputs.texts import first_split
 from .opening import STANDARD_INPUT, open_split, split_openers
 from .records import DatasetRows
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FILE_NAME = "file_name"  # of a folder of images: the column of the names, which are ids only where they are asked for
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
 @dataclass(frozen=True, slots=True)

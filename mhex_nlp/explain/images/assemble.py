@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..._version import __version__
 from ...inputs.image_geometry import ImageGeometry
+from ...inputs.image_inputs import OTHER_SETTINGS
 from ...inputs.images import LoadedImage
 from ...models.fit_record import IMAGES, trusted_from
 from ...models.heads.readout import FittedReadout
@@ -47,6 +48,11 @@ class ImageRequest:
     def fit(self) -> Mapping[str, Any]:
         """The record of the fit; empty where the heads explain."""
         return {} if self.readout is None else self.readout.record
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """That record where its figures are of the model's weights and of the processor's settings, or else nothing."""
+        return self.fit if self.fit_holds and self.other_processor != OTHER_SETTINGS else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +144,7 @@ def _empty_answer(table: ClassTable, chances: Sequence[float]) -> EmptyAnswer:
 
 
 def _method(request: ImageRequest) -> ImageMethod:
-    """No figure of a fit is told that is not known to be of the model's weights."""
-    fit, kind = request.fit, request.contrast
-    figures = fit if request.fit_holds else {}
+    fit, kind, figures = request.fit, request.contrast, request.figures
     interval = figures.get("skill_interval")
     return ImageMethod(
         name="mhex",
@@ -183,7 +187,7 @@ def _notes(
         unknown = "does not record which weights it was made on"
         why = unknown if request.fit_holds is None else "was made on other weights"
         notes.append(f"The fit {why}: how far to trust these scores is not known.")
-    elif fit["skill_interval"][0] <= trusted_from(IMAGES):
+    elif request.figures and fit["skill_interval"][0] <= trusted_from(IMAGES):
         low, high = fit["skill_interval"]
         notes.append(
             f"Do not trust single cells: on held-out images the fit has a paired skill of {fit['skill']:.2f} "
@@ -191,7 +195,8 @@ def _notes(
             "integrated gradients, may say more."
         )
     if request.other_processor is not None:
+        doubt = "" if request.figures or not request.fit_holds else ": how far to trust these scores is not known"
         notes.append(
-            f"The fit was made with another image processor than this one, which has {request.other_processor}."
+            f"The fit was made with another image processor than this one, which has {request.other_processor}{doubt}."
         )
     return tuple(notes)

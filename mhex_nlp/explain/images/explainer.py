@@ -15,8 +15,8 @@ from transformers import AutoImageProcessor
 
 from ... import models
 from ...inputs.checks import as_integer
-from ...inputs.image_inputs import ImageInputs, other_processor, same_shape_groups
-from ...inputs.images import LoadedImage, iterate_images, load_image
+from ...inputs.image_inputs import OTHER_SETTINGS, ImageInputs, other_processor, same_shape_groups
+from ...inputs.images import LoadedImage, check_window, is_folder, iterate_images, load_image
 from ...models.checkpoint import shown_name
 from ...models.devices import load_model
 from ...models.eval_mode import run_in_eval_mode
@@ -35,7 +35,7 @@ from ..targets import ClassName, ClassTable
 from .assemble import ImageRequest, Maps, assemble, contrasts
 from .judging import ImageJudgement, judged_rows
 
-_SINGLE = (str, Path, bytes, bytearray, Image.Image, Mapping, LoadedImage)
+_SINGLE = (str, Path, bytes, bytearray, memoryview, Image.Image, Mapping, LoadedImage)
 
 
 class MhexImageExplainer:
@@ -51,8 +51,8 @@ class MhexImageExplainer:
         window: (black, white) of images of more than 8 bits.
         batch_size: images of one forward pass; by default 16 on a CPU, else 64.
         changed_weights: where the fit was made on other weights, "refuse" or "note" it and show no skill.
-        changed_processor: where the fit was made with other settings of the processor, "refuse" or "note" it. Another
-            backend of the same settings is noted.
+        changed_processor: where the fit was made with other settings of the processor, "refuse" or "note" it and show
+            no skill. Another backend of the same settings is noted.
 
     Raises:
         TypeError: a model that reads texts (names `MhexExplainer`), or no image processor.
@@ -78,7 +78,7 @@ class MhexImageExplainer:
             )
         self.model: Any = inner
         self.inputs = ImageInputs(image_processor)
-        self.image_processor, self.window = self.inputs.image_processor, window
+        self.image_processor, self.window = self.inputs.image_processor, check_window(window)
         usual = 16 if inner.device.type == "cpu" else 64
         self.batch_size = usual if batch_size is None else as_integer(batch_size, "batch_size", at_least=1)
         self.changed_weights = check_changed_weights(changed_weights)
@@ -101,8 +101,7 @@ class MhexImageExplainer:
         Raises:
             ValueError: a checkpoint that reads texts, a dtype that the device cannot compute in, no such device.
         """
-        auto: Any = models.auto
-        loader = auto.AutoMhexModelForImageClassification
+        loader: Any = models.auto.AutoMhexModelForImageClassification
         try:
             model = load_model(loader, name, revision=revision, dtype=dtype, device=device)
         except ValueError as error:
@@ -194,9 +193,10 @@ class MhexImageExplainer:
         A fit's own figure is of images of the kind that it was made on. `seed` draws the subsets that are kept.
 
         Raises:
-            TypeError, ValueError: as the call; fewer than 2 masks.
+            TypeError, ValueError: as the call; fewer than 2 masks, or no image.
         """
-        request, masks = self.request(None, None, "target", False, False), as_integer(masks, "masks", at_least=2)
+        masks, seed = as_integer(masks, "masks", at_least=2), as_integer(seed, "seed", at_least=0)
+        request = self.request(None, None, "target", False, False)
         perturbed, rows, images, start = self._perturbed(request), list[Rows](), iterate_images(images), 0
         while chunk := list(itertools.islice(images, self.batch_size)):
             names = [str(start + number) for number in range(len(chunk))]
@@ -206,8 +206,9 @@ class MhexImageExplainer:
                     numbers = [start + index for index in group]
                     rows += judged_rows(pixels, maps, perturbed, request, numbers, masks, seed)
             start += len(chunk)
-        fit = request.fit if request.fit_holds else None
-        return judgement_of(rows, masks, perturbed.removal, seed, fit, ImageJudgement)
+        if not rows:
+            raise ValueError("images must be at least one to judge maps on, got none.")
+        return judgement_of(rows, masks, perturbed.removal, seed, request.figures or None, ImageJudgement)
 
     def request(
         self, target: ClassName | None, foil: ClassName | None, classes: str, layers: bool, names: bool
@@ -238,7 +239,7 @@ class MhexImageExplainer:
                 "on)."
             )
         other = other_processor((fit.get("image") or {}).get("processor"), self.inputs.identity())
-        if other == "other settings" and self.changed_processor == "refuse":
+        if other == OTHER_SETTINGS and self.changed_processor == "refuse":
             raise ValueError(
                 "image_processor must have the settings of the one that the fit was made with, got other ones "
                 "(changed_processor='note' goes on)."
@@ -260,7 +261,7 @@ class MhexImageExplainer:
 
     def _is_single(self, image: Any) -> bool:
         if isinstance(image, str | Path):
-            return not Path(image).is_dir()
+            return not is_folder(image)
         return isinstance(image, _SINGLE) or (hasattr(image, "__array__") and hasattr(image, "dtype"))
 
     def _explain(
@@ -310,11 +311,11 @@ class MhexImageExplainer:
     def _heads(self, pixels: Tensor, perturbed: PerturbedImages) -> tuple[Tensor, Tensor, Tensor, ImageGrid]:
         """Logits and those of the heads (B, C), their evidence (B, N, L, C) weighted by depth, and its grid."""
         inputs = {"pixel_values": pixels.to(self.model.device, self.model.dtype), "return_dict": True}
+        whole = perturbed.grid_of(pixels)  # refuses pixels that the model does not read
         output = run_in_eval_mode(self.model, {**inputs, "output_attributions": True})
         settings, depths = self.model.mhex_config, output.head_logits.shape[1]
         weights = depth_weights(settings.aggregation, depths, settings.beta).float()
         rows, cols = output.attribution_grid[0].tolist()
-        whole = perturbed.grid_of(pixels)
         grid = whole if (whole.rows, whole.cols) == (rows, cols) else ImageGrid(rows, cols)
         evidence = output.layer_attributions.float().cpu() * weights[:, None]
         explained = (output.head_logits.float().cpu() * weights[:, None]).sum(1)

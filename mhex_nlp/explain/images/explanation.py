@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from os import PathLike
@@ -181,12 +181,20 @@ class ImageExplanation:
         Args:
             regions: one of `regions()`, or several.
             size: as in `heatmap`.
+
+        Raises:
+            TypeError, ValueError: no regions, or those of another grid.
         """
         if regions is None:
             regions = [region for region in self.regions() if region.score > 0][:1]
         chosen = np.zeros((self.grid.rows, self.grid.cols), dtype=bool)
-        for region in [regions] if isinstance(regions, Region) else regions:
+        several = [regions] if isinstance(regions, Region) or not isinstance(regions, Iterable) else regions
+        for region in several:
+            if not isinstance(region, Region):
+                raise TypeError(f"regions must be some of regions(), got {region!r:.80}.")
             for row, col in region.cells:
+                if not (0 <= row < self.grid.rows and 0 <= col < self.grid.cols):
+                    raise ValueError(f"regions must be of this image, got the cell {(row, col)} of another grid.")
                 chosen[row, col] = True
         y, x, inside = self._places(size)
         rows = np.clip(np.floor(y), 0, len(chosen) - 1).astype(int)
@@ -195,9 +203,10 @@ class ImageExplanation:
 
     def _places(self, size: tuple[int, int] | None) -> tuple[Any, Any, Any]:
         """In cells, where the rows and columns of pixels of a picture of the image lie, and which the grid covers."""
-        high, wide = (self.image.height, self.image.width) if size is None else size
-        if any((integer_or_none(side) or 0) < 1 for side in (high, wide)):
+        sides = (self.image.height, self.image.width) if size is None else size
+        if not isinstance(sides, tuple | list) or len(sides) != 2 or any((integer_or_none(n) or 0) < 1 for n in sides):
             raise ValueError(f"size must be (height, width) of at least 1 pixel, got {size!r}.")
+        high, wide = sides
         grid = self.grid
         x = ((np.arange(wide) + 0.5) * self.image.width / wide - grid.x0) / grid.dx
         y = ((np.arange(high) + 0.5) * self.image.height / high - grid.y0) / grid.dy

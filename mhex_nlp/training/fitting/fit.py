@@ -37,7 +37,7 @@ from .places import PositionKind, find_sources
 from .report import FitReport
 from .reporting import report_fit, warn_few
 from .ridge import RidgeStream
-from .splits import Splits, split
+from .splits import Splits, check_drawing, split
 
 MIN_TEXTS = 20
 MIN_LEARNT = 5
@@ -112,7 +112,8 @@ def fit_equivalent_matrices(
     masks = as_integer(masks, "masks", at_least=2)
     attainable_texts = as_integer(attainable_texts, "attainable_texts", at_least=0)
     min_gain = check_min_gain(min_gain)
-    checked, pairs = _check(texts, text_pairs, held_out)
+    seed = check_drawing(held_out, seed)
+    checked, pairs = _check(texts, text_pairs)
     batch_tokens = usual_batch_tokens(model.device) if batch_tokens is None else batch_tokens
     # a view, so that nobody who trains the model meanwhile switches the mode of the fit
     settings = (eval_view(model), tokenizer, removal, masks, batch_tokens)
@@ -188,9 +189,7 @@ def fit_equivalent_matrices(
     return report
 
 
-def _check(texts: Any, text_pairs: Any, held_out: float) -> tuple[list[str], list[str] | None]:
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
+def _check(texts: Any, text_pairs: Any) -> tuple[list[str], list[str] | None]:
     surrogates = SurrogateWarnings()
     checked = check_texts(texts, "texts", surrogates=surrogates)
     pairs = check_pairs(checked, text_pairs, surrogates=surrogates)

@@ -33,7 +33,7 @@ from .learning import check_min_gain, learn
 from .report import FitReport
 from .reporting import report_fit, warn_few
 from .ridge import RidgeStream
-from .splits import Splits, connected, split_groups
+from .splits import Splits, check_drawing, connected, split_groups
 
 MIN_IMAGES = 20
 _CHUNK = 64  # images that are loaded together
@@ -89,8 +89,7 @@ def fit_images(
     masks = as_integer(masks, "masks", at_least=2)
     attainable_images = as_integer(attainable_images, "attainable_images", at_least=0)
     min_gain = check_min_gain(min_gain)
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
+    seed = check_drawing(held_out, seed)
     inputs, sources = ImageInputs(image_processor), _indexed(images)
     size = (16 if model.device.type == "cpu" else 64) if batch_size is None else batch_size
     size = as_integer(size, "batch_size", at_least=1)

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from ...inputs.checks import as_integer
 
 MAX_HELD_OUT = 300  # more would only make the choice slower, and memory grow
 _RUN, _BANDS, _HASHES, _SIMILAR = 8, 16, 64, 0.7
@@ -37,6 +40,13 @@ def split(texts: Sequence[str], held_out: float, seed: int) -> Splits:
     Groups of near-duplicates that are larger than a part go to the rest.
     """
     return split_groups(near_duplicates(texts), held_out, seed)
+
+
+def check_drawing(held_out: Any, seed: Any) -> int:
+    """The seed as an integer; ValueError for what is none, and for a share that is not between 0 and 1."""
+    if isinstance(held_out, bool) or not isinstance(held_out, Real) or not 0 < float(held_out) < 1:
+        raise ValueError(f"held_out must be between 0 and 1, got {held_out!r}.")
+    return as_integer(seed, "seed", at_least=0)
 
 
 def split_groups(groups: np.ndarray, held_out: float, seed: int) -> Splits:

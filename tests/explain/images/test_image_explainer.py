@@ -215,11 +215,17 @@ def test_regions_are_connected_cells_of_one_sign():
     assert third.cells == ((1, 2),), "cells that touch by a corner are apart"
     assert explanation.regions(1) == (first,) and explanation.regions(least=0.5)[-1].score == pytest.approx(1.0)
     drawn = image_map(explanation.to_dict()).regions
-    assert [region.cells for region in drawn] == [region.cells for region in (first, second, third)], "as pages have them"
+    assert [region.cells for region in drawn] == [region.cells for region in (first, second, third)], "as on pages"
     assert made([[0.0, 0.0]]).regions() == () == made([[0.0, 0.0]]).regions(least=0)
     mask = explanation.mask()
     assert mask.shape == (20, 40) and mask[:10, :20].all() and mask.sum() == 200
     assert explanation.mask(explanation.regions()).sum() == 500
+    with pytest.raises(TypeError, match="regions must be some of regions"):
+        explanation.mask(explanation.top(1))
+    with pytest.raises(ValueError, match=r"of this image, got the cell \(0, 3\) of another grid"):
+        made([[1.0, 0.0]]).mask(first)
+    with pytest.raises(ValueError, match=r"k must be an integer of at least 0, got 1\.5"):
+        explanation.top(1.5)
     assert [cell.score for cell in explanation.top(2)] == [1.0, 0.9]
     assert [cell.score for cell in explanation.top(2, by="abs")] == [-2.0, 1.0]
 
@@ -236,6 +242,9 @@ def test_a_heatmap_lies_where_the_grid_does():
     assert smooth[10, 15:25] == pytest.approx(np.linspace(0.95, -0.85, 10), abs=0.06)
     with pytest.raises(ValueError, match="size must be"):
         explanation.heatmap((0, 5))
+    for size in (5, (5,), "ab"):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\) of at least 1 pixel"):
+            explanation.heatmap(size)
     over = made([[1.0, 2.0]], x0=-10.0, y0=0.0, width=10, height=10)
     assert over.cells[0].box == (0.0, 0.0, 0.0, 10.0), "a cell of padding has no part in the image"
     assert over.regions()[0].cells == ((0, 1),)
@@ -281,13 +290,29 @@ def test_other_weights_and_other_processors(fitted):
         MhexImageExplainer(model, ViTImageProcessorPil(size={"height": 32, "width": 32}, resample=0))(IMAGES[0])
     other = ViTImageProcessorPil(size={"height": 32, "width": 32}, resample=0)
     noted = MhexImageExplainer(model, other, changed_processor="note")(IMAGES[0])
-    assert "which has other settings" in noted.notes[-1]
+    assert "which has other settings: how far to trust these scores is not known" in noted.notes[-1]
+    assert noted.skill is None and not noted.trusted
+    assert MhexImageExplainer(model, other, changed_processor="note").judge(IMAGES[:3], masks=2).fit_skill is None
     with torch.no_grad():
         model.classifier.weight.mul_(2)
     with pytest.raises(ValueError, match="weights are not those that its fit was made on"):
         MhexImageExplainer(model, PROCESSOR)(IMAGES[0])
     changed = MhexImageExplainer(model, PROCESSOR, changed_weights="note")(IMAGES[0])
     assert changed.skill is None and not changed.trusted and "made on other weights" in changed.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "says"),
+    [
+        ({}, 64, r"does not read what it gives, 3 channels of 64 x 64 pixels \(Input image size"),
+        ({}, 4, r"3 channels of 4 x 4 pixels \(Calculated padded input size"),
+        ({"image_mean": [0.5], "image_std": [0.5]}, 32, "1 channels of 32 x 32 pixels"),
+    ],
+)
+def test_a_processor_whose_pixels_the_model_does_not_read(options, size, says):
+    processor = ViTImageProcessorPil(size={"height": size, "width": size}, **options)
+    with pytest.raises(ValueError, match=f"^image_processor must be the model's own: ViTFor.* {says}"):
+        fit_equivalent_matrices(vit(), processor, IMAGES)
 
 
 def test_training_mode_is_left_alone_and_statistics_do_not_move(fitted):
@@ -324,6 +349,10 @@ def test_bad_images_are_named(explainer):
         explainer(IMAGES[0], foil=explainer(IMAGES[0]).target.id)
     with pytest.raises(ValueError, match="ids must be one for each of 2 images, got 1"):
         explainer(IMAGES[:2], ids=["a"])
+    with pytest.raises(ValueError, match="images must be at least one to judge maps on, got none"):
+        explainer.judge([])
+    with pytest.raises(ValueError, match="window must be two values"):
+        MhexImageExplainer(explainer.model, PROCESSOR, window=(5, 1))
     tiny = explainer(np.zeros((2, 3), np.uint8))
     assert "The image of 3 x 2 pixels is smaller than its grid of 4 x 4 cells." in tiny.notes
 
@@ -339,6 +368,8 @@ def test_bad_images_are_named(explainer):
         (IMAGES, {"colour": (1, 2)}, ValueError, "colour must be red, green and blue"),
         (IMAGES, {"batch_tokens": 9}, TypeError, "for models that read texts"),
         ([*IMAGES, b"no image"], {}, ValueError, "image 40 must be an image"),
+        (IMAGES, {"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+        (IMAGES, {"held_out": None}, ValueError, "held_out must be between 0 and 1, got None"),
     ],
 )
 def test_what_cannot_be_fitted(images, options, error, says):
