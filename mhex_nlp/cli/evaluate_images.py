@@ -32,7 +32,7 @@ def evaluate_images(args: argparse.Namespace) -> int:
     if len(rows) > args.limit:
         say(f"{args.limit} of {len(rows)} images, drawn with seed {args.seed}; --limit takes more.")
         rows = [rows[index] for index in sorted(random.Random(args.seed).sample(range(len(rows)), args.limit))]
-    images = [load_image(row.image, id=row.id) for row in rows]
+    images = [load_image(row.image, window=args.window, id=row.id) for row in rows]
     names = args.methods if args.methods is None else [name.strip() for name in args.methods.split(",") if name.strip()]
     options: dict[str, Any] = {"methods": "all" if names == ["all"] else names, "road": args.road, "seed": args.seed}
     if args.removal is not None:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     add("--masks", type=int, default=8, help="random subsets of each text (default: %(default)s)")
     add("--held-out", type=float, default=0.1, help="share to judge on, and to choose by (default: %(default)s)")
-    add("--attainable-texts", type=int, default=30, help="texts that show what is attainable (default: %(default)s)")
+    add("--attainable-texts", type=int, help="texts, or images, that show what is attainable (default: 30, images 20)")
     add("--min-gain", type=float, help="stop when twice as many texts bring less skill than this, such as 0.005")
     add("--max-features", type=int, default=20_000, help="depths are thinned above (default: %(default)s)")
     add("--removal", default="auto", help="auto, mask or attention; of images auto, mean, blur or attention")
@@ -60,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
     check_columns(args, task_of_checkpoint(args.model))
     texts, pairs = texts_and_pairs(read_rows(args))
     model, tokenizer = load_classifier(args.model, args.device, add_heads=True)
-    names = ("positions", "per_text", "masks", "held_out", "attainable_texts", "min_gain", "max_features", "removal")
+    names = ("positions", "per_text", "masks", "held_out", "min_gain", "max_features", "removal")
     options = {name: getattr(args, name) for name in (*names, "seed")}
+    if args.attainable_texts is not None:
+        options["attainable_texts"] = args.attainable_texts
     report = fit_equivalent_matrices(model, tokenizer, texts, pairs, **options)
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)

@@ -51,6 +51,8 @@ def check_kind(args: argparse.Namespace) -> bool:
                 raise ValueError(f"--{name} is for an image classifier, got {args.model}, which reads texts.")
         if args.image_column != "image":
             raise ValueError(f"--image-column is for an image classifier, got {args.model}, which reads texts.")
+        if args.window is not None:
+            raise ValueError(f"--window is for an image classifier, got {args.model}, which reads texts.")
         return False
     for name, usual in _OF_TEXTS.items():
         if getattr(args, name, usual) not in (usual, None):
@@ -79,8 +81,10 @@ def fit_images(args: argparse.Namespace) -> int:
     images = [row.image for row in complete_rows(open_image_rows(args), args.split)]
     model = load_model(AutoMhexModelForImageClassification, args.model, device=args.device)
     processor = load_processor(args.model)
-    names = ("masks", "held_out", "max_features", "min_gain", "removal", "seed")
+    names = ("masks", "held_out", "max_features", "min_gain", "removal", "seed", "window")
     options = {name: getattr(args, name) for name in names}
+    if args.attainable_texts is not None:
+        options["attainable_images"] = args.attainable_texts
     report = fit_equivalent_matrices(model, processor, images, **options)
     model.save_pretrained(args.output)
     processor.save_pretrained(args.output)
@@ -99,13 +103,15 @@ def highlight_images(args: argparse.Namespace) -> int:
 def _explainer(args: argparse.Namespace, device: Any) -> Any:
     from ..explain.images.explainer import MhexImageExplainer
 
-    return MhexImageExplainer.from_pretrained(args.model, dtype=args.dtype, device=device)
+    return MhexImageExplainer.from_pretrained(args.model, dtype=args.dtype, device=device, window=args.window)
 
 
 def _request(args: argparse.Namespace, explainer: Any) -> dict[str, Any]:
     labels = explainer.classes.labels
     target, foil = (class_name(name, labels) for name in (args.target, args.foil))
-    return {"target": target, "foil": foil, "classes": args.classes, "layers": args.layers}
+    options = {"target": target, "foil": foil, "classes": args.classes, "layers": args.layers}
+    explainer.request(**options, names=False)  # refuses what would be refused image by image
+    return options
 
 
 def _explain_files(args: argparse.Namespace) -> int:
@@ -118,9 +124,9 @@ def _explain_files(args: argparse.Namespace) -> int:
 
     formats = check_formats(args.format or "jsonl,html")
     explainer = _explainer(args, args.device)
-    pictures = [load_image(Path(name)).image for name in args.image]
-    ids = [str(number) for number in range(len(pictures))]
-    explanations = explainer(pictures, ids=ids, **_request(args, explainer))
+    images = [load_image(Path(name), window=args.window) for name in args.image]
+    ids = [str(number) for number in range(len(images))]
+    explanations = explainer(images, ids=ids, **_request(args, explainer))
     if args.output is None:
         for explanation in explanations:
             image_terminal(explanation.to_dict())
@@ -130,11 +136,11 @@ def _explain_files(args: argparse.Namespace) -> int:
     if "jsonl" in formats:
         write_jsonl(explanations, args.output / "explanations.jsonl")
         say(args.output / "explanations.jsonl")
-    for number, (explanation, picture) in enumerate(zip(explanations, pictures, strict=True)):
+    for number, (explanation, image) in enumerate(zip(explanations, images, strict=True)):
         if "html" in formats:
-            path = args.output / ("report.html" if len(pictures) == 1 else f"image-{number}.html")
+            path = args.output / ("report.html" if len(images) == 1 else f"image-{number}.html")
             with durable(path) as file:
-                file.write(image_page(explanation.to_dict(), picture).encode())
+                file.write(image_page(explanation.to_dict(), image.image).encode())
             say(path)
     return 0
 
@@ -216,8 +222,10 @@ def _pictures(explanations: Iterable[Any], args: argparse.Namespace) -> Iterator
                 f"--images must hold the explained images in their order, got none of id {form['id']!r:.80} in "
                 f"{args.images} after those before it; --id-column must be that of `mhex highlight`."
             )
-        loaded = load_row(row)
-        if isinstance(loaded, str) or loaded.sha256 != form["image"]["sha256"]:
+        loaded = load_row(row, args.window)
+        if isinstance(loaded, str):
+            raise ValueError(f"--images must hold the explained images, got row {row.number}, of which: {loaded}")
+        if loaded.sha256 != form["image"]["sha256"]:
             raise ValueError(f"--images must hold the explained images, got another one in row {row.number}.")
         yield loaded.image
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .images import report_images
 from .say import say
-from .source import texts_and_pairs
+from .source import add_images, texts_and_pairs
 
 if TYPE_CHECKING:
     from ..corpus.jsonl import AnyExplanation
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unit", default="words", choices=["words", "tokens"], help="what is highlighted (default: %(default)s)")
     add("--page-texts", type=int, help="texts on a page (default: 50, at most 200), or images (default: 60)")
     add("--images", help="the images that were highlighted, for small pictures on the pages")
-    add("--image-column", default="image", help="its column of the image (default: %(default)s)")
+    add_images(parser)
     add("--labels", help="file or dataset with the right labels or gold tags, usually what was highlighted")
     add("--label-column", default="label", help="its column of the label (default: %(default)s)")
     add("--id-column", help="its column of the ids; by default ids are row numbers")
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.images is not None:
         raise ValueError("--images is for explanations of images, got some of texts.")
+    if args.window is not None:
+        raise ValueError("--window is for explanations of images, got some of texts.")
     options: dict[str, Any] = {"title": args.title or "Highlighted texts", "unit": args.unit}
     options["page_texts"] = 50 if args.page_texts is None else args.page_texts
     options["judgement"] = judgement_of_job(args.source)

@@ -27,8 +27,10 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that says where in `--images` the images are."""
+    """Adds the options that say where in `--images` the images are, and how deep ones are seen."""
     parser.add_argument("--image-column", default="image", help="column of the image (default: %(default)s)")
+    how = "of images of more than 8 bits, the values that are shown as black and as white"
+    parser.add_argument("--window", type=float, nargs=2, metavar=("BLACK", "WHITE"), help=how)
 
 
 def open_source(args: argparse.Namespace, task: Task = "sequence_classification") -> RowSource:

@@ -102,6 +102,7 @@ def highlight_dataset(
     if reads_images:
         of_texts = {"text_pair_column": text_pair_column, "budget": budget or None, "tolerance": tolerance}
         of_texts |= {"max_budget": max_budget, "judge": judge, "flip": flip or None}
+        of_texts["text_column"] = None if text_column == "text" else text_column
         if meant := [name for name, value in of_texts.items() if value is not None]:
             raise ValueError(f"{meant[0]} is for texts, got {of_texts[meant[0]]!r} with a MhexImageExplainer.")
         return _mapped(

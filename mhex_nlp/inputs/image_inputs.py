@@ -65,9 +65,7 @@ class ImageInputs:
         }
 
     def _values(self, image: Image.Image) -> Tensor:
-        mean = getattr(self.image_processor, "image_mean", None)
-        if isinstance(mean, list | tuple) and len(mean) == 1:  # of a model of grey images
-            image = image.convert("L")
+        image = coloured_for(self.image_processor, image)
         made = self.image_processor(images=image, return_tensors="pt")["pixel_values"]
         values = made if isinstance(made, Tensor) else torch.as_tensor(np.asarray(made))
         if values.dim() != 4 or len(values) != 1:
@@ -76,6 +74,12 @@ class ImageInputs:
                 f"{tuple(values.shape)} from {type(self.image_processor).__name__}."
             )
         return values[0].float()
+
+
+def coloured_for(processor: Any, image: Image.Image) -> Image.Image:
+    """An RGB image as a processor takes it: grey where that has one mean, as those of models of grey images do."""
+    mean = getattr(processor, "image_mean", None)
+    return image.convert("L") if isinstance(mean, list | tuple) and len(mean) == 1 else image
 
 
 def same_shape_groups(values: Sequence[Tensor], most: int) -> list[list[int]]:

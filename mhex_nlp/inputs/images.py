@@ -61,6 +61,7 @@ def load_image(source: Any, *, window: tuple[float, float] | None = None, id: st
         return source
     name = "image" if id is None else f"image {id}"
     file, opened = _opened(source, name)
+    name = _with_file(name, file)
     with _readable(name):
         upright, notes = _upright(opened, window, name)
     if min(upright.size) < 1:
@@ -186,13 +187,15 @@ def _opened(source: Any, name: str) -> tuple[str | None, Image.Image]:
         content = source.get("bytes")
         if content is None and path is None:
             raise ValueError(f"{name} must have bytes or a path, got neither.")
-        file, image = _opened(content if content is not None else path, name)
+        named = name if content is None or path is None else _with_file(name, Path(path).name)
+        file, image = _opened(content if content is not None else path, named)
         return file or (None if path is None else Path(path).name), image
     if isinstance(source, str | Path):
         if not _is_file(source):
             said = f"{name} must be the path of a file, got {str(source)!r:.200}, where there is none."
             raise FileNotFoundError(said)
-        return Path(source).name, _decoded(Path(source).read_bytes(), name)
+        file = Path(source).name
+        return file, _decoded(Path(source).read_bytes(), _with_file(name, file))
     if isinstance(source, bytes | bytearray):
         return None, _decoded(bytes(source), name)
     if hasattr(source, "__array__"):
@@ -202,6 +205,11 @@ def _opened(source: Any, name: str) -> tuple[str | None, Image.Image]:
         f"{name} must be a PIL image, a path, the bytes of a file or an array of uint8, got "
         f"{type(source).__name__}{advice}."
     )
+
+
+def _with_file(name: str, file: str | None) -> str:
+    """How a sentence calls an image, by the name of its file where there is one."""
+    return name if file is None else f"{name} {file!r:.100}"
 
 
 def _is_file(path: str | Path) -> bool:

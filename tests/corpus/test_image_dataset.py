@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from helpers.image_files import picture, png
-from helpers.tiny_images import tiny_explainer
+from helpers.tiny_images import tiny_classifier, tiny_explainer
+from mhex_nlp import MhexImageExplainer
 from mhex_nlp.corpus import highlight_dataset
 
 BAD = {1: b"not an image", 4: png(4)[:200]}
@@ -83,10 +85,35 @@ def test_file_names_and_bytes(tmp_path: Any) -> None:
         assert highlight_dataset(Dataset.from_dict({"image": [cell]}), tiny_explainer())["mhex_grid"][0] == expected
 
 
+def test_deep_images_are_seen_by_the_explainers_window() -> None:
+    known = tiny_explainer()
+    file = io.BytesIO()
+    Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40)).save(file, "PNG")
+    dataset = Dataset.from_dict({"scan": [file.getvalue()]})
+    windowed = MhexImageExplainer(known.model, known.image_processor, window=(0, 1200))
+    row = highlight_dataset(dataset, windowed, image_column="scan")[0]
+    assert np.asarray(row["mhex_grid"]) == pytest.approx(windowed(file.getvalue()).map, abs=1e-6)
+    narrow = MhexImageExplainer(known.model, known.image_processor, window=(0, 300))
+    other = highlight_dataset(dataset, narrow, image_column="scan")[0]["mhex_notes"]
+    assert "Values from 0 to 300 shown as black to white." in other, "not the first call's, from the cache"
+    with pytest.raises(ValueError, match="row 0 of the dataset cannot be explained: image has values of more than 8"):
+        highlight_dataset(dataset, known, image_column="scan")
+
+
+def test_options_are_refused_before_any_row() -> None:
+    with pytest.raises(ValueError, match="^foil must be another class than the target, got 'cat' for both"):
+        highlight_dataset(scans(), tiny_explainer(), image_column="scan", target=0, foil=0, errors="record")
+    plain = MhexImageExplainer(*tiny_classifier())
+    with pytest.raises(ValueError, match="^the model has no fit that could explain it"):
+        highlight_dataset(scans(), plain, image_column="scan", errors="record")
+
+
 def test_what_is_for_texts_is_refused() -> None:
     explainer = tiny_explainer()
     with pytest.raises(ValueError, match="^judge is for texts, got 3"):
         highlight_dataset(scans(), explainer, image_column="scan", judge=3)
+    with pytest.raises(ValueError, match="^text_column is for texts, got 'scan' with a MhexImageExplainer"):
+        highlight_dataset(scans(), explainer, text_column="scan")
     with pytest.raises(
         ValueError, match="^image_column must name a column of 'the dataset', got 'image'; it has scan, who"
     ):

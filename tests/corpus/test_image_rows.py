@@ -106,6 +106,17 @@ def test_the_same_files_elsewhere_are_the_same_source(tmp_path: Path) -> None:
     assert open_images(class_folder(tmp_path / "three" / "pets", each=2)).identity != first
 
 
+@pytest.mark.parametrize("name", ["toy train 3.png", "a\nb.png", "a::b.png"])
+def test_no_image_of_a_folder_is_left_out_without_a_word(name: str, folder: Path) -> None:
+    (folder / "cat" / name).write_bytes(png(9))
+    (folder / ".hidden.png").write_bytes(png(9))
+    with pytest.raises(ValueError, match="^data must be a folder of images that are all in a split, got .* in none"):
+        open_images(folder)
+    (folder / "cat" / name).unlink()
+    (folder / "cat" / "link.png").symlink_to(folder / "nothing.png")
+    assert len([row for row in open_images(folder) if row.problem is None]) == 6
+
+
 def test_bad_sources(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^image_column must name a column of '.*', got 'scan'; it has image, label"):
         open_images(folder, image_column="scan")
@@ -113,5 +124,8 @@ def test_bad_sources(folder: Path) -> None:
         ValueError, match=r"^data must be a folder, a dataset or a list of images, got the image '0.png'"
     ):
         open_images(folder / "cat" / "0.png")
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="^data must be a folder of images, or of files that name or hold some"):
+        open_images(folder / "empty")
     with pytest.raises(ValueError, match="^split must be one that"):
         open_images(folder, split="test")

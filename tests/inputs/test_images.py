@@ -46,6 +46,17 @@ def test_every_source_gives_the_same_pixels(kind, tmp_path):
     assert loaded.sha256 == load_image(PICTURE).sha256
 
 
+def test_a_file_is_called_by_its_name(tmp_path):
+    path = tmp_path / "scan\n7.png"
+    path.write_bytes(file_bytes(PICTURE)[:60])
+    for source in (path, {"bytes": None, "path": str(path)}, {"bytes": path.read_bytes(), "path": str(path)}):
+        with pytest.raises(ValueError, match=r"^image 3 'scan\\n7.png' is broken or cut off"):
+            load_image(source, id="3")
+    path.write_bytes(file_bytes(Image.new("I;16", (4, 4))))
+    with pytest.raises(ValueError, match=r"^image 'scan\\n7.png' has values of more than 8 bits"):
+        load_image(path)
+
+
 def test_an_orientation_tag_turns_the_image():
     exif = Image.Exif()
     exif[0x0112] = 6

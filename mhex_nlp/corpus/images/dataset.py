@@ -32,6 +32,7 @@ def explained_images(
     columns = ImageColumns(image=image_column)
     if dataset.column_names is not None:
         _check_columns(dataset, columns)
+    explainer.request(**request, layers=False, names=False)  # refuses what would be refused image by image
     explain = ExplainImages(explainer, request, columns, options, errors)
     how: dict[str, Any] = {"with_indices": True, "batched": True, "batch_size": min(batch_size, AT_ONCE)}
     how["features"] = None if dataset.features is None else Features({**dataset.features, **_added(options)})

@@ -33,13 +33,13 @@ class ExplainedImage:
         return form
 
 
-def load_row(row: Row) -> LoadedImage | str:
-    """The image of a row, decoded; where it has a problem or cannot be read, the reason."""
+def load_row(row: Row, window: tuple[float, float] | None = None) -> LoadedImage | str:
+    """The image of a row, decoded, deep ones by the window; where it has a problem or cannot be read, the reason."""
     if row.problem is not None:
         return row.problem
     try:
         # by its content alone, so that no explanation and no reason tells the name of a file that nobody asked for
-        return load_image(content_of(row.image))
+        return load_image(content_of(row.image), window=window)
     except OSError as error:
         return f"the image cannot be read: {error.strerror or type(error).__name__}"
     except (ValueError, TypeError) as error:
@@ -66,7 +66,7 @@ def explain_images(
 def _explain(
     explainer: MhexImageExplainer, options: Mapping[str, Any], rows: Sequence[Row]
 ) -> list[ExplainedImage | str]:
-    images = list(map(load_row, rows))
+    images = [load_row(row, explainer.window) for row in rows]
     results: list[ExplainedImage | str] = [image if isinstance(image, str) else "" for image in images]
     pictures = {index: image for index, image in enumerate(images) if not isinstance(image, str)}
 
@@ -83,6 +83,7 @@ def _explain(
 def identity_of_images(explainer: MhexImageExplainer, options: Mapping[str, Any]) -> dict[str, Any]:
     """What explanations depend on beside the images: release, weights and processor by their hashes, the options."""
     model = explainer.model
+    window = {} if explainer.window is None else {"window": list(explainer.window)}
     return {
         "library": __version__,
         "kind": "image",
@@ -90,5 +91,6 @@ def identity_of_images(explainer: MhexImageExplainer, options: Mapping[str, Any]
         "weights": model_hash(model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "processor": explainer.inputs.identity(),
+        **window,
         **{name: options.get(name) for name in ("target", "foil", "classes", "layers")},
     }

@@ -106,10 +106,18 @@ def open_images(
 
     Raises:
         FileNotFoundError: no such file, folder or dataset, or no hub in reach.
-        ValueError: a column or a split that is not there, a source without a row.
+        ValueError: a column or a split that is not there, a source without a row, an image of a folder that is in none
+            of its splits.
     """
     columns = image_columns(data, image_column, id_column, label_column, kind)
-    openers = split_openers(data, kind)
+    try:
+        openers = split_openers(data, kind)
+    except FileNotFoundError as error:
+        if not Path(data).is_dir():
+            raise
+        raise FileNotFoundError(
+            f"data must be a folder of images, or of files that name or hold some, got {os.fspath(data)!r}."
+        ) from error
     source = open_split(openers, split, columns, os.fspath(data))
     if columns.files is not None:  # the same files elsewhere are the same source
         source.identity.pop("fingerprint", None)
@@ -180,5 +188,12 @@ def _below(path: str, folder: Path | None) -> str:
 def _names_hash(folder: Path) -> str:
     """Of the names and sizes of the images in a folder; what is in them is hashed as it is read."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    lines = (f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\n" for file in files)
-    return xxhash.xxh3_128_hexdigest("".join(lines).encode())
+    lines = (f"{file.relative_to(folder).as_posix()}\0{_size(file)}\n" for file in files)
+    return xxhash.xxh3_128_hexdigest("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nothing is a row that cannot be read
+        return 0

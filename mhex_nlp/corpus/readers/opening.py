@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ...inputs.images import SUFFIXES
 from ...inputs.texts import first_split
 from .rows import MAX_CHARACTERS, RowColumns, RowSource
 
@@ -169,6 +170,8 @@ def _dataset_openers(path: Path, name: str, config_name: str | None, stream: boo
         if path.is_dir() and (files := _known_files(builder)):
             return {split: partial(_open_folder, path, split, names) for split, names in files.items()}
         streams = builder.as_streaming_dataset()
+    if path.is_dir() and builder.name == "imagefolder":
+        _check_split_images(builder, path, name)
     if stream:
         return {split: partial(_open_stream, builder, streams[split], split, path, name) for split in streams}
     return {split: partial(_open_downloaded, path, name, config_name, split) for split in streams}
@@ -230,6 +233,19 @@ def _readable(path: Path, name: str) -> Iterator[None]:
     except (ValueError, DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
         raise ValueError(f"data must be a dataset that can be read, got {name!r}: {reason}.") from error
+
+
+def _check_split_images(builder: Any, path: Path, name: str) -> None:
+    """ValueError for a folder of which `datasets` leaves images out, as it does without a word."""
+    taken = {os.path.realpath(file) for files in builder.config.data_files.values() for file in files}
+    shown = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+    seen = [file for file in shown if not any(part.startswith((".", "__")) for part in file.relative_to(path).parts)]
+    if left := [file for file in seen if os.path.realpath(file) not in taken]:
+        raise ValueError(
+            f"data must be a folder of images that are all in a split, got {name!r} with {len(left):,} of {len(seen):,}"
+            f" in none, such as {left[0].name!r:.80}: words such as train, test and val in names of files and folders "
+            "make splits, and names with a line break or :: are not read; rename them, or give a list of file names."
+        )
 
 
 def _known_files(builder: Any) -> dict[str, list[Path]]:

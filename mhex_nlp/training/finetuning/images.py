@@ -17,6 +17,7 @@ from transformers import AutoConfig
 
 from ...corpus.images.explained import load_row
 from ...corpus.readers.images import ImageColumns, image_columns
+from ...inputs.image_inputs import coloured_for
 from ...models.auto import AutoMhexModelForImageClassification
 from ...models.config import MhexConfig
 from ...models.loading import readable
@@ -96,7 +97,7 @@ class Collator:
             loaded = load_row(self.columns.row(number, example))
             if isinstance(loaded, str):
                 raise ValueError(f"data must stay readable while it is trained on, got an image of which: {loaded}")
-            images.append(loaded.image)
+            images.append(coloured_for(self.processor, loaded.image))
         values = self.processor(images=images, return_tensors="pt")
         labels = torch.tensor([example["label"] for example in examples], dtype=torch.long)
         return {"pixel_values": values["pixel_values"], "labels": labels}
