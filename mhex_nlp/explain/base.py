@@ -16,7 +16,7 @@ from ..inputs.windows import check_stride
 from ..models.batches import InputBatcher
 from ..models.checkpoint import shown_name
 from ..models.devices import load_model
-from ..models.image_states import architecture_of, reads_images
+from ..models.image_states import architecture_of, image_classifier_in
 from ..models.loading import check_trained
 from ..models.tasks.names import KINDS, Task, task_of
 from ..models.unwrap import inner_model
@@ -63,7 +63,7 @@ class ExplainerBase(TextExplainer[R]):
         language: str | None = None,
         changed_weights: Literal["refuse", "note"] = "refuse",
     ) -> None:
-        if reads_images(model):
+        if image_classifier_in(model) is not None:
             raise TypeError(
                 f"model must read texts for {type(self).__name__}, got a {type(model).__name__}: "
                 "MhexImageExplainer(model, image_processor) explains it."

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from ..models.adapted_loading import adapted_task
-from ..models.image_states import reads_images
+from ..models.image_states import image_classifier_in
 from ..models.loading import readable
 from ..models.tasks.names import KINDS, Task, task_named, task_of
 from .answers import MhexAnswerExplainer
@@ -41,7 +41,7 @@ def explainer_for(model: Any, tokenizer: Any, **options: Any) -> Any:
     Raises:
         TypeError, ValueError: a model of none of these tasks; as the explainer's class.
     """
-    if reads_images(model):
+    if image_classifier_in(model) is not None:
         return MhexImageExplainer(model, tokenizer, **options)
     return CLASSES[task_of(model)](model, tokenizer, **options)
 

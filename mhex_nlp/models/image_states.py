@@ -165,8 +165,14 @@ def _token_grid(tokens: int, height: int, width: int, config: Any) -> tuple[int,
 
 
 def reads_images(model: Any) -> bool:
-    """Whether a model, or one inside it, is an image classifier of transformers, plain or with heads."""
+    """Whether a model is an image classifier of transformers, plain or with heads."""
     return any("ForImageClassification" in cls.__name__ for cls in type(model).__mro__)
+
+
+def image_classifier_in(model: Any) -> Any:
+    """The image classifier that a model is, or that DataParallel, torch.compile or PEFT holds; `None` without one."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return next((module for module in modules if reads_images(module)), None)
 
 
 def architecture_of(name: str, revision: str | None = None) -> str:

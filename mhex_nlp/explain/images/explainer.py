@@ -25,7 +25,7 @@ from ...models.heads.attribution import depth_weights
 from ...models.heads.head import trained
 from ...models.image_fit import cell_scores, image_fit_of
 from ...models.image_perturbed import PerturbedImages
-from ...models.image_states import ImageGrid, architecture_of, logits_of, reads_images
+from ...models.image_states import ImageGrid, architecture_of, image_classifier_in, logits_of
 from ...models.modeling import MhexMixin
 from ..judgement import judgement_of
 from ..parts import ModelRef
@@ -69,8 +69,7 @@ class MhexImageExplainer:
         changed_weights: Literal["refuse", "note"] = "refuse",
         changed_processor: Literal["refuse", "note"] = "refuse",
     ) -> None:
-        modules = model.modules() if isinstance(model, torch.nn.Module) else ()
-        inner = next((module for module in modules if reads_images(module)), None)
+        inner = image_classifier_in(model)
         if inner is None:
             raise TypeError(
                 f"model must be an image classifier (...ForImageClassification) for MhexImageExplainer, got a "

@@ -84,6 +84,8 @@ class ImageExplanation:
             len(self.depths) != len(self.layers or ()) or list(self.depths) != sorted({*self.depths})
         ):
             raise ValueError(f"depths must be ascending numbers, one for each of the layers, got {self.depths!r:.80}")
+        if self.p_empty is not None and not 0 <= self.p_empty <= 1:
+            raise ValueError(f"p_empty must be a probability from 0 to 1, got {self.p_empty}")
         flat = [score for row in self.scores for score in row]
         if abs(math.fsum(flat) - self.sum) > 1e-4 * (1 + math.fsum(map(abs, flat))):
             raise ValueError(f"sum must be the sum of the scores, {math.fsum(flat):.6g}, got {self.sum:.6g}")

@@ -19,6 +19,10 @@ class ImageInfo:
     name: str | None
     data: str | None = None  # a data: URL of the pixels, where they were asked for
 
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1:
+            raise ValueError(f"image must be of 1 pixel a side at least, got {self.width} x {self.height}")
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -30,6 +34,10 @@ class Grid:
     y0: float
     dx: float
     dy: float
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.cols) < 1 or not (self.dx > 0 and self.dy > 0):
+            raise ValueError(f"grid must have cells that are larger than 0, got {self!r}")
 
     def box(self, row: int, col: int) -> Box:
         """Left, top, right and bottom of a cell, which may run over the image's border."""
@@ -44,6 +52,10 @@ class EmptyAnswer:
     label: str
     id: int
     probability: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"empty has a probability outside 0 to 1: {self.probability}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from ...inputs.scripts import common_scripts
 from ...inputs.texts import SurrogateWarnings, check_pairs, check_texts
 from ...models.eval_mode import eval_view
 from ...models.fit_weights import fit_hashes
-from ...models.image_states import reads_images
+from ...models.image_states import image_classifier_in
 from ...models.tasks import module_of
 from ...models.unwrap import inner_model
 from ...render.display import followed
@@ -99,12 +99,17 @@ def fit_equivalent_matrices(
         RuntimeError: somebody trained the model meanwhile.
         MemoryError: the features would not fit into half of the free memory.
     """
-    if reads_images(model):
-        if text_pairs is not None or batch_tokens is not None:
-            raise TypeError("text_pairs and batch_tokens are for models that read texts, got an image classifier.")
+    classifier = image_classifier_in(model)
+    if classifier is not None:
+        usual = (text_pairs, positions, per_text, batch_tokens, attainable_texts)
+        if usual != (None, "predicted", 5, None, 30):
+            raise TypeError(
+                "text_pairs, positions, per_text, batch_tokens and attainable_texts are for models that read texts, "
+                "got an image classifier."
+            )
         shared: dict[str, Any] = {"masks": masks, "held_out": held_out, "max_features": max_features, "seed": seed}
         shared["min_gain"] = min_gain
-        return fit_images(model, tokenizer, texts, removal=removal, progress=progress, **shared, **image_options)
+        return fit_images(classifier, tokenizer, texts, removal=removal, progress=progress, **shared, **image_options)
     if image_options:
         raise TypeError(f"{min(image_options)} is no option for a model that reads texts.")
     model = inner_model(model)

@@ -20,6 +20,7 @@ from helpers.explained_images import IMAGES, PROCESSOR, pictures, vit
 from helpers.placed import TOKENIZER
 from helpers.tiny import tiny_bert
 from mhex_nlp import ImageExplanation, MhexExplainer, MhexImageExplainer, fit_equivalent_matrices
+from mhex_nlp.explain.explainers import explainer_for
 from mhex_nlp.explain.images.explanation import image_explanation_schema
 from mhex_nlp.inputs.removal import random_subsets
 from mhex_nlp.render.image_map import image_map
@@ -175,6 +176,10 @@ def test_json_is_valid_and_loads_back(explainer, options):
         ({"kind": "text"}, "kind must be 'image'"),
         ({"pixels": None}, "unknown key"),
         ({"classes": ["a"]}, "classes and class_scores must be given together"),
+        ({"image": {"width": 0, "height": 4, "sha256": "", "name": None}}, "image must be of 1 pixel a side at least"),
+        ({"grid": {"rows": 4, "cols": 4, "x0": 0, "y0": 0, "dx": 0, "dy": 1}}, "cells that are larger than 0"),
+        ({"empty": {"label": "a", "id": 0, "probability": 1.5}}, "empty has a probability outside 0 to 1"),
+        ({"p_empty": 2.0}, "p_empty must be a probability from 0 to 1"),
     ],
 )
 def test_a_broken_form_is_refused(explainer, change, says):
@@ -264,7 +269,8 @@ def test_an_empty_image_that_has_the_prediction_already_is_noted(explainer):
 @pytest.mark.parametrize("removal", ["blur", "attention"])
 def test_other_removals(removal):
     model = vit()
-    report = fit_equivalent_matrices(model, PROCESSOR, IMAGES, removal=removal, attainable_images=0, held_out=0.2)
+    wrapped = model if removal == "blur" else torch.nn.DataParallel(model)
+    report = fit_equivalent_matrices(wrapped, PROCESSOR, IMAGES, removal=removal, attainable_images=0, held_out=0.2)
     explanation = MhexImageExplainer(model, PROCESSOR)(IMAGES[0])
     assert report.removal == explanation.method.removal == removal and 0 <= explanation.p_empty <= 1
     assert report.attainable is None
@@ -332,6 +338,9 @@ def test_wrong_models_get_the_right_class_named():
         MhexImageExplainer(tiny_bert(), PROCESSOR)
     with pytest.raises((TypeError, ValueError), match="MhexImageExplainer"):
         MhexExplainer(vit(), TOKENIZER)
+    with pytest.raises(TypeError, match="MhexImageExplainer"):
+        MhexExplainer(torch.nn.DataParallel(vit()), TOKENIZER)
+    assert isinstance(explainer_for(torch.nn.DataParallel(vit()), PROCESSOR), MhexImageExplainer)
     with pytest.raises(ValueError, match=r"no fit.*fit_equivalent_matrices\(model, image_processor, images\)"):
         MhexImageExplainer(vit(), PROCESSOR)(IMAGES[0])
     with pytest.raises(TypeError, match="must be an image processor of transformers"):
@@ -367,6 +376,8 @@ def test_bad_images_are_named(explainer):
         (IMAGES, {"held_out": 1.5}, ValueError, "held_out must be between 0 and 1"),
         (IMAGES, {"colour": (1, 2)}, ValueError, "colour must be red, green and blue"),
         (IMAGES, {"batch_tokens": 9}, TypeError, "for models that read texts"),
+        (IMAGES, {"attainable_texts": 0}, TypeError, "attainable_texts are for models that read texts"),
+        (IMAGES, {"positions": "all"}, TypeError, "for models that read texts"),
         ([*IMAGES, b"no image"], {}, ValueError, "image 40 must be an image"),
         (IMAGES, {"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
         (IMAGES, {"held_out": None}, ValueError, "held_out must be between 0 and 1, got None"),
