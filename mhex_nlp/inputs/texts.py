@@ -137,13 +137,13 @@ def check_pairs(
     return check_texts(halves, name, start=start, surrogates=surrogates)
 
 
-def check_ids(ids: Any, count: int, single: bool) -> list[str]:
+def check_ids(ids: Any, count: int, single: bool, what: str = "texts") -> list[str]:
     """A name for each of `count` explanations: their numbers where `ids` is None; one string will do for one text."""
     if ids is None:
         return [str(index) for index in range(count)]
     names = [ids] if isinstance(ids, str) and single else [str(name) for name in iter_rows(ids, "ids")]
     if len(names) != count:
-        raise ValueError(f"ids must have one entry for each of the {count} texts, got {len(names)}.")
+        raise ValueError(f"ids must have one entry for each of the {count} {what}, got {len(names)}.")
     return names
 
 

@@ -17,6 +17,7 @@ from ... import models
 from ...inputs.checks import as_integer
 from ...inputs.image_inputs import OTHER_SETTINGS, ImageInputs, other_processor, same_shape_groups
 from ...inputs.images import LoadedImage, check_window, is_folder, iterate_images, load_image
+from ...inputs.texts import check_ids, iter_rows
 from ...models.checkpoint import shown_name
 from ...models.devices import load_model
 from ...models.eval_mode import run_in_eval_mode
@@ -126,7 +127,7 @@ class MhexImageExplainer:
         foil: ClassName | None = None,
         classes: Literal["target", "all"] = "target",
         layers: bool = False,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str] | str | None = None,
         names: bool = False,
     ) -> Any:
         """Explains one image, or several in one go.
@@ -138,7 +139,7 @@ class MhexImageExplainer:
             foil: a class to compare with: scores say what speaks for the target rather than for the foil.
             classes: "all" adds a map for every class.
             layers: adds what each depth contributes; over depths it sums to the score.
-            ids: a name for each explanation; by default its position.
+            ids: a name for each explanation, of one image also alone; by default its position.
             names: put the names of files, without their folders, into the explanations.
 
         Returns:
@@ -152,9 +153,7 @@ class MhexImageExplainer:
         """
         single = self._is_single(image)
         sources = [image] if single else list(iterate_images(image))
-        chosen = [str(number) for number in range(len(sources))] if ids is None else [str(name) for name in ids]
-        if len(chosen) != len(sources):
-            raise ValueError(f"ids must be one for each of {len(sources)} images, got {len(chosen)}.")
+        chosen = check_ids(ids, len(sources), single, "images")
         request = self.request(target, foil, classes, layers, names)
         explanations: list[Any] = []
         for start in range(0, len(sources), self.batch_size):
@@ -177,7 +176,7 @@ class MhexImageExplainer:
     def _stream(
         self, images: Iterator[Any], ids: Iterable[str] | None, size: int, request: ImageRequest
     ) -> Iterator[Any]:
-        names = iter(map(str, itertools.count() if ids is None else ids))
+        names = iter(map(str, itertools.count() if ids is None else iter_rows(ids, "ids")))
         while chunk := list(itertools.islice(images, size)):
             chosen = list(itertools.islice(names, len(chunk)))
             if len(chosen) < len(chunk):

@@ -142,6 +142,10 @@ def test_every_form_of_many_images(explainer, tmp_path):
     for one, other in zip(explainer.stream(iter(IMAGES[:3]), batch_size=2), expected, strict=True):
         assert one.id == other.id and one.map == pytest.approx(other.map, abs=1e-6)  # batches differ in rounding
     assert [e.id for e in explainer(IMAGES[:2], ids=["a", "b"])] == ["a", "b"]
+    assert explainer(IMAGES[0], ids="scan").id == "scan"
+    for call in (lambda: explainer(IMAGES[:2], ids="ab"), lambda: list(explainer.stream(IMAGES[:2], ids="ab"))):
+        with pytest.raises(TypeError, match="ids must be an iterable of strings, got one string"):
+            call()
 
 
 def test_names_and_pixels_are_in_the_json_only_where_asked_for(explainer, tmp_path):
@@ -356,7 +360,7 @@ def test_bad_images_are_named(explainer):
         explainer(np.random.rand(8, 8, 3))
     with pytest.raises(ValueError, match="foil must be another class than the target.*image 0"):
         explainer(IMAGES[0], foil=explainer(IMAGES[0]).target.id)
-    with pytest.raises(ValueError, match="ids must be one for each of 2 images, got 1"):
+    with pytest.raises(ValueError, match="ids must have one entry for each of the 2 images, got 1"):
         explainer(IMAGES[:2], ids=["a"])
     with pytest.raises(ValueError, match="images must be at least one to judge maps on, got none"):
         explainer.judge([])
