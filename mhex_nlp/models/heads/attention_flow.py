@@ -321,4 +321,5 @@ def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: 
         return real.float() / real.sum(1, keepdim=True).clamp(min=1), None
     positions = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
-    return torch.nn.functional.one_hot(position, tokens).float(), position
+    # one_hot would tie a compiled graph to this number of tokens
+    return (positions == position[:, None]).float(), position
