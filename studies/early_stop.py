@@ -3,7 +3,8 @@
 
     python -m studies.early_stop --data DATA --work WORK --output docs/results/early_stop.json --page docs/readout.md
 
-WORK is the folder of `studies.faithfulness` with its fine-tuned models. Skill is of the texts that both fits held out.
+WORK is the folder of `studies.faithfulness` with its fine-tuned models, which are made where they are missing. Skill is
+of the texts that both fits held out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FIGURES = ("texts", "curve", "skill", "skill_interval", "held_out", "strength", 
 
 def measure(case: Case, gains: tuple[float, ...]) -> dict[str, Any]:
     """A fit for each `min_gain`, of the training texts."""
+    case.train()
     texts, fits = list(case.parts[0]["text"]), {}
     for gain in gains:
         model = AutoMhexModelForSequenceClassification.from_pretrained(case.folder / "trained").eval()
@@ -57,7 +59,7 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "data", "work", names=",".join(settings.NAMES), min_gain=0.01)
+    parser = make_parser(__doc__, "data", "work", names=",".join(settings.NAMES), min_gain="0.03,0.01")
     args = parser.parse_args()
     be_quiet()
     report: dict[str, Any] = {"machine": machine(), "cases": {}}
@@ -66,7 +68,7 @@ def main() -> None:
     for data in args.names.split(","):
         case = Case(data, 0, args.data, args.work)
         if case.name not in report["cases"]:
-            report["cases"][case.name] = measure(case, (args.min_gain, -1.0))
+            report["cases"][case.name] = measure(case, (*map(float, args.min_gain.split(",")), -1.0))
             write_json(args.output, report)
     write_page(args.page, table(report), "early_stop")
 

@@ -2,12 +2,14 @@
 """The pictures of README and guide: two sentences highlighted, explanations side by side, and the top of a report.
 
     ./scripts/demo.sh
+    .venv/bin/mhex demo --images --output digits
     .venv/bin/pip install '.[bench]'
-    python -m studies.pictures --model demo-output/model --output pictures
+    python -m studies.pictures --model demo-output/model --image-demo digits --output pictures
 
 Writes a page for each picture (highlight, methods, versions, classes, and models where there is `--other-model`), a
 report of the embedded corpus' sentences that are not for training, beside those that are (`report/`), and
-photographs it with playwright and a chromium. `--methods` takes one to three names that `mhex evaluate` knows.
+photographs them, and the large image of `--image-demo`, with playwright and a chromium. `--methods` takes one to three
+names that `mhex evaluate` knows.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ def report_of(explainer: MhexExplainer, folder: Path) -> Path:
 def main() -> None:
     parser = make_parser(__doc__, "model", page=False, output="folder of the pages and pictures")
     parser.add_argument("--other-model")
+    parser.add_argument("--image-demo", type=Path, help="what `mhex demo --images` wrote")
     parser.add_argument("--methods", nargs="+", default=["captum_integrated_gradients"])
     parser.add_argument("--scheme", choices=["light", "dark"], default="light")
     args = parser.parse_args()
@@ -87,6 +90,11 @@ def main() -> None:
         tab.goto(index.resolve().as_uri())
         tab.screenshot(path=str(args.output / "report.png"))
         tab.close()
+        if args.image_demo:
+            tab = browser.new_page(viewport={"width": 1000, "height": 860}, color_scheme=args.scheme)
+            tab.goto((args.image_demo / "image.html").resolve().as_uri())
+            tab.screenshot(path=str(args.output / "image.png"))
+            tab.close()
         for name in ("highlight", *comparisons):
             file, width = args.output / f"{name}.html", 720 if name == "highlight" else 1280
             view = {"viewport": {"width": width, "height": 400}, "color_scheme": args.scheme}

@@ -59,10 +59,18 @@ class Case:
         Raises:
             ValueError: a model or a fit that is there was made with other settings.
         """
-        options = {"base": MINILM, "data": self.data, "train_texts": self.train_texts, **settings.TRAINING}
-        self._keep("trained", {**options, "max_length": self.max_length}, self._train)
+        self.train()
         some = {} if self.fit_texts is None else {"texts": self.fit_texts}
         self._keep("fitted", {"fit": {**settings.FIT, **some}}, self._fit)
+
+    def train(self) -> None:
+        """Fine-tunes the model where it is not there yet.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        options = {"base": MINILM, "data": self.data, "train_texts": self.train_texts, **settings.TRAINING}
+        self._keep("trained", {**options, "max_length": self.max_length}, self._train)
 
     def unit(self, table: str, name: str, count: int, make: Callable[[], Columns]) -> None:
         """Makes and keeps the arrays of a unit of work, unless they are on disk for as many texts."""

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ..common import be_quiet, machine, make_parser, write_json, write_page
+from .compiled import compiled
 from .fitting import equations, fits
 from .measuring import Figure
 from .models import Settings
@@ -33,6 +34,7 @@ GROUPS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "memory": memory,
     "long_texts": long_texts,
     "one_text": one_text,
+    "compiled": compiled,
     "reading": reading,
     "places": places,
     "throughput": throughput,

@@ -128,9 +128,9 @@ def one_text(settings: Settings) -> Iterator[Figure]:
         texts, tokens = settings.shape(TEXTS, ONE_TEXT)
         inputs = batch_of(1, tokens, models.plain)
         passes = {
-            PLAIN: partial(_again, texts, partial(call, models.plain, inputs)),
-            "fitted": partial(_again, texts, partial(call, models.heads, inputs, **FITTED)),
-            "heads": partial(_again, texts, partial(call, models.heads, inputs)),
+            PLAIN: partial(again, texts, partial(call, models.plain, inputs)),
+            "fitted": partial(again, texts, partial(call, models.heads, inputs, **FITTED)),
+            "heads": partial(again, texts, partial(call, models.heads, inputs)),
         }
         yield from compare(passes, of_model, name, settings)
         explainer, chosen = MhexExplainer(models.heads, tokenizer), texts_of(tokenizer, [tokens] * texts)
@@ -141,7 +141,7 @@ def one_text(settings: Settings) -> Iterator[Figure]:
         yield from compare(runs, whole, name, settings)
 
 
-def _again(times: int, run: Run) -> None:
+def again(times: int, run: Run) -> None:
     """So many calls, since one is too short for the clock of a busy machine."""
     for _ in range(times):
         run()

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from transformers import BertForSequenceClassification
 
 from helpers.families import batch, plain_model, train_heads
@@ -107,6 +108,33 @@ def test_compile_without_graph_breaks(family):
         actual = compiled(**batch(), output_attributions=True)
     for name in ("logits", "head_logits", "layer_attributions"):
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_one_compiled_graph_serves_texts_of_all_lengths(family):
+    """Of a fit that reads attention flow into the first or the last token."""
+    model = get_mhex_model(plain_model(family, num_hidden_layers=2))
+    width = model.config.hidden_size
+    fit = {
+        "depths": [0, 1, 2],
+        "widths": [width] * 3,
+        "flow_widths": [0, width, width],
+        "removal": "mask",
+        "contrast": "centred",
+        **{"skill": 0.4, "skill_interval": [0.3, 0.5], "absolute_skill": 0.5, "r2": 0.6},
+    }
+    generator = torch.Generator().manual_seed(0)
+    model.add_readout(fit, torch.randn(5 * width + 1, model.config.num_labels, generator=generator))
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
+    for rows in ((12, 7), (20, 20), (5, 33)):
+        inputs = batch(rows)
+        with torch.no_grad():
+            expected = model(**inputs, output_attributions=True).fitted_attributions
+            actual = compiled(**inputs, output_attributions=True).fitted_attributions
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count == 1
 
 
 def test_compiled_training_agrees():

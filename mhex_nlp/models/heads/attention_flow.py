@@ -27,7 +27,6 @@ from torch import Tensor
 
 from .half_stored import HalfStored, short_texts
 from .merged_rows import MOST_ROWS, MergedRows, run_starts
-from .readout import apply_matrix
 from .visible_tokens import VisibleTokens
 
 _CACHED = 2**18  # attention weights that are looked at in one go on a CPU: 1 MB
@@ -196,13 +195,14 @@ class AttentionInputs:
 
 def _head_scores(matrix: Tensor, value: Tensor, heads: int) -> Tensor:
     """(B, N, T, C) float32: what the blocks of a (C, A) matrix read off each head's values, (B, K, T, D)."""
-    shared, width = value.shape[1], value.shape[3]
-    matrix = matrix.view(-1, shared, heads // shared, width)  # (C, K, N / K, D)
-    # a block for each head, zero elsewhere: one product, where N would each be small
-    blocks = matrix.new_zeros(shared, heads // shared, len(matrix), shared, width)
-    blocks.diagonal(dim1=0, dim2=3).copy_(matrix.permute(2, 0, 3, 1))
-    scores = apply_matrix(blocks.view(-1, shared * width), value.transpose(1, 2).flatten(2))
-    return scores.unflatten(2, (heads, -1)).transpose(1, 2)
+    batch, shared, tokens, width = value.shape
+    if matrix.shape[1] != heads * width:
+        raise ValueError(f"fitted matrices for flow of {matrix.shape[1]} units got flow of {heads * width}.")
+    blocks = matrix.view(len(matrix), shared, -1, width).permute(1, 3, 2, 0).flatten(2)  # (K, D, N / K * C)
+    # texts joined, whose values lie one after the other in memory: a product for each head, of all tokens
+    values = value.transpose(0, 1).reshape(shared, batch * tokens, width).to(matrix.dtype)
+    scores = torch.bmm(values, blocks).float().view(shared, batch, tokens, heads // shared, -1)
+    return scores.permute(1, 0, 3, 2, 4).flatten(1, 2)
 
 
 def _read_by_head(weights: Tensor, head_scores: Tensor) -> Tensor:
@@ -321,4 +321,5 @@ def pooled_weights(pooled: str | None, mask: Tensor | None, batch: int, tokens: 
         return real.float() / real.sum(1, keepdim=True).clamp(min=1), None
     positions = torch.arange(tokens, device=real.device).expand(batch, -1)
     position = (positions * real).amax(1) if pooled == "last" else positions[:, 0]
-    return torch.nn.functional.one_hot(position, tokens).float(), position
+    # one_hot would tie a compiled graph to this number of tokens
+    return (positions == position[:, None]).float(), position
