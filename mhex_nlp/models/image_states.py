@@ -120,11 +120,6 @@ def on_grid(state: Tensor, grid: ImageGrid) -> Tensor:
     return state.flatten(2).transpose(1, 2)
 
 
-def cell_features(output: Any, pixel_values: Tensor, config: Any, grid: ImageGrid) -> list[Tensor]:
-    """The states of every depth on the common grid, (B, N, D) float32 each."""
-    return [on_grid(state, grid) for state in read_grids(output, pixel_values, config)]
-
-
 def _as_map(state: Tensor, height: int, width: int, config: Any) -> Tensor:
     if state.dim() == 4:
         (_, one, two, three) = state.shape
@@ -208,12 +203,11 @@ def spatial_states(model: Any, pixel_values: Tensor, *, blocks: bool = False, **
     with _last_state(model) as last, _of_its_processor(model, pixel_values):
         output = run_in_eval_mode(model, inputs)
     grid = common_grid(output, pixel_values, model.config)
-    states = cell_features(output, pixel_values, model.config, grid)
+    maps = read_grids(output, pixel_values, model.config)
     final = last[-1] if last else None
     of_blocks = (getattr(output, "states", None) or ())[1:-1] if blocks else ()  # without what enters and leaves
-    blocks = len(of_blocks) >= len(states)
-    if blocks:
-        states = [states[0], *(on_grid(state, grid) for state in of_blocks)]
+    blocks = len(of_blocks) >= len(maps)
+    states = [on_grid(state, grid) for state in ([maps[0], *of_blocks] if blocks else maps)]
     if final is not None and (blocks or not any(final is state for state in output.hidden_states or ())):
         with suppress(ValueError):  # not of cells: it is let be
             states.append(on_grid(_as_map(final, pixel_values.shape[2], pixel_values.shape[3], model.config), grid))

@@ -122,6 +122,7 @@ class FittedReadout(nn.Module):
         super().__init__()
         self.layout = layout
         self.record: Mapping[str, Any] = {}
+        self._sums: dict[str, tuple[Any, Tensor]] = {}
         self.constant: Tensor
         self.own: Tensor
         # NaN, so that nobody takes matrices that were never filled for a fit
@@ -147,6 +148,15 @@ class FittedReadout(nn.Module):
     def matrices(self) -> list[Tensor]:
         """The equivalent matrices, (C, H) or (C, A) each, in the order of the features."""
         return [buffer for name, buffer in self.named_buffers() if name != "constant"]
+
+    def label_sum(self, name: str) -> Tensor:
+        """(width,) float32: the sum of one matrix over the labels, made anew where the matrix is another one."""
+        matrix: Tensor = getattr(self, name)
+        state = id(matrix), matrix.data_ptr(), None if matrix.is_inference() else matrix._version
+        known = self._sums.get(name)
+        if known is None or known[0] != state:
+            known = self._sums[name] = state, matrix.float().sum(0)
+        return known[1]
 
     def fill(self, weights: Tensor) -> None:
         """Sets everything from (F, C), the constant first."""
