@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled passes: the same code after `torch.compile`, with static shapes."""
+"""Compiled passes: the same code after `torch.compile`; of one text for texts of any length, of batches for one shape."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -22,9 +23,10 @@ def compiled(settings: Settings) -> Iterator[Figure]:
         shape = f"one text of {tokens} tokens" if texts == 1 else f"{texts} × {tokens} tokens"
         inputs = batch_of(*settings.shape(texts, tokens), models.plain)
         torch.compiler.reset()
+        how: dict[str, Any] = {"dynamic": texts == 1, "backend": backend}
         passes: dict[str, Run] = {
-            PLAIN: partial(call, torch.compile(models.plain, dynamic=False, backend=backend), inputs),
-            "fitted": partial(call, torch.compile(models.heads, dynamic=False, backend=backend), inputs, **FITTED),
+            PLAIN: partial(call, torch.compile(models.plain, **how), inputs),
+            "fitted": partial(call, torch.compile(models.heads, **how), inputs, **FITTED),
         }
         for run in passes.values():
             run()  # compiles

@@ -49,9 +49,11 @@ class MergedRows:
         batch, tokens = self.rollout.shape
         if visible.alike:
             return visible.bias(tokens, device, slice(None), slice(None))
-        shares = []
-        for start in range(0, tokens, _COLUMNS):
-            bias = visible.bias(tokens, device, slice(None), slice(None), slice(start, start + _COLUMNS))
+        shares, columns = [], [slice(None)]
+        if not torch.compiler.is_compiling():  # a loop would tie a compiled graph to this number of tokens
+            columns = [slice(start, start + _COLUMNS) for start in range(0, tokens, _COLUMNS)]
+        for some in columns:
+            bias = visible.bias(tokens, device, slice(None), slice(None), some)
             assert bias is not None
             seen = bias.exp().expand(batch, -1, -1, -1).transpose(1, 2)  # (B, T, N or 1, columns)
             shares.append(self.means(seen.flatten(2)).unflatten(2, seen.shape[2:]).transpose(1, 2))
