@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled passes: the same code after `torch.compile`; of one text for texts of any length, of batches for one shape."""
+"""Passes after `torch.compile`: of one text by a graph for texts of any length, of batches by one for their shape."""
 
 from __future__ import annotations
 
