@@ -18,6 +18,11 @@ SHOWN = {
     "deletion": "deletion ↓",
     "spearman_shapley": "ρ to Shapley",
 }
+_AGAINST = {
+    "paired_skill": "skill - MHEX's",
+    "insertion": "insertion - MHEX's",
+    "deletion": "deletion - MHEX's",
+}
 IN_REGION = {"pointing": "best cell", "precision": "best four", "energy": "energy"}
 OURS = "mhex_fitted"
 Units = Mapping[str, Any]
@@ -85,7 +90,24 @@ def _real(units: Units) -> Iterator[str]:
             f"{fit['seconds']:.0f} s; paired skill "
             f"{span(fit['skill'], fit['skill_interval'])}{best}: {'trusted' if fit['trusted'] else 'not trusted'}."
         )
-    yield from _comparisons(units, SHOWN)
+        for number, result in enumerate(unit["comparison"]["results"]):
+            judged = f"judged by {result['removal']}{'' if number else ', by which was fitted'}"
+            yield ""
+            yield f"{name}, {unit['comparison']['images']} images, {judged}, with 95 % intervals over them:"
+            yield ""
+            rows = []
+            for method in result["methods"]:
+                ours, figures = method["name"] == OURS, method["figures"]
+                cells = [_with_ends(figures[key]) for key in SHOWN]
+                gaps = ["" if ours else _with_ends(method["differences"][key], signed=True) for key in _AGAINST]
+                rows.append([f"**{method['label']}**" if ours else method["label"], *cells, *gaps])
+            shapley = _with_ends(result["shapley_skill"])
+            rows.append(["Shapley values, the reference", shapley, *[""] * (len(rows[0]) - 2)])
+            yield from grid(["", *SHOWN.values(), *_AGAINST.values()], rows)
+
+
+def _with_ends(figure: Mapping[str, float], signed: bool = False) -> str:
+    return span(figure["value"], (figure["low"], figure["high"]), signed=signed)
 
 
 def _accuracy(units: Units) -> Iterator[str]:
