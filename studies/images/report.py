@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mhex_nlp.models.fit_record import IMAGES, trusted_from
+
 from ..common import cell, grid, mean_interval, span
 from .accuracy import DATA, HEADS, hits_of
 from .models import KINDS
@@ -142,8 +144,13 @@ def _cost(units: Units) -> Iterator[str]:
 
 
 def _comparisons(units: Units, shown: Mapping[str, str]) -> Iterator[str]:
-    """A table of methods for each network and removal."""
+    """The fits of each network, and a table of methods for each removal."""
     for kind, of_kind in _by_kind(units):
+        fits = [unit["comparison"]["fit"] for unit in of_kind]
+        skills = "; ".join(f"{span(fit['skill'], fit['skill_interval'])}, {fit['attainable']:.3f}" for fit in fits)
+        trusted = sum(fit["skill_interval"][0] > trusted_from(IMAGES) for fit in fits)
+        yield ""
+        yield f"{kind}, paired skill of each fit on what it held out, and what is attainable: {skills}. Trusted: {trusted}."
         for number, first in enumerate(of_kind[0]["comparison"]["results"]):
             results = [unit["comparison"]["results"][number] for unit in of_kind]
             yield ""
