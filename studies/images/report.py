@@ -150,7 +150,7 @@ def _comparisons(units: Units, shown: Mapping[str, str]) -> Iterator[str]:
         skills = "; ".join(f"{span(fit['skill'], fit['skill_interval'])}, {fit['attainable']:.3f}" for fit in fits)
         trusted = sum(fit["skill_interval"][0] > trusted_from(IMAGES) for fit in fits)
         yield ""
-        yield f"{kind}, paired skill of each fit on what it held out, and what is attainable: {skills}. Trusted: {trusted}."
+        yield f"{kind}, paired skill of each fit on what it held out, and the attainable: {skills}. Trusted: {trusted}."
         for number, first in enumerate(of_kind[0]["comparison"]["results"]):
             results = [unit["comparison"]["results"][number] for unit in of_kind]
             yield ""
