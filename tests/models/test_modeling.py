@@ -138,6 +138,18 @@ def test_one_compiled_graph_serves_texts_of_all_lengths(family):
         assert counter.frame_count == graphs
 
 
+def test_parts_of_a_compiled_pass_that_run_as_they_are_belong_to_it():
+    """A layer that torch is told not to compile, as it leaves those alone that it compiled too often."""
+    model = train_heads(get_mhex_model(plain_model("bert", num_hidden_layers=1)))
+    layer = model.bert.encoder.layer[0]
+    with torch.no_grad():
+        expected = model(**batch(), output_attributions=True).layer_attributions
+        layer.forward = torch.compiler.disable(layer.forward)
+        torch._dynamo.reset()
+        actual = torch.compile(model, backend="eager")(**batch(), output_attributions=True).layer_attributions
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_compiled_training_agrees():
     model = train_heads(get_mhex_model(plain_model("bert", num_hidden_layers=2)))
     torch._dynamo.reset()
