@@ -42,6 +42,19 @@ class _RunningRecord:
         reference = self.variable.get()
         return None if reference is None else reference()
 
+    def enter_layer(self) -> ForwardRecord | None:
+        """As `get`, for hooks of heads: a compiled pass may have parts that run as they are, between two graphs of it
+        or compiled too often already, and these belong to the compiled pass. So does their attention."""
+        record = self.get()
+        if record is None and (record := self.compiled) is not None:
+            self.variable.set(weakref.ref(record))
+        return record
+
+    def leave_layer(self) -> None:
+        """Undoes what `enter_layer` did."""
+        if not torch.compiler.is_compiling() and self.compiled is not None and self.get() is self.compiled:
+            self.variable.set(None)
+
     def set(self, record: ForwardRecord | None) -> None:
         if torch.compiler.is_compiling():
             self.compiled = record
@@ -148,12 +161,12 @@ class HeadHooks:
 
     def capture_stream(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the site's `stream`: keeps x_global until the attention output is there."""
-        if (record := _record.get()) is not None:
+        if (record := _record.enter_layer()) is not None:
             record.stream = kwargs[self.arg] if isinstance(self.arg, str) else args[self.arg]
 
     def apply_head(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Forward hook of the site's `output`: reads the evidence, gates x."""
-        record = _record.get()
+        record = _record.enter_layer()
         stream = None if record is None else record.stream
         if record is None or stream is None:
             raise RuntimeError(
@@ -161,6 +174,7 @@ class HeadHooks:
                 "turn checkpointing on with model.activation_checkpointing_enable()."
             )
         record.stream = None  # else the last layer's activations would outlive the backward pass
+        _record.leave_layer()
         x, *rest = output if isinstance(output, tuple) else (output,)
         log = record.heads
         z: Tensor | None = None
@@ -181,10 +195,11 @@ class HeadHooks:
 
 def observe_last_state(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     """Forward hook of the base model: shows the encoder's last hidden state to the observer of the pass."""
-    record = _record.get()
+    record = _record.enter_layer()
     if record is not None and record.heads.observe is not None:
         encoded = output.get("encoder_last_hidden_state") if isinstance(output, dict) else None
         record.heads.observe(output[0] if encoded is None else encoded)
+    _record.leave_layer()
 
 
 def attach_heads(base_model: nn.Module, heads: Sequence[Any], site: Site) -> None:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 
+from mhex_nlp.models.heads import readout as readouts
 from mhex_nlp.models.heads.readout import FeatureLayout, FittedReadout
 from mhex_nlp.models.image_fit import cell_scores
 from mhex_nlp.models.image_states import ImageGrid, SpatialStates
@@ -70,3 +74,29 @@ def test_other_matrices_have_other_sums(readout, states):
     torch.testing.assert_close(
         cell_scores(moved, states, contrasts), expected(rounded, states, contrasts), rtol=1e-3, atol=1e-3
     )
+
+
+def test_sums_are_those_of_matrices_whose_changes_torch_does_not_count(readout, states, monkeypatch):
+    """Matrices made in inference mode, and writes to `.data`."""
+    contrasts = CONTRASTS["centred, another label for each image"]
+    with torch.inference_mode():
+        inferred = FittedReadout(FeatureLayout((0, 1), WIDTHS, (0, 0)), LABELS)
+        for seed in (0, 2):
+            inferred.fill(filled(seed))
+            scores, right = cell_scores(inferred, states, contrasts), expected(filled(seed), states, contrasts)
+            torch.testing.assert_close(scores, right, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(readouts, "_PATIENCE", 0)
+    cell_scores(readout, states, contrasts)
+    for name, matrix in inferred.named_buffers():
+        getattr(readout, name).data.copy_(matrix)
+    torch.testing.assert_close(cell_scores(readout, states, contrasts), right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies_hold_the_matrices_alone(copied, readout, states):
+    """Nothing that was made of them: a readout that an earlier version pickled has it neither."""
+    contrasts, before = CONTRASTS["centred, another label for each image"], set(vars(readout))
+    expected = cell_scores(readout, states, contrasts)
+    other = copied(readout)
+    assert set(vars(readout)) == set(vars(other)) == before and not any("sum" in name for name in before)
+    torch.testing.assert_close(cell_scores(other, states, contrasts), expected)

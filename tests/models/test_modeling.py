@@ -110,11 +110,8 @@ def test_compile_without_graph_breaks(family):
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2"])
-def test_one_compiled_graph_serves_texts_of_all_lengths(family):
-    """Of a fit that reads attention flow into the first or the last token; and one more, those of merged rows."""
-    longest = {"n_positions": 256} if family == "gpt2" else {"max_position_embeddings": 256}
-    model = get_mhex_model(plain_model(family, num_hidden_layers=2, **longest))
+def add_flow_fit(model):
+    """Random matrices of two layers that read attention flow."""
     width = model.config.hidden_size
     fit = {
         "depths": [0, 1, 2],
@@ -126,6 +123,14 @@ def test_one_compiled_graph_serves_texts_of_all_lengths(family):
     }
     generator = torch.Generator().manual_seed(0)
     model.add_readout(fit, torch.randn(5 * width + 1, model.config.num_labels, generator=generator))
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_one_compiled_graph_serves_texts_of_all_lengths(family):
+    """Of a fit that reads attention flow into the first or the last token; and one more, those of merged rows."""
+    longest = {"n_positions": 256} if family == "gpt2" else {"max_position_embeddings": 256}
+    model = get_mhex_model(plain_model(family, num_hidden_layers=2, **longest))
+    add_flow_fit(model)
     torch._dynamo.reset()
     counter = CompileCounter()
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
@@ -136,6 +141,20 @@ def test_one_compiled_graph_serves_texts_of_all_lengths(family):
             actual = compiled(**inputs, output_attributions=True).fitted_attributions
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
         assert counter.frame_count == graphs
+
+
+def test_parts_of_a_compiled_pass_that_run_as_they_are_belong_to_it():
+    """A layer that torch is told not to compile, as it leaves those alone that it compiled too often."""
+    model = train_heads(get_mhex_model(plain_model("bert", num_hidden_layers=2)))
+    add_flow_fit(model)
+    layer = model.bert.encoder.layer[0]
+    with torch.no_grad():
+        expected = model(**batch(), output_attributions=True)
+        layer.forward = torch.compiler.disable(layer.forward)
+        torch._dynamo.reset()
+        actual = torch.compile(model, backend="eager")(**batch(), output_attributions=True)
+    for name in ("layer_attributions", "fitted_attributions"):
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-4, atol=1e-4)
 
 
 def test_compiled_training_agrees():
