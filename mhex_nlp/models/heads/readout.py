@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
-_PATIENCE = 100  # a sum is trusted for so many times the time it takes: under 1 % of all time goes into sums
+_PATIENCE = 100  # sums are trusted for so many times the time that all of them take: 1 % of all time goes into sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,8 @@ class FittedReadout(nn.Module):
             start = time.monotonic()
             total = matrix.float().sum(0)
             end = time.monotonic()
-            known = sums[name] = _LabelSum(ref(matrix), state, total, end + _PATIENCE * (end - start))
+            patience = _PATIENCE * len(self.layout.parts)
+            known = sums[name] = _LabelSum(ref(matrix), state, total, end + patience * (end - start))
         return known.total
 
     def fill(self, weights: Tensor) -> None:
