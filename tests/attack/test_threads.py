@@ -7,6 +7,7 @@ The trainer learns at rate 0, so that the right scores are known: those of the m
 from __future__ import annotations
 
 import ctypes
+import gc
 import random
 import subprocess
 import sys
@@ -220,7 +221,9 @@ def test_interrupts_at_random_moments() -> None:
     attention_hook.unwatch_attention()
     plain = AttentionInterface.get_interface
     problems: list[str] = []
-    lost = 0
+    # Models of earlier tests would else be collected in a victim, and Python drops an exception that comes while their
+    # weak references call back.
+    gc.collect()
 
     def check(problem: str, holds: bool) -> None:
         if not holds:
@@ -252,12 +255,8 @@ def test_interrupts_at_random_moments() -> None:
         ready.wait()
         time.sleep(draw.random() * 0.02)
         interrupt(thread)
-        thread.join(5)
-        if thread.is_alive():  # Python drops an exception that comes while a weak reference or a finaliser calls back
-            lost += 1
-            interrupt(thread)
-            thread.join(20)
-        check("ended", not thread.is_alive() and lost <= 1 + tried // 50)
+        thread.join(20)
+        check("ended", not thread.is_alive())
         check("modes", modes(model) == before)
         check("lock", attention_hook._lock.acquire(blocking=False))
         attention_hook._lock.release()
