@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .heads.attention_flow import AttentionInputs, AttentionLog
@@ -118,5 +119,10 @@ def _attend(
         window = kwargs.get("sliding_window")
         visible = log.visible(attention_mask, mask.real, query.device, causal, window)
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        log.add(AttentionInputs(query, key, value, visible, scaling, kwargs.get("softcap"), window))
+        inputs = AttentionInputs(query, key, value, visible, scaling, kwargs.get("softcap"), window)
+        # without a mask of its own the model sees padding, which the log hides
+        says_all = mask.real is None or isinstance(attention_mask, Tensor)
+        if attend is sdpa_attention_forward and log.keeps(inputs) and says_all and not kwargs.get("dropout"):
+            return log.attend(inputs), None
+        log.add(inputs)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)

@@ -28,6 +28,10 @@ class _LastRows(AttentionLog):
         self.count = 0
         self._before: Any = None
 
+    def keeps(self, inputs: AttentionInputs) -> bool:
+        """Never: a few rows alone are wanted, which are made anew."""
+        return False
+
     def add(self, inputs: AttentionInputs) -> None:
         """Adds a layer."""
         if inputs.query is self._before:

@@ -96,12 +96,14 @@ class FitReader:
         layers = _shown(record)
         if not layers:
             return ()
-        query = layers[-1].query
+        (batch, _, tokens), device = layers[-1].size, layers[-1].device
         pooled = self.model.mhex_site.pooled_position(self.model.config)
-        start, position = pooled_weights(pooled, record.mask.real, query.shape[0], query.shape[2])
-        position = None if position is None else position.to(query.device)
+        start, position = pooled_weights(pooled, record.mask.real, batch, tokens)
+        position = None if position is None else position.to(device)
         assert record.attention is not None
-        return attention_flow(layers, start.to(query.device), position, record.attention.flow_matrix)
+        flow = attention_flow(layers, start.to(device), position, record.attention.flow_matrix)
+        record.attention.close()
+        return flow
 
 
 class PositionReader(FitReader):
@@ -167,10 +169,12 @@ class PositionReader(FitReader):
         layers = _shown(record)
         if not layers:
             return ()
-        device = layers[-1].query.device
+        device = layers[-1].device
         single = positions.clamp(min=0).to(device) if self.task.SINGLE_ROWS else None
         assert record.attention is not None
-        return attention_flow(layers, start.to(device), single, record.attention.flow_matrix)
+        flow = attention_flow(layers, start.to(device), single, record.attention.flow_matrix)
+        record.attention.close()
+        return flow
 
 
 def reader_of(

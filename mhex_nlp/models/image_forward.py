@@ -156,16 +156,18 @@ def _flow(model: Any, record: ForwardRecord) -> tuple[Tensor, ...]:
     log = record.attention
     if log is None or not log.layers or len(log.layers) != len(record.heads.outputs):
         return ()
-    batch, _, tokens, _ = log.layers[-1].query.shape
+    batch, _, tokens = log.layers[-1].size
     start_row = model.mhex_site.start_row(model, tokens)
     if start_row is None:
         return ()
     row, place = start_row
-    device = log.layers[-1].query.device
+    device = log.layers[-1].device
     start = row.to(device).expand(batch, -1)
     position = None if place is None else torch.full((batch,), place, device=device)
     special = model.mhex_site.specials(model.config)
-    return tuple(flow[:, special:] for flow in attention_flow(log.layers, start, position) if flow is not None)
+    flows = attention_flow(log.layers, start, position)
+    log.close()
+    return tuple(flow[:, special:] for flow in flows if flow is not None)
 
 
 def _losses(model: Any, fields: Mapping[str, Any], labels: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention whose weights are kept: of short texts on a CPU, made and used once, for the model and for its flow.
+
+There torch's fused attention takes about as long as its three steps one after the other, and the weights of a short
+text take about as much memory as its queries and keys: making them anew would be most of what the flow costs.
+
+Axes: B texts, P places, T tokens, N attention heads, K of them with keys of their own, D units each, C labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .attention_inputs import AttentionInputs
+from .layer_attention import LayerAttention
+from .merged_rows import MOST_ROWS
+from .workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWeights(LayerAttention):
+    """One layer's attention: weights a_h[s, t], (B, N, T, T) float32, value and `head_scores` as of any layer."""
+
+    weights: Tensor
+    value: Tensor | None
+    head_scores: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """B, N and T."""
+        batch, heads, tokens, _ = self.weights.shape
+        return batch, heads, tokens
+
+    @property
+    def device(self) -> torch.device:
+        """That of the weights."""
+        return self.weights.device
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """(B, N, P, T): the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
+        index = positions[:, None, :, None].expand(-1, self.weights.shape[1], -1, self.weights.shape[3])
+        return self.weights.gather(2, index)
+
+    def rollout_weights(self, rollout: Tensor, starts: Tensor | None = None) -> Tensor:
+        """w_h[t] = sum_s R[s] a_h[s, t], (B, N, P, T), of R (B, P, T); no rows are merged."""
+        return rollout[:, None] @ self.weights
+
+
+def keeps_weights(inputs: AttentionInputs) -> bool:
+    """Whether `attend` takes no longer and needs no more memory than to make the weights anew, and no gradients go by.
+
+    A function of the shapes alone, so that the same text is computed in the same way in every pass.
+    """
+    tensors = inputs.query, inputs.key, inputs.value
+    return (
+        all(part is not None and part.device.type == "cpu" and part.dtype == torch.float32 for part in tensors)
+        and inputs.query.shape[2] <= MOST_ROWS
+        and inputs.softcap is None
+        and not torch.is_grad_enabled()
+    )
+
+
+def attend(inputs: AttentionInputs, workspace: Workspace) -> tuple[Tensor, KeptWeights]:
+    """What the layer's attention adds up, (B, T, N, D) float32 without gaps, and the weights that it was made with.
+
+    The weights lie in the workspace.
+    """
+    values = inputs.values().transpose(1, 2)  # (B, N, T, D)
+    if torch.compiler.is_compiling():
+        weights = inputs.weights()
+        return (weights @ values).transpose(1, 2).contiguous(), KeptWeights(weights, inputs.value)
+    batch, heads, tokens = inputs.size
+    weights = workspace.empty((batch, heads, tokens, tokens))
+    blocks = list(inputs.blocks())
+    if len(blocks) == 1:
+        output = (inputs.weights(out=weights) @ values).transpose(1, 2).contiguous()
+        return output, KeptWeights(weights, inputs.value)
+    output = values.new_empty(batch, tokens, heads, values.shape[3])
+    for some_texts, some_heads, rows in blocks:
+        part = inputs.weights(some_texts, some_heads, rows, out=weights[some_texts, some_heads, rows])
+        output[some_texts, rows, some_heads] = (part @ values[some_texts, some_heads]).transpose(1, 2)
+    return output, KeptWeights(weights, inputs.value)
