@@ -71,17 +71,22 @@ def token_mask(arguments: Mapping[str, Any], config: Any, site: Site, takes_mask
         if ids is None or pad is None:
             return TokenMask(None, tokens)
         if not takes_mask:  # fnet sees padding as text; the heads should not
-            return TokenMask(ids != pad, tokens)
+            return TokenMask(_unless_all(ids != pad), tokens)
         if site.causal:  # decoders find their last token by the pad id, and never see what follows it
-            return TokenMask((ids != pad).flip(1).cumsum(1).flip(1) > 0, tokens)
+            return TokenMask(_unless_all((ids != pad).flip(1).cumsum(1).flip(1) > 0), tokens)
         return TokenMask(None, tokens)
     if not isinstance(mask, Tensor) or mask.dim() != 2:
         came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"attention_mask must be (batch, tokens) for a model with MHEX heads, got {came}.")
     real = (mask if tokens is None else mask[:, -tokens:]) != 0  # with a cache the mask covers the past as well
+    return TokenMask(_unless_all(real), tokens)
+
+
+def _unless_all(real: Tensor) -> Tensor | None:
+    """(B, T) bool, `None` where every token is seen to be real."""
     # what is seen in the values of a traced pass must not decide what later passes do
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return TokenMask(None if real.device.type == "cpu" and not traced and bool(real.all()) else real, tokens)
+    return None if real.device.type == "cpu" and not traced and bool(real.all()) else real
 
 
 def inputs_of(arguments: Mapping[str, Any]) -> Tensor | None:

@@ -140,6 +140,6 @@ def test_nothing_is_as_large_as_all_pairs_of_tokens(options, places):
         rollout = torch.zeros(1, 1, tokens)
         rollout[..., 0] = 1
         rollout = (rollout + exact_weights(layers[1], rollout).mean(1)) / 2
-        expected = exact_weights(layers[0], rollout)[:, :, 0, :, None] * layers[0].values().transpose(1, 2)
+        expected = exact_weights(layers[0], rollout)[:, :, 0, :, None] * layers[0].values()
         got = flow[0][:, 0] if places else flow[0]
         torch.testing.assert_close(got, expected.transpose(1, 2).flatten(2), atol=1e-6, rtol=1e-4)

@@ -74,8 +74,8 @@ class AttentionLog:
 
     def attend(self, inputs: AttentionInputs) -> Tensor:
         """What the layer's attention adds up, (B, T, N, D); the layer is added with the weights made for that."""
-        if self._workspace is None:
-            self._workspace = Workspace.of_thread()
+        if self._workspace is None and not torch.compiler.is_compiling():
+            self._workspace = Workspace.spare()
         output, layer = attend(inputs, self._workspace)
         self.layers.append(self._read(layer))
         return output

@@ -66,7 +66,8 @@ class AttentionInputs(LayerAttention):
         """(B, N, R, T) float32, rows attend to columns; those of all columns add up to 1. In `out` where given."""
         bias = self.visible.bias(self.key.shape[2], self.query.device, texts, rows, columns)
         bias = bias if bias is None or bias.shape[1] == 1 else bias[:, heads]
-        return self._softmax(self.query[texts, heads, rows], self._keys(texts, heads, columns), bias, out)
+        query = self.query if texts is heads is rows is _ALL else self.query[texts, heads, rows]
+        return self._softmax(query, self._keys(texts, heads, columns), bias, out)
 
     def rows(self, positions: Tensor) -> Tensor:
         """(B, N, P, T) float32: the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
@@ -78,7 +79,7 @@ class AttentionInputs(LayerAttention):
         """(B, N, T, D), those shared by a group of heads repeated for each."""
         groups = self.query.shape[1] // self.key.shape[1]
         if groups == 1:
-            return self.key[texts, heads, columns]
+            return self.key if texts is heads is columns is _ALL else self.key[texts, heads, columns]
         return self.key[texts, :, columns].repeat_interleave(groups, 1)[:, heads]
 
     def _softmax(self, query: Tensor, key: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:

@@ -50,10 +50,7 @@ class KeptWeights(LayerAttention):
 
 
 def keeps_weights(inputs: AttentionInputs) -> bool:
-    """Whether `attend` takes no longer and needs no more memory than to make the weights anew, and no gradients go by.
-
-    A function of the shapes alone, so that the same text is computed in the same way in every pass.
-    """
+    """Whether `attend` can and should do it: float32 on a CPU, a short text, and no gradients to keep."""
     tensors = inputs.query, inputs.key, inputs.value
     return (
         all(part is not None and part.device.type == "cpu" and part.dtype == torch.float32 for part in tensors)
@@ -63,23 +60,21 @@ def keeps_weights(inputs: AttentionInputs) -> bool:
     )
 
 
-def attend(inputs: AttentionInputs, workspace: Workspace) -> tuple[Tensor, KeptWeights]:
+def attend(inputs: AttentionInputs, workspace: Workspace | None) -> tuple[Tensor, KeptWeights]:
     """What the layer's attention adds up, (B, T, N, D) float32 without gaps, and the weights that it was made with.
 
-    The weights lie in the workspace.
+    The weights lie in the workspace; without one they are made in one go, as torch.compile does best.
     """
-    values = inputs.values().transpose(1, 2)  # (B, N, T, D)
-    if torch.compiler.is_compiling():
+    values, (batch, heads, tokens) = inputs.values(), inputs.size
+    if workspace is None:
         weights = inputs.weights()
         return (weights @ values).transpose(1, 2).contiguous(), KeptWeights(weights, inputs.value)
-    batch, heads, tokens = inputs.size
     weights = workspace.empty((batch, heads, tokens, tokens))
-    blocks = list(inputs.blocks())
-    if len(blocks) == 1:
+    if batch == 1:
         output = (inputs.weights(out=weights) @ values).transpose(1, 2).contiguous()
         return output, KeptWeights(weights, inputs.value)
     output = values.new_empty(batch, tokens, heads, values.shape[3])
-    for some_texts, some_heads, rows in blocks:
+    for some_texts, some_heads, rows in inputs.blocks():
         part = inputs.weights(some_texts, some_heads, rows, out=weights[some_texts, some_heads, rows])
         output[some_texts, rows, some_heads] = (part @ values[some_texts, some_heads]).transpose(1, 2)
     return output, KeptWeights(weights, inputs.value)

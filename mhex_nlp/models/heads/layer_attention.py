@@ -63,10 +63,10 @@ class LayerAttention(ABC):
         return replace(self, value=None, head_scores=scores)  # type: ignore[type-var]  # those that are made are dataclasses
 
     def values(self) -> Tensor:
-        """(B, T, N, D): one for each head, in the order in which projections lie in memory."""
+        """(B, N, T, D): one for each head."""
         assert self.value is not None
         groups = self.size[1] // self.value.shape[1]
-        return (self.value if groups == 1 else self.value.repeat_interleave(groups, 1)).transpose(1, 2)
+        return self.value if groups == 1 else self.value.repeat_interleave(groups, 1)
 
     def flow(
         self, rollout: Tensor, positions: Tensor | None = None, starts: Tensor | None = None
@@ -86,7 +86,7 @@ class LayerAttention(ABC):
         if self.head_scores is not None:
             flow = _read_by_head(weights, self.head_scores)
         elif self.value is not None:
-            values = self.values()
+            values = self.values().transpose(1, 2)  # (B, T, N, D), as projections lie in memory
             flow = (weights.permute(0, 2, 3, 1)[..., None].to(values.dtype) * values[:, None]).flatten(-2)
         return flow, weights.mean(1)
 
@@ -96,12 +96,12 @@ def _head_scores(matrix: Tensor, value: Tensor, heads: int) -> Tensor:
     batch, shared, tokens, width = value.shape
     if matrix.shape[1] != heads * width:
         raise ValueError(f"fitted matrices for flow of {matrix.shape[1]} units got flow of {heads * width}.")
-    blocks = matrix.view(len(matrix), shared, -1, width).permute(1, 2, 0, 3)  # (K, N / K, C, D)
+    blocks = matrix.view(len(matrix), heads, width).transpose(0, 1)  # (N, C, D)
     if len(matrix) < _LEAST_LABELS:
         blocks = functional.pad(blocks, (0, 0, 0, _LEAST_LABELS - len(matrix)))
     # texts joined, whose values lie one after the other in memory: a product for each head, of all tokens
     values = value.transpose(0, 1).reshape(shared, batch * tokens, width).to(matrix.dtype)
-    scores = torch.bmm(blocks.flatten(1, 2), values.transpose(1, 2)).float()
+    scores = torch.bmm(blocks.reshape(shared, -1, width), values.transpose(1, 2)).float()
     scores = scores.view(heads, -1, batch, tokens)[:, : len(matrix)]  # (N, C, B, T)
     return scores.permute(2, 0, 3, 1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that a thread keeps from one forward pass to the next, for what lives as long as the pass.
+"""Memory that is kept from one forward pass to the next, for what lives as long as the pass.
 
 Allocators give memory of that size back to the system when a pass ends, and their heap with it what lies above: the
 next pass would meet it page by page, in the model's own layers as well.
@@ -8,22 +8,21 @@ next pass would meet it page by page, in the model's own layers as well.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-_MOST = 2**25  # numbers that a thread keeps: 128 MB
+_MOST = 2**25  # numbers that are kept in the whole process, whatever threads there are: 128 MB
 
-_thread = threading.local()
+_spare: list[Workspace] = []  # whose methods that are used here no other thread can interrupt
 
 
 class Workspace:
     """Float32 memory on the CPU for the tensors of one forward pass; more than it holds is allocated as ever.
 
-    `of_thread` takes it from the thread and `give_back` returns it, as large as the pass would have had it; between the
-    two no other pass has it, and one that never gives it back leaves the thread without.
+    `spare` takes one that no pass has, `give_back` returns it, as large as its pass would have had it. One that never
+    comes back is freed with its tensors.
     """
 
     def __init__(self) -> None:
@@ -31,11 +30,12 @@ class Workspace:
         self.used = 0
 
     @classmethod
-    def of_thread(cls) -> Workspace:
-        """The thread's own, or a new one."""
-        workspace: Workspace | None = getattr(_thread, "workspace", None)
-        _thread.workspace = None
-        return cls() if workspace is None else workspace
+    def spare(cls) -> Workspace:
+        """The one that was given back last, or a new one."""
+        try:
+            return _spare.pop()
+        except IndexError:
+            return cls()
 
     def empty(self, shape: Sequence[int]) -> Tensor:
         """A tensor of this shape, good until `give_back`."""
@@ -46,9 +46,11 @@ class Workspace:
         return self.memory[start : self.used].view(*shape)
 
     def give_back(self) -> None:
-        """Ends the use of all tensors; the thread's next pass gets their memory."""
+        """Ends the use of all tensors, whose memory the next pass gets."""
         wanted, self.used = self.used, 0
-        if len(self.memory) < wanted <= _MOST:
+        left = _MOST - sum(len(other.memory) for other in _spare.copy())
+        if len(self.memory) < wanted <= left:
             with torch.inference_mode(False):  # or no pass outside of it could write there
                 self.memory = torch.empty(wanted)
-        _thread.workspace = self
+        if len(self.memory) <= left:
+            _spare.append(self)
