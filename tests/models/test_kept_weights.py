@@ -136,13 +136,12 @@ def test_it_is_for_short_texts_in_float32_without_gradients(attended):
 def test_padding_that_the_model_sees_is_not_hidden(attended):
     """Without a mask the last rows of a decoder see padding among what is before them, which the log hides."""
     model = fitted(plain_model("llama"))
-    ids = batch()["input_ids"].clone()
-    ids[:, 9:] = model.config.pad_token_id
+    ids = batch((9, 7))["input_ids"]  # 1, the pad id, after seven tokens
     seen = scores_of(model, {"input_ids": ids})
     assert not attended
     with torch.inference_mode():
         assert torch.equal(seen.logits, model(input_ids=ids).logits)
-    scores_of(model, {"input_ids": ids[:, :9]})
+    scores_of(model, {"input_ids": ids[:, :7]})
     assert len(attended) == model.config.num_hidden_layers
 
 
