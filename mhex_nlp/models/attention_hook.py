@@ -113,8 +113,8 @@ def _attend(
             log.take(output[1], value)
         return output
     if whole:
-        causal = kwargs.get("is_causal")
-        causal = bool(getattr(module, "is_causal", False)) if causal is None else causal
+        causal, fused = kwargs.get("is_causal"), attend is sdpa_attention_forward
+        causal = bool(getattr(module, "is_causal", fused)) if causal is None else causal
         scaling = kwargs.get("scaling")
         window = kwargs.get("sliding_window")
         visible = log.visible(attention_mask, mask.real, query.device, causal, window)
@@ -122,7 +122,7 @@ def _attend(
         inputs = AttentionInputs(query, key, value, visible, scaling, kwargs.get("softcap"), window)
         # without a mask of its own the model sees padding, which the log hides
         says_all = mask.real is None or isinstance(attention_mask, Tensor)
-        if attend is sdpa_attention_forward and log.keeps(inputs) and says_all and not kwargs.get("dropout"):
+        if fused and says_all and log.keeps(inputs) and not kwargs.get("dropout"):
             return log.attend(inputs), None
         log.add(inputs)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)

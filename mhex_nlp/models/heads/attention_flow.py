@@ -26,12 +26,12 @@ from torch import Tensor
 from .attention_inputs import AttentionInputs
 from .half_stored import short_texts
 from .kept_weights import attend, keeps_weights
-from .layer_attention import LayerAttention
+from .layer_flow import LayerFlow
 from .merged_rows import MOST_ROWS, run_starts
 from .visible_tokens import VisibleTokens
 from .workspace import Workspace
 
-_Layer = TypeVar("_Layer", bound=LayerAttention)
+_Layer = TypeVar("_Layer", bound=LayerFlow)
 
 
 class AttentionLog:
@@ -46,7 +46,7 @@ class AttentionLog:
 
     def __init__(self, flow_matrix: Callable[[int], Tensor | None] | None = None, *, merges: bool = False) -> None:
         self.flow_matrix, self.merges = flow_matrix, merges
-        self.layers: list[LayerAttention] = []
+        self.layers: list[LayerFlow] = []
         self.in_layer = False  # while the attention function of a layer runs
         self._visible: dict[Any, tuple[Any, VisibleTokens]] = {}
         self._short: Tensor | None = None
@@ -102,7 +102,7 @@ class AttentionLog:
 
 
 def attention_flow(
-    layers: Sequence[LayerAttention],
+    layers: Sequence[LayerFlow],
     start: Tensor,
     position: Tensor | None = None,
     matrix: Callable[[int], Tensor | None] | None = None,

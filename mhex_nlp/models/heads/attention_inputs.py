@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .half_stored import HalfStored
-from .layer_attention import LayerAttention
+from .layer_flow import LayerFlow
 from .merged_rows import MOST_ROWS, MergedRows
 from .visible_tokens import VisibleTokens
 
@@ -26,7 +26,7 @@ _ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
-class AttentionInputs(LayerAttention):
+class AttentionInputs(LayerFlow):
     """What one layer's attention was given: query (B, N, T, D), key and value (B, K, T, D), K a divisor of N.
 
     Scores are scaled by `scaling`, then squashed to softcap tanh(score / softcap) where there is a `softcap`; `visible`

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from .attention_inputs import AttentionInputs
-from .layer_attention import LayerAttention
+from .layer_flow import LayerFlow
 from .merged_rows import MOST_ROWS
 from .workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class KeptWeights(LayerAttention):
+class KeptWeights(LayerFlow):
     """One layer's attention: weights a_h[s, t], (B, N, T, T) float32, value and `head_scores` as of any layer."""
 
     weights: Tensor
@@ -50,13 +50,13 @@ class KeptWeights(LayerAttention):
 
 
 def keeps_weights(inputs: AttentionInputs) -> bool:
-    """Whether `attend` can and should do it: float32 on a CPU, a short text, and no gradients to keep."""
+    """Whether `attend` can and should do it: float32 on a CPU, a short text, nothing that follows single operations."""
     tensors = inputs.query, inputs.key, inputs.value
     return (
         all(part is not None and part.device.type == "cpu" and part.dtype == torch.float32 for part in tensors)
         and inputs.query.shape[2] <= MOST_ROWS
         and inputs.softcap is None
-        and not torch.is_grad_enabled()
+        and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.jit.is_tracing())
     )
 
 

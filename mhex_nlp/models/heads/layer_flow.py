@@ -17,7 +17,7 @@ from torch.nn import functional
 _LEAST_LABELS = 4  # read off values at once: products of fewer take longer, up to twice
 
 
-class LayerAttention(ABC):
+class LayerFlow(ABC):
     """One layer's attention; a frozen dataclass in each of its forms.
 
     Attributes:
