@@ -55,13 +55,10 @@ class AttentionLog:
 
     def add(self, inputs: AttentionInputs) -> None:
         """Adds a layer: in place of its values, what the matrix reads off them, which is far smaller."""
-        query = inputs.query
-        if self._last() is query:
-            return  # asked for a second time, as when one attention function failed
-        # torch.compile cannot trace weak references
-        self._last = (lambda: query) if torch.compiler.is_compiling() else weakref.ref(query)
+        if self._is_there(inputs.query):
+            return
         inputs = self._read(inputs)
-        if not self.merges or query.shape[2] <= MOST_ROWS:
+        if not self.merges or inputs.query.shape[2] <= MOST_ROWS:
             self.layers.append(inputs)
             return
         if not self.layers:
@@ -74,6 +71,8 @@ class AttentionLog:
 
     def attend(self, inputs: AttentionInputs) -> Tensor:
         """What the layer's attention adds up, (B, T, N, D); the layer is added with the weights made for that."""
+        if self._is_there(inputs.query):
+            self.layers.pop()
         if self._workspace is None and not torch.compiler.is_compiling():
             self._workspace = Workspace.spare()
         output, layer = attend(inputs, self._workspace)
@@ -86,6 +85,14 @@ class AttentionLog:
         if self._workspace is not None:
             self._workspace.give_back()
             self._workspace = None
+
+    def _is_there(self, query: Tensor) -> bool:
+        """Whether the layer is asked for a second time, as when one attention function failed."""
+        if self._last() is query:
+            return True
+        # torch.compile cannot trace weak references
+        self._last = (lambda: query) if torch.compiler.is_compiling() else weakref.ref(query)
+        return False
 
     def _read(self, layer: _Layer) -> _Layer:
         return layer if self.flow_matrix is None else layer.read_by(self.flow_matrix(len(self.layers)))
