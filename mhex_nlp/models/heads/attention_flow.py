@@ -52,11 +52,11 @@ class AttentionLog:
         self._short: Tensor | None = None
         self._workspace: Workspace | None = None
         self._last: Callable[[], Any] = lambda: None
+        self._begun = 0  # layers before the one that was asked for last
 
     def add(self, inputs: AttentionInputs) -> None:
         """Adds a layer: in place of its values, what the matrix reads off them, which is far smaller."""
-        if self._is_there(inputs.query):
-            return
+        self._begin(inputs.query)
         inputs = self._read(inputs)
         if not self.merges or inputs.query.shape[2] <= MOST_ROWS:
             self.layers.append(inputs)
@@ -71,8 +71,7 @@ class AttentionLog:
 
     def attend(self, inputs: AttentionInputs) -> Tensor:
         """What the layer's attention adds up, (B, T, N, D); the layer is added with the weights made for that."""
-        if self._is_there(inputs.query):
-            self.layers.pop()
+        self._begin(inputs.query)
         if self._workspace is None and not torch.compiler.is_compiling():
             self._workspace = Workspace.spare()
         output, layer = attend(inputs, self._workspace)
@@ -86,13 +85,14 @@ class AttentionLog:
             self._workspace.give_back()
             self._workspace = None
 
-    def _is_there(self, query: Tensor) -> bool:
-        """Whether the layer is asked for a second time, as when one attention function failed."""
+    def _begin(self, query: Tensor) -> None:
+        """Begins a layer, anew where it is asked for a second time, as when one attention function failed."""
         if self._last() is query:
-            return True
+            del self.layers[self._begun :]
+            return
         # torch.compile cannot trace weak references
         self._last = (lambda: query) if torch.compiler.is_compiling() else weakref.ref(query)
-        return False
+        self._begun = len(self.layers)
 
     def _read(self, layer: _Layer) -> _Layer:
         return layer if self.flow_matrix is None else layer.read_by(self.flow_matrix(len(self.layers)))
