@@ -74,9 +74,10 @@ class AttentionLog:
 
     def attend(self, inputs: AttentionInputs) -> Tensor:
         """What the layer's attention adds up, (B, T, N, D); the layer is added with the weights made for that."""
-        if self._workspace is None and not torch.compiler.is_compiling():
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # for passes to come, each with memory anew
+        if self._workspace is None and not traced:
             self._workspace = Workspace.spare()
-        output, layer = attend(inputs, self._workspace)
+        output, layer = attend(inputs, None if traced else self._workspace)
         self.layers.append(self._read(layer))
         return output
 
