@@ -114,15 +114,25 @@ def _attend(
         return output
     if whole:
         causal, fused = kwargs.get("is_causal"), attend is sdpa_attention_forward
-        causal = bool(getattr(module, "is_causal", fused)) if causal is None else causal
+        causal = bool(getattr(module, "is_causal", fused)) if causal is None else causal  # sdpa: true unless denied
         scaling = kwargs.get("scaling")
         window = kwargs.get("sliding_window")
         visible = log.visible(attention_mask, mask.real, query.device, causal, window)
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         inputs = AttentionInputs(query, key, value, visible, scaling, kwargs.get("softcap"), window)
-        # without a mask of its own the model sees padding, which the log hides
-        says_all = mask.real is None or isinstance(attention_mask, Tensor)
-        if fused and says_all and log.keeps(inputs) and not kwargs.get("dropout"):
+        fused = fused and not args and not kwargs.get("dropout")
+        if fused and _says_all(inputs, attention_mask) and log.keeps(inputs):
             return log.attend(inputs), None
         log.add(inputs)
     return attend(module, query, key, value, attention_mask, *args, **kwargs)
+
+
+def _says_all(inputs: AttentionInputs, attention_mask: Any) -> bool:
+    """Whether the log hides exactly what torch's attention does with this mask.
+
+    That hides neither padding nor what lies outside a window on its own, as the log does where there is no mask.
+    """
+    if attention_mask is not None:
+        return isinstance(attention_mask, Tensor) and attention_mask.dim() == 4
+    visible = inputs.visible
+    return visible.real is None and (visible.window is None or visible.window >= inputs.query.shape[2])

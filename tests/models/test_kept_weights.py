@@ -10,16 +10,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from helpers.families import batch, plain_model, train_heads
 from helpers.tiny import tiny_bert
 from mhex_nlp import get_mhex_model
+from mhex_nlp.models.attention_hook import watch_attention
 from mhex_nlp.models.heads import kept_weights, workspace
 from mhex_nlp.models.heads.attention_flow import AttentionLog, attention_flow
 from mhex_nlp.models.heads.attention_inputs import AttentionInputs
 from mhex_nlp.models.heads.merged_rows import MOST_ROWS
 from mhex_nlp.models.heads.visible_tokens import VisibleTokens
 from mhex_nlp.models.heads.workspace import Workspace
+from mhex_nlp.models.hooks import HeadLog, close_record, open_record
+from mhex_nlp.models.padding import TokenMask
 from studies.overhead.models import add_random_fit
 
 
@@ -231,3 +236,105 @@ def test_what_inference_mode_kept_other_passes_may_use():
     with torch.no_grad():
         for _ in range(2):
             assert torch.equal(model(**batch(), output_attributions=True).fitted_attributions, expected)
+
+
+def both_ways(model, monkeypatch, inputs, **options):
+    """What is said with kept weights, and by torch's own attention."""
+    with torch.inference_mode():
+        kept = model(**inputs, **options)
+        monkeypatch.setattr(AttentionLog, "keeps", lambda log, inputs: False)
+        anew = model(**inputs, **options)
+    monkeypatch.undo()
+    return kept, anew
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "modernbert"])
+def test_rows_that_see_nothing_add_up_to_nothing(family, monkeypatch):
+    """A text that is hidden whole, and padding: on the left of a decoder, or outside the windows of what is real."""
+    model, inputs = fitted(plain_model(family)), batch((12, 5, 9, 7))
+    inputs = {name: value.flip(1) for name, value in inputs.items()} if family == "llama" else inputs
+    inputs["attention_mask"][2] = 0
+    kept, anew = both_ways(model, monkeypatch, inputs, output_attributions=True, output_hidden_states=True)
+    torch.testing.assert_close(kept.logits, anew.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(kept.fitted_attributions, anew.fitted_attributions, atol=1e-5, rtol=1e-5)
+    for one, other in zip(kept.hidden_states, anew.hidden_states, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_memory_is_float32_whatever_the_default(default):
+    model = fitted_bert()
+    expected = scores_of(model).fitted_attributions
+    workspace._spare.clear()
+    torch.set_default_dtype(default)
+    try:
+        scores_of(model)
+        assert torch.equal(scores_of(model).fitted_attributions, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(scores_of(model).fitted_attributions, expected)
+
+
+def test_autocast_has_a_dtype_of_its_own():
+    inputs, _ = layer_of(2, 5, "all")
+    with torch.inference_mode():
+        assert kept_weights.keeps_weights(inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not kept_weights.keeps_weights(inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace. is deprecated")
+def test_a_traced_pass_has_no_memory_of_ours():
+    """It would be a constant of the graph, which passes of other threads write to."""
+    model, inputs = fitted_bert().requires_grad_(False), batch()
+
+    def explain(ids, mask):
+        return model(input_ids=ids, attention_mask=mask, output_attributions=True).fitted_attributions
+
+    with torch.no_grad():
+        used = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Workspace, "empty", lambda *args: used.append(args))
+            traced = torch.jit.trace(explain, tuple(inputs.values()), check_trace=False)
+        assert not used
+        inputs = {name: value[:3].flip(0) for name, value in inputs.items()}
+        torch.testing.assert_close(traced(*inputs.values()), explain(*inputs.values()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def follow():
+    """One layer's attention as a model calls it, in a pass that follows attention, and as torch has it."""
+
+    def follow(module, inputs, mask, **kwargs):
+        log, arguments = AttentionLog(), (module, inputs.query, inputs.key, inputs.value, mask)
+        record = open_record(TokenMask(None, inputs.query.shape[2]), HeadLog(None), log)
+        record.stream = inputs.query
+        try:
+            followed = ALL_ATTENTION_FUNCTIONS.get_interface("sdpa", None)(*arguments, scaling=0.3, **kwargs)[0]
+        finally:
+            close_record(record)
+        return followed, sdpa_attention_forward(*arguments, scaling=0.3, **kwargs)[0], log
+
+    watch_attention("sdpa")
+    return follow
+
+
+@pytest.mark.parametrize(
+    ("mask", "kwargs"),
+    [
+        (None, {}),  # causal, as transformers has it for modules that do not say
+        (None, {"is_causal": False}),
+        (None, {"is_causal": False, "sliding_window": 3}),  # which torch's attention does not hear of
+        (torch.rand(5, 9, 9).unsqueeze(1), {}),
+        (torch.rand(1, 4, 9, 9) < 0.5, {}),  # a head's own, with rows that see nothing
+        (torch.zeros(5, 1, 1, 9).fill_(-torch.inf), {}),
+        (torch.rand(9, 9), {}),
+        (torch.rand(4, 9, 9), {}),
+    ],
+)
+def test_what_is_hidden_is_what_torch_hides(follow, mask, kwargs):
+    inputs, _ = layer_of(5, 9, "all")
+    with torch.inference_mode():
+        followed, expected, log = follow(torch.nn.Module(), inputs, mask, **kwargs)
+    torch.testing.assert_close(followed, expected, atol=2e-6, rtol=1e-5)
+    assert len(log.layers) == 1

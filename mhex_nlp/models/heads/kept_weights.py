@@ -57,24 +57,42 @@ def keeps_weights(inputs: AttentionInputs) -> bool:
         and inputs.query.shape[2] <= MOST_ROWS
         and inputs.softcap is None
         and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.jit.is_tracing())
+        and (torch.compiler.is_compiling() or _has_memory(inputs.query))
     )
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether it has numbers that others can read: those of torch.func.vmap and of FakeTensorMode have none."""
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def attend(inputs: AttentionInputs, workspace: Workspace | None) -> tuple[Tensor, KeptWeights]:
     """What the layer's attention adds up, (B, T, N, D) float32 without gaps, and the weights that it was made with.
 
-    The weights lie in the workspace; without one they are made in one go, as torch.compile does best.
+    The weights lie in the workspace; without one they are made in one go, as torch.compile does best. Rows that see
+    nothing add up to 0, as torch has it.
     """
+    (batch, heads, tokens), blind = inputs.size, inputs.visible.blind
+    weights = None if workspace is None else workspace.empty((batch, heads, tokens, tokens))
+    if weights is None or batch == 1:
+        weights = inputs.weights(out=weights)
+        output = (weights @ inputs.values()).transpose(1, 2).contiguous()
+    else:
+        output = _in_blocks(inputs, weights)
+    if blind is not None:
+        output = output.masked_fill(blind.transpose(1, 2), 0)
+    return output, KeptWeights(weights, inputs.value)
+
+
+def _in_blocks(inputs: AttentionInputs, weights: Tensor) -> Tensor:
+    """(B, T, N, D): fills `weights`, and adds up with each block of them while it is in the cache."""
     values, (batch, heads, tokens) = inputs.values(), inputs.size
-    if workspace is None:
-        weights = inputs.weights()
-        return (weights @ values).transpose(1, 2).contiguous(), KeptWeights(weights, inputs.value)
-    weights = workspace.empty((batch, heads, tokens, tokens))
-    if batch == 1:
-        output = (inputs.weights(out=weights) @ values).transpose(1, 2).contiguous()
-        return output, KeptWeights(weights, inputs.value)
     output = values.new_empty(batch, tokens, heads, values.shape[3])
     for some_texts, some_heads, rows in inputs.blocks():
         part = inputs.weights(some_texts, some_heads, rows, out=weights[some_texts, some_heads, rows])
         output[some_texts, rows, some_heads] = (part @ values[some_texts, some_heads]).transpose(1, 2)
-    return output, KeptWeights(weights, inputs.value)
+    return output

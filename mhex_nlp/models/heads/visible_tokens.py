@@ -25,12 +25,15 @@ class VisibleTokens:
         real: (B, T) bool, `None` for all; hides the others where there is no mask.
         causal: without a mask, tokens see themselves and earlier ones alone.
         window: without a mask, tokens see only those nearer than this.
+        blind: (B or 1, N or 1, T or 1, 1) bool, rows from which the mask hides all: torch's attention adds up nothing
+            there, where weights by `bias` are alike. `None` where every row sees something, or the device is no CPU.
     """
 
     mask: Tensor | None = None
     real: Tensor | None = None
     causal: bool = False
     window: int | None = None
+    blind: Tensor | None = None
 
     @classmethod
     def of(
@@ -44,7 +47,7 @@ class VisibleTokens:
         looks = attention_mask.device.type == "cpu" and not torch.compiler.is_compiling()
         if looks and torch.equal(attention_mask, attention_mask[:, :, :1].expand_as(attention_mask)):
             attention_mask = attention_mask[:, :, :1]
-        return cls(attention_mask, real)
+        return cls(attention_mask, real, blind=_blind_rows(attention_mask))
 
     @property
     def alike(self) -> bool:
@@ -90,3 +93,11 @@ class VisibleTokens:
 
 def _hidden(hidden: Tensor) -> Tensor:
     return torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device).masked_fill_(hidden, LOWEST)
+
+
+def _blind_rows(mask: Tensor) -> Tensor | None:
+    if mask.device.type != "cpu":
+        return None
+    blind = ~(mask if mask.dtype == torch.bool else mask > -torch.inf).any(-1, keepdim=True)
+    looks = not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return None if looks and not bool(blind.any()) else blind

@@ -26,7 +26,7 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        self.memory = torch.empty(0)
+        self.memory = _empty(0)
         self.used = 0
 
     @classmethod
@@ -42,7 +42,7 @@ class Workspace:
         start, size = self.used, math.prod(shape)
         self.used = start + size
         if self.used > len(self.memory):
-            return torch.empty(*shape)
+            return _empty(*shape)
         return self.memory[start : self.used].view(*shape)
 
     def give_back(self) -> None:
@@ -51,6 +51,11 @@ class Workspace:
         left = _MOST - sum(len(other.memory) for other in _spare.copy())
         if len(self.memory) < wanted <= left:
             with torch.inference_mode(False):  # or no pass outside of it could write there
-                self.memory = torch.empty(wanted)
+                self.memory = _empty(wanted)
         if len(self.memory) <= left:
             _spare.append(self)
+
+
+def _empty(*shape: int) -> Tensor:
+    """Whatever dtype and device torch's defaults are, now or when another pass gets it."""
+    return torch.empty(*shape, dtype=torch.float32, device="cpu")
