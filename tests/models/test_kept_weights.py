@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -299,6 +300,17 @@ def test_a_traced_pass_has_no_memory_of_ours():
         assert not used
         inputs = {name: value[:3].flip(0) for name, value in inputs.items()}
         torch.testing.assert_close(traced(*inputs.values()), explain(*inputs.values()), atol=1e-5, rtol=1e-5)
+
+
+def test_tensors_without_numbers_of_their_own_leave_nothing_behind():
+    model, ids = fitted_bert().requires_grad_(False), batch()["input_ids"]
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        model(input_ids=torch.zeros(9, 9, dtype=torch.int64), output_attributions=True)
+    assert not workspace._spare
+    embeddings = model.get_input_embeddings()(ids)
+    with torch.no_grad():
+        one = torch.func.vmap(lambda text: model(inputs_embeds=text[None], output_attributions=True).logits[0])
+        torch.testing.assert_close(one(embeddings), model(inputs_embeds=embeddings).logits, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture

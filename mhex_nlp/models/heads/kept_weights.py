@@ -50,7 +50,7 @@ class KeptWeights(LayerFlow):
 
 
 def keeps_weights(inputs: AttentionInputs) -> bool:
-    """Whether `attend` can and should do it: float32 on a CPU, a short text, nothing that follows single operations."""
+    """Whether `attend` can and should do it: a short text, float32 on a CPU, no gradient, autocast or trace."""
     tensors = inputs.query, inputs.key, inputs.value
     return (
         all(part is not None and part.device.type == "cpu" and part.dtype == torch.float32 for part in tensors)
@@ -62,10 +62,12 @@ def keeps_weights(inputs: AttentionInputs) -> bool:
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Whether it has numbers that others can read: those of torch.func.vmap and of FakeTensorMode have none."""
+    """Whether it has numbers of its own: those of FakeTensorMode, of another class and of torch.func.vmap have none."""
+    if type(tensor) is not Tensor:
+        return False
     try:
         tensor.data_ptr()
-    except RuntimeError:
+    except RuntimeError:  # of torch.func
         return False
     return True
 
