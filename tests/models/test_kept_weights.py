@@ -285,6 +285,7 @@ def test_autocast_has_a_dtype_of_its_own():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace. is deprecated")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_traced_pass_has_no_memory_of_ours():
     """It would be a constant of the graph, which passes of other threads write to."""
     model, inputs = fitted_bert().requires_grad_(False), batch()
