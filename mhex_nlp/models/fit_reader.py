@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .attention_hook import watch_attention
 from .eval_mode import run_in_eval_mode
-from .heads.attention_flow import AttentionLog, attention_flow, pooled_weights
+from .heads.attention_flow import AttentionLog, pooled_weights
 from .heads.head import Reading
 from .heads.readout import FittedReadout
 from .hooks import ForwardRecord, HeadLog
@@ -101,9 +101,7 @@ class FitReader:
         start, position = pooled_weights(pooled, record.mask.real, batch, tokens)
         position = None if position is None else position.to(device)
         assert record.attention is not None
-        flow = attention_flow(layers, start.to(device), position, record.attention.flow_matrix)
-        record.attention.close()
-        return flow
+        return record.attention.flow(start.to(device), position)
 
 
 class PositionReader(FitReader):
@@ -172,9 +170,7 @@ class PositionReader(FitReader):
         device = layers[-1].device
         single = positions.clamp(min=0).to(device) if self.task.SINGLE_ROWS else None
         assert record.attention is not None
-        flow = attention_flow(layers, start.to(device), single, record.attention.flow_matrix)
-        record.attention.close()
-        return flow
+        return record.attention.flow(start.to(device), single)
 
 
 def reader_of(

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from .attention_hook import watch_attention
 from .forward import OPTIONS, argument_names, said_by_heads, signature_with, supervised_losses
-from .heads.attention_flow import AttentionLog, attention_flow
+from .heads.attention_flow import AttentionLog
 from .heads.head import Reading
 from .heads.image_head import common_size, resample_sum
 from .hooks import ForwardRecord, HeadLog, close_record, open_record
@@ -165,9 +165,7 @@ def _flow(model: Any, record: ForwardRecord) -> tuple[Tensor, ...]:
     start = row.to(device).expand(batch, -1)
     position = None if place is None else torch.full((batch,), place, device=device)
     special = model.mhex_site.specials(model.config)
-    flows = attention_flow(log.layers, start, position)
-    log.close()
-    return tuple(flow[:, special:] for flow in flows if flow is not None)
+    return tuple(flow[:, special:] for flow in log.flow(start, position) if flow is not None)
 
 
 def _losses(model: Any, fields: Mapping[str, Any], labels: Tensor) -> dict[str, Tensor]:

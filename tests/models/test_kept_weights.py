@@ -26,7 +26,8 @@ from mhex_nlp.models.heads.visible_tokens import VisibleTokens
 from mhex_nlp.models.heads.workspace import Workspace
 from mhex_nlp.models.hooks import HeadLog, close_record, open_record
 from mhex_nlp.models.padding import TokenMask
-from studies.overhead.models import add_random_fit
+from studies.common import MINILM
+from studies.overhead.models import Settings, add_random_fit, make_models, sentences, tokenizer_of_minilm
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +124,21 @@ def test_a_model_says_the_same_with_it_and_without(attended, monkeypatch):
     torch.testing.assert_close(kept.fitted_attributions, anew.fitted_attributions, atol=1e-5, rtol=1e-5)
     with torch.inference_mode():
         assert torch.equal(model(**batch()).logits, anew.logits)  # torch's own attention
+
+
+@pytest.mark.slow
+def test_twenty_real_texts_have_the_same_scores(attended, monkeypatch):
+    """MiniLM: each word's score within 1e-5 of its text's largest, alone and in a batch."""
+    model = make_models(MINILM, Settings()).heads
+    texts, tokenizer = sentences(20), tokenizer_of_minilm()
+    encodings = [tokenizer(some, padding=True, return_tensors="pt") for some in (texts, *([text] for text in texts))]
+    kept = [scores_of(model, encoding).fitted_attributions.sum(2) for encoding in encodings]
+    assert len(attended) == 21 * model.config.num_hidden_layers
+    monkeypatch.setattr(AttentionLog, "keeps", lambda log, inputs: False)
+    for scores, encoding in zip(kept, encodings, strict=True):
+        anew = scores_of(model, encoding).fitted_attributions.sum(2)
+        largest = anew.abs().amax((1, 2), keepdim=True)
+        assert ((scores - anew).abs() <= 1e-5 * largest).all()
 
 
 def test_it_is_for_short_texts_in_float32_without_gradients(attended):
@@ -239,23 +255,16 @@ def test_what_inference_mode_kept_other_passes_may_use():
             assert torch.equal(model(**batch(), output_attributions=True).fitted_attributions, expected)
 
 
-def both_ways(model, monkeypatch, inputs, **options):
-    """What is said with kept weights, and by torch's own attention."""
-    with torch.inference_mode():
-        kept = model(**inputs, **options)
-        monkeypatch.setattr(AttentionLog, "keeps", lambda log, inputs: False)
-        anew = model(**inputs, **options)
-    monkeypatch.undo()
-    return kept, anew
-
-
 @pytest.mark.parametrize("family", ["bert", "llama", "modernbert"])
 def test_rows_that_see_nothing_add_up_to_nothing(family, monkeypatch):
     """A text that is hidden whole, and padding: on the left of a decoder, or outside the windows of what is real."""
     model, inputs = fitted(plain_model(family)), batch((12, 5, 9, 7))
     inputs = {name: value.flip(1) for name, value in inputs.items()} if family == "llama" else inputs
     inputs["attention_mask"][2] = 0
-    kept, anew = both_ways(model, monkeypatch, inputs, output_attributions=True, output_hidden_states=True)
+    inputs |= {"output_hidden_states": True}
+    kept = scores_of(model, inputs)
+    monkeypatch.setattr(AttentionLog, "keeps", lambda log, inputs: False)
+    anew = scores_of(model, inputs)
     torch.testing.assert_close(kept.logits, anew.logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(kept.fitted_attributions, anew.fitted_attributions, atol=1e-5, rtol=1e-5)
     for one, other in zip(kept.hidden_states, anew.hidden_states, strict=True):

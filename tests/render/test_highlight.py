@@ -193,7 +193,7 @@ def test_ink_says_how_much_words_matter(scores: list[float], base: float, regres
     need = logit if regression else max(logit, 1.0)
     depths = sorted((abs(s.score or 0.0), abs(s.level)) for s in drawn.segments)
     assert [level for _, level in depths] == sorted(level for _, level in depths), "never inverted"
-    assert depths[-1][1] <= 10 * min(1, mass / need if need else 1) + 0.5 + 1e-9, "pale when the words explain little"
+    assert depths[-1][1] <= 10 * min(1, mass / need if need else 1) + 0.5 + 1e-12, "pale when the words explain little"
     if mass >= need and mass:
         assert depths[-1][1] == 10, "full colour where they could make up the logit"
     shared = highlight(document, scale=7.0)

@@ -78,12 +78,14 @@ class AttentionLog:
         self.layers.append(self._read(layer))
         return output
 
-    def close(self) -> None:
-        """Forgets the layers, and lets the next pass have their memory."""
+    def flow(self, start: Tensor, position: Tensor | None) -> tuple[Tensor | None, ...]:
+        """`attention_flow` of all layers, which are forgotten: the next pass has their memory."""
+        flow = attention_flow(self.layers, start, position, self.flow_matrix)
         self.layers.clear()
         if self._workspace is not None:
             self._workspace.give_back()
             self._workspace = None
+        return flow
 
     def _begin(self, query: Tensor) -> None:
         """Begins a layer, anew where it is asked for a second time, as when one attention function failed."""

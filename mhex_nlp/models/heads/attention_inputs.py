@@ -45,15 +45,9 @@ class AttentionInputs(LayerFlow):
     halves: tuple[HalfStored, HalfStored, HalfStored | None] | None = None
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """B, N and T."""
-        batch, heads, tokens, _ = self.query.shape
-        return batch, heads, tokens
-
-    @property
-    def device(self) -> torch.device:
-        """That of the queries."""
-        return self.query.device
+    def by_row(self) -> Tensor:
+        """The queries."""
+        return self.query
 
     def weights(
         self,
@@ -71,9 +65,8 @@ class AttentionInputs(LayerFlow):
 
     def rows(self, positions: Tensor) -> Tensor:
         """(B, N, P, T) float32: the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
-        index = positions[:, None, :, None].expand(-1, self.query.shape[1], -1, self.query.shape[3])
         bias = self.visible.bias(self.key.shape[2], self.query.device, _ALL, positions)
-        return self._softmax(self.query.gather(2, index), self._keys(_ALL, _ALL, _ALL), bias)
+        return self._softmax(self.at(positions), self._keys(_ALL, _ALL, _ALL), bias)
 
     def _keys(self, texts: slice, heads: slice, columns: slice) -> Tensor:
         """(B, N, T, D), those shared by a group of heads repeated for each."""

@@ -29,20 +29,13 @@ class KeptWeights(LayerFlow):
     head_scores: Tensor | None = None
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """B, N and T."""
-        batch, heads, tokens, _ = self.weights.shape
-        return batch, heads, tokens
-
-    @property
-    def device(self) -> torch.device:
-        """That of the weights."""
-        return self.weights.device
+    def by_row(self) -> Tensor:
+        """The weights."""
+        return self.weights
 
     def rows(self, positions: Tensor) -> Tensor:
         """(B, N, P, T): the weights of some rows alone, those of the tokens at `positions` (B, P) int64."""
-        index = positions[:, None, :, None].expand(-1, self.weights.shape[1], -1, self.weights.shape[3])
-        return self.weights.gather(2, index)
+        return self.at(positions)
 
     def rollout_weights(self, rollout: Tensor, starts: Tensor | None = None) -> Tensor:
         """w_h[t] = sum_s R[s] a_h[s, t], (B, N, P, T), of R (B, P, T); no rows are merged."""

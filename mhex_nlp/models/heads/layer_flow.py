@@ -31,13 +31,24 @@ class LayerFlow(ABC):
 
     @property
     @abstractmethod
-    def size(self) -> tuple[int, int, int]:
-        """B, N and T."""
+    def by_row(self) -> Tensor:
+        """(B, N, T, ...): what each row of the attention is, or is made of."""
 
     @property
-    @abstractmethod
+    def size(self) -> tuple[int, int, int]:
+        """B, N and T."""
+        batch, heads, tokens, _ = self.by_row.shape
+        return batch, heads, tokens
+
+    @property
     def device(self) -> torch.device:
         """Where it is."""
+        return self.by_row.device
+
+    def at(self, positions: Tensor) -> Tensor:
+        """(B, N, P, ...) of `by_row`, at the tokens at `positions` (B, P) int64."""
+        _, heads, _, width = self.by_row.shape
+        return self.by_row.gather(2, positions[:, None, :, None].expand(-1, heads, -1, width))
 
     @abstractmethod
     def rows(self, positions: Tensor) -> Tensor:
