@@ -23,7 +23,9 @@ def textbook(x, y, parts, strength):
 def test_ridge_is_the_textbook_solution(block, room, rows, parts, monkeypatch):
     monkeypatch.setattr("mhex_nlp.training.fitting.ridge.ROOM", room)
     monkeypatch.setattr("mhex_nlp.training.fitting.ridge.BLOCK", block)
+    monkeypatch.setattr("mhex_nlp.training.fitting.ridge.WAITING", 41 * block)
     monkeypatch.setattr("mhex_nlp.training.fitting.products.BLOCK", block)
+    monkeypatch.setattr("mhex_nlp.training.fitting.products.PANEL", 2 * block)
     torch.manual_seed(0)
     x, y = 2 + torch.randn(rows, 41) * torch.logspace(0, 2, 41), torch.randn(rows, 3)
     for most_rows in (None, rows, rows + 1):  # X'X, X X' where there are fewer rows than features, one after the other

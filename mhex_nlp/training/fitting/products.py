@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 BLOCK = 512  # columns factorised in one go
+PANEL = 2048  # columns beside them that are looked at in one go: all at once would take memory of their own
 PRECISE = 4096  # larger matrices are of float32
 
 
 class Products:
-    """A'A (n, n), of which no more is held than on and below its blocks on the diagonal; factors go above them.
+    """A'A (n, n), of which no more is held than its diagonal and what is below; factors go above.
 
     Larger ones are held in float32: half the memory and half the time, and penalties of the strengths that fits choose
     are above the rounding.
@@ -40,28 +41,33 @@ class Products:
     def solve(self, diagonal: Tensor, right: Tensor) -> Tensor:
         """(n, k) float64: z of (A'A + diagonal) z = right, for the diagonal (n,) and (n, k).
 
-        The factor R of R'R = A'A + diagonal is written above the blocks on the diagonal, so that many diagonals need no
-        second matrix: A'A, symmetric, is whole on and below them.
+        The factor R of R'R = A'A + diagonal is written above the diagonal, and its own diagonal apart, so that many
+        diagonals need no second matrix: A'A, symmetric, is whole on and below it.
 
         Raises:
             torch.linalg.LinAlgError: A'A + diagonal is not positive definite in this dtype.
         """
         square, size = self.square, len(self.square)
         diagonal, solution = diagonal.to(square.dtype), right.to(square.dtype, copy=True)
-        factors: list[Tensor] = []  # R's blocks on the diagonal, (b, b) each
+        roots = torch.empty_like(diagonal)  # R's diagonal
         starts = range(0, size, BLOCK)
         for start in starts:  # from the top; R'y = right along with it
-            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            above = square[:start, block_rows]  # R's rows that are there, (start, b)
-            block = square[block_rows, block_rows] - above.T @ above
-            block.diagonal().add_(diagonal[block_rows])
-            factors.append(torch.linalg.cholesky(block, upper=True))
-            panel = square[rest, block_rows].T - above.T @ square[:start, rest]
-            square[block_rows, rest] = torch.linalg.solve_triangular(factors[-1].T, panel, upper=False)
-            known = solution[block_rows] - above.T @ solution[:start]
-            solution[block_rows] = torch.linalg.solve_triangular(factors[-1].T, known, upper=False)
-        for start, factor in zip(reversed(starts), reversed(factors), strict=True):  # R z = y, from the bottom
-            block_rows, rest = slice(start, start + BLOCK), slice(start + BLOCK, size)
-            known = solution[block_rows] - square[block_rows, rest] @ solution[rest]
-            solution[block_rows] = torch.linalg.solve_triangular(factor, known, upper=True)
+            rows, rest = slice(start, min(start + BLOCK, size)), range(start + BLOCK, size, PANEL)
+            above = square[:start, rows]  # R's rows that are there, (start, b)
+            lower = square[rows, rows].tril()
+            block = lower + lower.tril(-1).T - above.T @ above
+            block.diagonal().add_(diagonal[rows])
+            factor = torch.linalg.cholesky(block, upper=True)
+            roots[rows] = factor.diagonal()
+            square[rows, rows] = lower + factor.triu(1)
+            for columns in (slice(first, min(first + PANEL, size)) for first in rest):
+                panel = torch.addmm(square[columns, rows].T, above.T, square[:start, columns], alpha=-1)
+                square[rows, columns] = torch.linalg.solve_triangular(factor.T, panel, upper=False)
+            known = solution[rows] - above.T @ solution[:start]
+            solution[rows] = torch.linalg.solve_triangular(factor.T, known, upper=False)
+        for start in reversed(starts):  # R z = y, from the bottom
+            rows, later = slice(start, min(start + BLOCK, size)), slice(start + BLOCK, size)
+            factor = square[rows, rows].triu(1) + roots[rows].diag()
+            known = solution[rows] - square[rows, later] @ solution[later]
+            solution[rows] = torch.linalg.solve_triangular(factor, known, upper=True)
         return solution.double()

@@ -13,6 +13,7 @@ from .products import Products
 
 ROOM = 1.6e9  # bytes that rows and X X' may take; more where X'X would
 BLOCK = 512  # rows, or columns, that are multiplied in one go
+WAITING = 2**21  # numbers in rows that wait for that: 8 MB, so of many features fewer rows
 
 
 class RidgeStream:
@@ -69,15 +70,20 @@ class RidgeStream:
             self.products = None  # of fewer rows
             if self.rows > self.most_kept:
                 self.dual, self.products = False, Products(len(self.squares))
-        if not self.dual and self._waiting >= BLOCK:
+        if not self.dual and self._waiting >= self._block:
             self._flush()
+
+    @property
+    def _block(self) -> int:
+        """Rows that are multiplied in one go."""
+        return max(1, min(BLOCK, WAITING // len(self.squares)))
 
     def _flush(self) -> None:
         """Multiplies the rows that wait, if any."""
         assert self.products is not None
         while self._x:
             taken, rows = 0, 0
-            while taken < len(self._x) and rows < BLOCK:
+            while taken < len(self._x) and rows < self._block:
                 rows, taken = rows + len(self._x[taken]), taken + 1
             self.products.add(torch.cat(self._x[:taken]))
             del self._x[:taken]
