@@ -29,16 +29,18 @@ DEFAULT, ONE_RATE = "heads", "heads, one rate"
 
 
 class Plan(NamedTuple):
-    """How one data set is trained on: its name in tables, epochs, the kinds of training, and texts (0: all)."""
+    """How one data set is trained on: its name in tables, epochs, the kinds of training, texts (0: all), and seeds
+    beyond `--seeds`, for a difference that those leave open."""
 
     name: str
     epochs: int
     kinds: Sequence[str]
     texts: int = 0
+    more_seeds: int = 0
 
 
 PLANS = {
-    "sst2": Plan("SST-2, sentences", 1, ["plain", DEFAULT]),
+    "sst2": Plan("SST-2, sentences", 1, ["plain", DEFAULT], more_seeds=10),
     "ag_news": Plan("AG News, test set re-split", 1, ["plain", DEFAULT], 2400),
     "mrpc": Plan("MRPC, pairs", 2, ["plain", DEFAULT]),
     "sst2/2000": Plan("SST-2, 2,000 sentences", 1, ["plain", DEFAULT, ONE_RATE], 2000),
@@ -108,7 +110,7 @@ def rows_of(report: Mapping[str, Any], name: str, plan: Plan) -> list[list[str]]
     for kind in plan.kinds[1:]:
         both = [
             (runs[f"{name}/{seed}/plain"]["accuracy"], runs[f"{name}/{seed}/{kind}"]["accuracy"])
-            for seed in report["settings"]["seeds"]
+            for seed in range(len(report["settings"]["seeds"]) + plan.more_seeds)
             if {f"{name}/{seed}/plain", f"{name}/{seed}/{kind}"} <= runs.keys()
         ]
         if both:
@@ -154,7 +156,7 @@ def main(plans: Mapping[str, Plan] = PLANS, train: Callable[..., dict[str, Any]]
         data, test = read_data(args.data, name)
         majority = float(np.bincount(test["label"]).max() / len(test))
         report["data"][name] = {"train": plan.texts or len(data), "test": len(test), "majority": majority}
-        for seed in range(args.seeds):
+        for seed in range(args.seeds + plan.more_seeds):
             for kind in plan.kinds:
                 key = f"{name}/{seed}/{kind}"
                 if key not in report["runs"]:

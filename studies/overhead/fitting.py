@@ -26,7 +26,7 @@ from .models import BERT_BASE, Settings, layout_of, make_models, sentences, toke
 
 FITS = ((300, 20.0), (1500, 120.0))  # sentences, and the seconds that are aimed at
 RATIO, MEMORY = 1.4, 1.6
-REPEATS, LONG = 3, 60.0  # of a fit that takes less seconds than the second
+REPEATS, LONG = 3, 90.0  # of a fit, while all together take fewer seconds than the second
 
 
 def fits(settings: Settings) -> Iterator[Figure]:
@@ -34,7 +34,7 @@ def fits(settings: Settings) -> Iterator[Figure]:
     for count, target in FITS[:1] if settings.smoke else FITS:
         texts = 24 if settings.smoke else count
         made = [_alone(measure_fit, settings, texts)]
-        while len(made) < REPEATS and made[0]["seconds"] < LONG and not settings.smoke:
+        while len(made) < REPEATS and sum(fit["seconds"] for fit in made) < LONG and not settings.smoke:
             made.append(_alone(measure_fit, settings, texts))
         what = f"fit of {count:,} sentences"
         ratios = [fit["seconds"] / fit["masked_seconds"] for fit in made]

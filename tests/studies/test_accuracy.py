@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 def test_a_stopped_study_goes_on_and_its_table_gives_the_gain_over_seeds(folder, monkeypatch):
-    plans = {name: accuracy.PLANS[name] for name in ("sst2", "mrpc")}
+    plans = {"sst2": accuracy.PLANS["sst2"]._replace(more_seeds=1), "mrpc": accuracy.PLANS["mrpc"]}
     output, page = folder / "accuracy.json", folder / "page.md"
     monkeypatch.setattr(
         "sys.argv", ["accuracy", f"--data={folder}", f"--output={output}", f"--page={page}", "--seeds=2"]
@@ -44,11 +44,12 @@ def test_a_stopped_study_goes_on_and_its_table_gives_the_gain_over_seeds(folder,
     with pytest.raises(KeyboardInterrupt):
         accuracy.main(plans, train)
     accuracy.main(plans, train)
-    assert len(calls) == 9 and len(json.loads(output.read_text("utf-8"))["runs"]) == 8
+    assert len(calls) == 11 and len(json.loads(output.read_text("utf-8"))["runs"]) == 10
     lines = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| SST-2")]
     assert lines == [
-        "| SST-2, sentences | 3 / 3 / 0.667 | 1 | with heads, their rate 20 times the backbone's | 0.500, 0.500 | "
-        "0.510, 0.520 | +1.50 [-4.85, +7.85] |"  # t with one degree of freedom: 12.706 * 0.5
+        "| SST-2, sentences | 3 / 3 / 0.667 | 1 | with heads, their rate 20 times the backbone's "
+        "| 0.500, 0.500, 0.500 | "
+        "0.510, 0.520, 0.530 | +2.00 [-0.48, +4.48] |"  # t with two degrees of freedom: 4.303 / 3 ** 0.5
     ]
 
 
