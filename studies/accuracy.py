@@ -106,11 +106,11 @@ def over_seeds(gains: Sequence[float]) -> str:
 
 def rows_of(report: Mapping[str, Any], name: str, plan: Plan) -> list[list[str]]:
     """A line for each kind of training with heads, over the seeds that it and plain fine-tuning have done."""
-    runs, about, lines = report["runs"], report["data"].get(name), []
+    runs, about, lines = report["runs"], report["data"][name], []
     for kind in plan.kinds[1:]:
         both = [
             (runs[f"{name}/{seed}/plain"]["accuracy"], runs[f"{name}/{seed}/{kind}"]["accuracy"])
-            for seed in range(len(report["settings"]["seeds"]) + plan.more_seeds)
+            for seed in range(about["seeds"])
             if {f"{name}/{seed}/plain", f"{name}/{seed}/{kind}"} <= runs.keys()
         ]
         if both:
@@ -124,7 +124,7 @@ def rows_of(report: Mapping[str, Any], name: str, plan: Plan) -> list[list[str]]
 def table(report: dict[str, Any]) -> list[str]:
     """The Markdown of the page."""
     head = ["data", "training / test texts / commonest class", "epochs", "training", "plain, by seed", "heads, by seed"]
-    rows = [row for name, plan in PLANS.items() for row in rows_of(report, name, plan)]
+    rows = [row for name, plan in PLANS.items() if name in report["data"] for row in rows_of(report, name, plan)]
     return [
         f"{report['model']}, batch {BATCH}, learning rate {LR:g}, at most {MAX_LENGTH} tokens; plain and with heads on "
         "the same texts in the same order, same steps, same seed. Accuracy on the whole test set; difference in "
@@ -148,21 +148,22 @@ def main(plans: Mapping[str, Plan] = PLANS, train: Callable[..., dict[str, Any]]
             "batch": BATCH,
             "warmup": WARMUP,
             "max_length": MAX_LENGTH,
-            "seeds": [*range(args.seeds)],
         },
         "machine": common.machine(),
     }
     for name, plan in plans.items():
         data, test = read_data(args.data, name)
         majority = float(np.bincount(test["label"]).max() / len(test))
-        report["data"][name] = {"train": plan.texts or len(data), "test": len(test), "majority": majority}
-        for seed in range(args.seeds + plan.more_seeds):
+        seeds, texts = args.seeds + plan.more_seeds, plan.texts or len(data)
+        report["data"][name] = {"train": texts, "test": len(test), "majority": majority, "seeds": seeds}
+        for seed in range(seeds):
             for kind in plan.kinds:
                 key = f"{name}/{seed}/{kind}"
                 if key not in report["runs"]:
                     report["runs"][key] = train(kind, plan, data, test, seed)
                     common.write_json(args.output, report)
                     print(key, f"{report['runs'][key]['accuracy']:.4f}", flush=True)
+    common.write_json(args.output, report)
     common.write_page(args.page, table(report))
 
 

@@ -24,16 +24,17 @@ from torch import Tensor
 from mhex_nlp import AutoMhexModelForSequenceClassification
 from mhex_nlp.explain import skill
 from mhex_nlp.explain.skill import Rows
+from mhex_nlp.inputs.batching import usual_batch_tokens
 from mhex_nlp.inputs.tokenizer import load_tokenizer
 from mhex_nlp.training.fitting.equations import EquationSource
+from mhex_nlp.training.fitting.learning import learn as learn_from
 from mhex_nlp.training.fitting.ridge import RidgeStream
-from mhex_nlp.training.fitting.solving import best_solution
 from mhex_nlp.training.fitting.splits import split
 
 from .common import be_quiet, grid, machine, make_parser, span, write_json, write_page
 from .faithfulness.models import Case
+from .faithfulness.settings import FIT
 
-MASKS, BATCH_TOKENS = 8, 1024
 SHARES = (0.9, 0.95, 0.99, 0.999, 1.0)
 
 
@@ -55,17 +56,15 @@ def turned(sums: Tensor, parts: Sequence[int], directions: Sequence[Tensor]) -> 
 
 def solve(learn: Sequence[Rows], choose: Sequence[Rows], judge: Sequence[Rows], parts: Sequence[int]) -> dict[str, Any]:
     """One solution: its skill on `judge`, and the seconds from equations to it."""
-    start = time.perf_counter()
-    stream = RidgeStream(parts, learn[0].values.shape[1], sum(len(rows.equations()[0]) for rows in learn))
-    for rows in learn:
-        stream.add(*rows.equations())
-    solution = best_solution(stream, choose)
-    seconds, errors = time.perf_counter() - start, skill.errors(solution.weights, judge)
+    start, pairs = time.perf_counter(), sum((len(rows.sums) + 1) // 2 for rows in learn)
+    stream = RidgeStream(parts, learn[0].values.shape[1], pairs)
+    learnt = learn_from(stream, range(len(learn)), lambda numbers: [learn[i] for i in numbers], choose, None)
+    seconds, errors = time.perf_counter() - start, skill.errors(learnt.weights, judge)
     return {
         "features": sum(parts),
         "skill": skill.ratio(errors),
         "interval": skill.interval(errors, 0),
-        "strength": solution.strength,
+        "strength": learnt.strength,
         "seconds": seconds,
     }
 
@@ -75,7 +74,8 @@ def measure(case: Case, count: int) -> dict[str, Any]:
     case.train()
     model = AutoMhexModelForSequenceClassification.from_pretrained(case.folder / "trained").eval()
     texts = list(case.parts[0]["text"])[:count]
-    source = EquationSource(model, load_tokenizer(str(case.folder / "trained")), "auto", MASKS, BATCH_TOKENS)
+    tokenizer, batch_tokens = load_tokenizer(str(case.folder / "trained")), usual_batch_tokens(model.device)
+    source = EquationSource(model, tokenizer, "auto", FIT["masks"], batch_tokens)
     splits = split(texts, 0.1, case.seed)
     with torch.inference_mode():
         source.layout = source.find_layout(texts[0], None)
@@ -93,7 +93,13 @@ def measure(case: Case, count: int) -> dict[str, Any]:
             ]
             solutions[str(share)] = solve(*some, [part.shape[1] for part in axes])
             print(case.name, share, solutions[str(share)], flush=True)
-    return {"learnt": len(learn), "equations": len(equations), "judged": len(judge), "solutions": solutions}
+    return {
+        "fine_tuned_on": case.train_texts,
+        "learnt": len(learn),
+        "equations": len(equations),
+        "judged": len(judge),
+        "solutions": solutions,
+    }
 
 
 def table(report: dict[str, Any]) -> list[str]:
@@ -105,11 +111,12 @@ def table(report: dict[str, Any]) -> list[str]:
             kept = "all" if solution is whole else f"{100 * float(share):g} %"
             figures = f"{solution['features']:,}", span(solution["skill"], solution["interval"])
             seconds = f"{solution['seconds'] / whole['seconds']:.2f}"
-            rows.append([name, f"{case['learnt']:,} / {case['judged']:,}", kept, *figures, seconds])
-    head = ["model", "texts learnt from / judged", "share of squares kept", "features", "paired skill"]
+            texts = " / ".join(f"{case[part]:,}" for part in ("fine_tuned_on", "learnt", "judged"))
+            rows.append([name, texts, kept, *figures, seconds])
+    head = ["model", "texts fine-tuned on / learnt from / judged", "share of squares kept", "features", "paired skill"]
     return [
-        f"{report['machine']}; MiniLM fine-tuned on {report['texts']:,} texts, {MASKS} masks, 95 % bootstrap intervals "
-        "over texts; made by `studies/truncated_features.py`.",
+        f"{report['machine']}; MiniLM, {FIT['masks']} masks, 95 % bootstrap intervals over texts; made by "
+        "`studies/truncated_features.py`.",
         "",
         *grid([*head, "seconds of solving / all"], rows),
     ]
@@ -121,7 +128,7 @@ def main() -> None:
     report: dict[str, Any] = {"cases": {}}
     if args.output.is_file():
         report = json.loads(args.output.read_text("utf-8"))
-    report |= {"machine": machine(), "texts": args.texts}
+    report["machine"] = machine()
     for data in args.names.split(","):
         case = Case(data, 0, args.data, args.work, train_texts=args.texts)
         if case.name not in report["cases"]:
